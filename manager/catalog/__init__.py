@@ -1,0 +1,1 @@
+"""Dated facts: specifications of accelerators and shapes of models."""

@@ -1,0 +1,1 @@
+"""Engines that carry a job to a machine and back."""

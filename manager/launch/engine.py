@@ -1,0 +1,137 @@
+"""The one protocol of both engines: `local` (a subprocess here) and `sky` (SkyPilot).
+
+An engine moves a job to a machine and back. It keeps no ledger, knows no dollars, prints nothing; whatever must survive
+a crash of this process it returns as a `Handle`, which the caller stores before anything else happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from manager.prices.offer import Offer
+from tasks.protocol import Event, Job
+
+
+class MachineState(StrEnum):
+    """What the engine knows of the machine and the task on it."""
+
+    STARTING = "starting"
+    """Provisioning or set-up."""
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """The task ended with an error; the machine may still be there."""
+    SETUP_FAILED = "setup_failed"
+    GONE = "gone"
+    """No machine and no process is left."""
+    UNKNOWN = "unknown"
+    """The provider did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """Everything an engine needs for one attempt."""
+
+    run_id: str
+    job: Job
+    offers: tuple[Offer, ...]
+    """Chosen offer first, then fall-backs in order; the engine takes the first that has capacity."""
+    run_dir: Path
+    """Folder of the run at home; job.json, events.jsonl, log.txt and results come to lie in it."""
+    idle_minutes_to_autostop: int = 10
+    launch_timeout_s: float = 1800.0
+    """Provisioning and file sync; after it the machine is taken down and the launch has failed."""
+    max_duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handle:
+    """Where a run is; JSON-able, stored in the ledger before and after each step of a launch."""
+
+    engine: str
+    """`local` or `sky`."""
+    run_dir: str
+    name: str
+    """Cluster name (sky) or run id (local): fixed before the launch begins, so a lost launch can be found."""
+    details: dict[str, Any]
+    """Engine's own facts: pid and its start time, job id, request id, log offset ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """The answer to a successful submit."""
+
+    handle: Handle
+    offer: Offer
+    """The offer that was really taken."""
+    billing_started_at_s: float
+    """Unix time from which the machine is billed (start of provisioning of the attempt that succeeded)."""
+    failed_attempts: tuple[str, ...]
+    """One sentence per offer that had no capacity, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the provider answered when asked whether anything is left."""
+
+    confirmed: bool
+    """True only when the provider answered and nothing is left."""
+    asked_at_s: float
+    source: str
+    """What was asked: `process table`, `SkyPilot status, forced refresh` ..."""
+    answer: str
+    """In words, as close to the provider's answer as possible."""
+    left: tuple[str, ...]
+    """Names of what is left; empty when confirmed."""
+
+
+class Engine(Protocol):
+    """Submit, status, stream, cancel, down, evidence. Each call may raise EngineError; none leaves a machine unknown."""
+
+    name: str
+
+    def reserve(self, request: LaunchRequest) -> Handle:
+        """The handle that the launch will have; nothing is started. Stored by the caller before `submit`."""
+        ...
+
+    def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
+        """Start the job on the first offer that has capacity.
+
+        Raises:
+            NothingFitsError: no offer had capacity; nothing is left running.
+            EngineError: anything else; the caller calls `down`.
+            KeyboardInterrupt: passes through; the caller calls `down`.
+        """
+        ...
+
+    def status(self, handle: Handle) -> MachineState:
+        """What is known now, without waiting."""
+        ...
+
+    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
+        """Events with seq > after_seq in order and other log lines as text, until the task has ended.
+
+        A broken stream is resumed inside; each event comes once. Before it ends, the events file of the machine (the
+        truth) has been read to its end.
+        """
+        ...
+
+    def cancel(self, handle: Handle, *, grace_s: float) -> None:
+        """Ask the trainer to save a checkpoint and stop (SIGTERM); after grace_s end it."""
+        ...
+
+    def fetch(self, handle: Handle) -> None:
+        """Bring events, manifest, tuned model and log from the machine to run_dir; safe to call twice."""
+        ...
+
+    def down(self, handle: Handle) -> None:
+        """Take everything down; safe to call at any time, twice, and after a crash."""
+        ...
+
+    def evidence(self, handle: Handle) -> Evidence:
+        """Ask the provider what is left; a provider that does not answer gives confirmed=False, not an error."""
+        ...

@@ -1,0 +1,1 @@
+"""Estimate per offer and the choice among them; pure."""

@@ -1,0 +1,83 @@
+"""Estimate and Plan: what each offer would cost, and which one was chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.prices.offer import Offer
+from manager.spec.model import RunSpec
+from manager.units import Interval, MoneyInterval
+from manager.workload.profile import MemoryLines, WorkloadProfile
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostLine:
+    """One line of a bill."""
+
+    name: str
+    """boot, setup, download, baseline, training, evaluation, checkpoints, final, teardown ..."""
+    quantity: Interval
+    unit: str
+    """Of quantity and of the unit price: `h`, `GiB` ..."""
+    unit_price_usd: Decimal
+    total_usd: MoneyInterval
+    assumption: str | None
+    """Name of the assumption that the line rests on, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """Something that the estimate takes for granted."""
+
+    name: str
+    text: str
+    """The value with its unit and where it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One offer's answer to one workload."""
+
+    offer: Offer
+    fits: bool
+    micro_batch: int | None
+    """Largest power of two per accelerator that fits and divides the batch; None when not even one sample does."""
+    memory: MemoryLines | None
+    """At `micro_batch` (at 1 when nothing fits); None when the accelerator's memory or speed is unknown."""
+    hours: Interval | None
+    """Launch to machine gone; None when it cannot be said."""
+    training_hours: Interval | None
+    """Of which optimizer steps."""
+    cost_usd: MoneyInterval | None
+    """Total of `lines`; None when the price or the hours are unknown."""
+    lines: tuple[CostLine, ...]
+    assumptions: tuple[Assumption, ...]
+    reason: str | None
+    """Why the offer cannot be chosen, or None: `needs 14.2 GiB, has 8.0 GiB` ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The answer: frozen, serialised, launched later under its id."""
+
+    plan_id: str
+    created_at_s: float
+    """Unix time in seconds."""
+    spec: RunSpec
+    profile: WorkloadProfile
+    offers: tuple[Estimate, ...]
+    """Offers that can be chosen, by expected dollars to a finished job."""
+    chosen: int | None
+    """Index in `offers`; None when nothing can be chosen."""
+    rejected: tuple[Estimate, ...]
+    """The rest, each with its reason, nearest first."""
+    notes: tuple[str, ...]
+    """What the user should know: `no price catalog found, shipped list prices of 2026-09` ..."""
+
+    @property
+    def choice(self) -> Estimate | None:
+        """The chosen estimate."""
+        return None if self.chosen is None else self.offers[self.chosen]

@@ -1,0 +1,1 @@
+"""Offers: SkyPilot's catalogs, the shipped list prices, this machine."""

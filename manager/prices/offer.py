@@ -1,0 +1,47 @@
+"""Offer: one machine that can really be rented, from one region, at one price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A machine (or several equal ones) at a price; equal offers are equal objects."""
+
+    cloud: str
+    """Lower-case: aws, gcp, azure, lambda, runpod, nebius, slurm, local ..."""
+    region: str | None
+    """None where the source names none."""
+    zones: tuple[str, ...] = ()
+    """Zones of the region with exactly this price; empty where the source names none."""
+    instance_type: str | None
+    """The provider's name; on Slurm the partition; None where the cloud has none."""
+    accelerator: str | None
+    """SkyPilot's name, or None for a machine without one."""
+    accelerator_count: float
+    """Accelerators per node (a fraction on partitioned GPUs); 0 when there is none."""
+    accelerator_memory_bytes: int | None
+    """Per accelerator, from our table of specifications, never from a price catalog; None is unknown. For a machine
+    without an accelerator: the memory that the job may use on the host."""
+    num_nodes: int = 1
+    vcpus: float | None
+    host_memory_bytes: int | None
+    use_spot: bool
+    price_usd_per_hour: Decimal | None
+    """All nodes together. None: unknown; such an offer is listed and never chosen."""
+    price_source: str
+    """Where the price comes from, for people: `SkyPilot catalog v8/aws`, `list price, aws.amazon.com, 2026-09`."""
+    price_age_s: float | None
+    """Seconds between the price's date and the time of reading; None is unknown."""
+    flags: tuple[str, ...] = ()
+    """Names of rules that noticed something: `placeholder_price`, `spot_above_on_demand` ..."""
+
+    @property
+    def key(self) -> str:
+        """Stable, readable identity: cloud/region/instance/accelerator x count/on-demand or spot/nodes."""
+        accelerator = f"{self.accelerator}:{self.accelerator_count:g}" if self.accelerator else "cpu"
+        market = "spot" if self.use_spot else "on-demand"
+        parts = [self.cloud, self.region or "-", self.instance_type or "-", accelerator, market]
+        return "/".join(parts if self.num_nodes == 1 else [*parts, f"{self.num_nodes}n"])

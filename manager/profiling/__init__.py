@@ -1,0 +1,1 @@
+"""Starts the worker that measures data sets and keeps its cache."""

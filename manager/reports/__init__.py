@@ -1,0 +1,1 @@
+"""Estimate against actual, cost against accuracy; pure."""

@@ -1,0 +1,1 @@
+"""The ledger, the states of a run and its supervision."""

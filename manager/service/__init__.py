@@ -1,0 +1,1 @@
+"""Every verb of the product; the command line and the screens call nothing else."""

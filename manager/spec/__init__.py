@@ -1,0 +1,1 @@
+"""The run file: RunSpec, its strict reader and its writer."""

@@ -1,0 +1,58 @@
+"""RunSpec: what the user wants, parsed and checked; it knows nothing of machines or prices.
+
+The nested choices are those of the job file (`tasks.protocol`), so that a field means the same in `tunefare.yaml`, in a
+plan and on the machine. What a machine decides (micro-batch) or the user bounds (budget, where) stands beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
+
+SPEC_VERSION = 1
+TASKS = ("text-classification",)
+METHODS = ("full", "lora", "frozen")
+PRECISIONS = ("fp32", "bf16-mixed", "bf16")
+SCHEDULES = ("linear", "cosine", "constant")
+METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the job may cost."""
+
+    max_usd: Decimal | None = None
+    """Cap on the whole run in dollars; None: no cap."""
+    deadline_hours: float | None = None
+    """Hours from launch to finished job; None: no deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which offers may be considered; an empty tuple allows all."""
+
+    clouds: tuple[str, ...] = ()
+    """Lower-case names as SkyPilot spells them: aws, gcp, azure, lambda, runpod, nebius, slurm, local ..."""
+    regions: tuple[str, ...] = ()
+    accelerators: tuple[str, ...] = ()
+    """SkyPilot's names: L4, A100-80GB, H100 ..."""
+    spot: bool = False
+    """Whether spot offers may be chosen (they can be preempted)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One fine-tuning job as asked for."""
+
+    name: str
+    """Short name of the job, [a-z0-9-]; run ids start with it."""
+    task: str
+    model: ModelChoice
+    data: DataChoice
+    method: MethodChoice = field(default_factory=MethodChoice)
+    training: TrainingChoice = field(default_factory=TrainingChoice)
+    budget: Budget = field(default_factory=Budget)
+    where: Where = field(default_factory=Where)
+    target: TargetChoice | None = None

@@ -1,0 +1,82 @@
+"""Intervals and the one way in which bytes, hours and dollars become text.
+
+Bytes and seconds travel inside; GiB, hours and dollars appear only in what a person reads. Money is `Decimal`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+GIB = 2**30
+SECONDS_PER_HOUR = 3600
+_CENT = Decimal("0.01")
+_MICRO = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A quantity that is not known exactly; low <= expected <= high, all in the unit that the field's name states."""
+
+    low: float
+    expected: float
+    high: float
+
+    def scaled(self, factor: float) -> Interval:
+        """The interval with each end multiplied by a factor that is not negative."""
+        return Interval(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
+
+    def plus(self, other: Interval) -> Interval:
+        """The sum of two intervals, end by end (as if both erred the same way: the careful choice for a cap)."""
+        return Interval(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoneyInterval:
+    """Dollars as low / expected / high."""
+
+    low: Decimal
+    expected: Decimal
+    high: Decimal
+
+
+def usd(value: Decimal | float | int | str) -> Decimal:
+    """Dollars at a resolution of a millionth: enough for one second at $0.01/h, and equal on each platform."""
+    return Decimal(str(value)).quantize(_MICRO, rounding=ROUND_HALF_UP)
+
+
+def format_usd(value: Decimal | None) -> str:
+    """`$12.34`; under a cent down to a millionth, so that a short run is not shown as free; None is `unknown`."""
+    if value is None:
+        return "unknown"
+    if value == 0:
+        return "$0.00"
+    if abs(value) < _CENT:
+        return f"${value:.6f}".rstrip("0")
+    return f"${value.quantize(_CENT, rounding=ROUND_HALF_UP):,}"
+
+
+def format_bytes(value: float | None) -> str:
+    """`1.23 GiB`, or MiB when under 0.1 GiB; None is `unknown`."""
+    if value is None:
+        return "unknown"
+    if abs(value) < 0.1 * GIB:
+        return f"{value / 2**20:.1f} MiB"
+    return f"{value / GIB:.2f} GiB"
+
+
+def format_hours(hours: float | None) -> str:
+    """`3.2 h`, or minutes and seconds when shorter than an hour; None is `unknown`."""
+    if hours is None:
+        return "unknown"
+    seconds = hours * SECONDS_PER_HOUR
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < SECONDS_PER_HOUR:
+        return f"{seconds / 60:.1f} min"
+    return f"{hours:.1f} h"
+
+
+def format_duration(seconds: float | None) -> str:
+    """The same as `format_hours`, from seconds."""
+    return format_hours(None if seconds is None else seconds / SECONDS_PER_HOUR)

@@ -1,0 +1,1 @@
+"""What a run demands of any machine; pure."""

@@ -1,0 +1,1 @@
+"""The Textual application; thin: it calls manager.service and draws."""
