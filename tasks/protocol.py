@@ -75,7 +75,7 @@ class PhaseName(StrEnum):
 
 
 class EvaluationStage(StrEnum):
-    """Baseline: the untouched model with its new head, on test; interval: on validation; final: best weights, on test."""
+    """Baseline: untouched model with a new head, on test; interval: on validation; final: best weights, on test."""
 
     BASELINE = "baseline"
     INTERVAL = "interval"

@@ -90,7 +90,7 @@ class Evidence:
 
 
 class Engine(Protocol):
-    """Submit, status, stream, cancel, down, evidence. Each call may raise EngineError; none leaves a machine unknown."""
+    """Submit, status, stream, cancel, down, evidence. All may raise EngineError; none leaves a machine unknown."""
 
     name: str
 

@@ -12,11 +12,6 @@ from decimal import Decimal
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 
 SPEC_VERSION = 1
-TASKS = ("text-classification",)
-METHODS = ("full", "lora", "frozen")
-PRECISIONS = ("fp32", "bf16-mixed", "bf16")
-SCHEDULES = ("linear", "cosine", "constant")
-METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

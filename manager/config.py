@@ -1,0 +1,141 @@
+"""Settings of this user: flag > environment > file > default, each with its origin.
+
+Owns what belongs to a person or a machine (price of the own hardware, waiting times); what belongs to a job stands in
+the run file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from manager.errors import ConfigError
+
+_ENVIRONMENT_PREFIX = "TUNEFARE_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting: how it is called, what it means and what it is without a word from the user."""
+
+    name: str
+    default: str
+    unit: str
+    text: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="local_price_usd_per_hour",
+        default="0.10",
+        unit="USD/h",
+        text="what an hour of this machine costs you; the default is an assumption "
+        "(about 0.4 kW at 0.25 USD/kWh, no wear), not a measurement",
+    ),
+    Setting(
+        name="catalogs",
+        default="",
+        unit="folder",
+        text="price catalogs in SkyPilot's layout; empty: SkyPilot's own, else the shipped list prices",
+    ),
+    Setting(
+        name="idle_minutes_to_autostop",
+        default="10",
+        unit="min",
+        text="SkyPilot takes a cloud machine down after this idle time, as one net more",
+    ),
+    Setting(
+        name="launch_timeout_s",
+        default="1800",
+        unit="s",
+        text="provisioning and set-up may take this long; then the machine is taken down",
+    ),
+    Setting(name="stop_grace_s", default="60", unit="s", text="time for the trainer to save a checkpoint at `stop`"),
+    Setting(name="measure_timeout_s", default="300", unit="s", text="time to read and tokenize a data set for a plan"),
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A setting's value and where it came from."""
+
+    setting: Setting
+    text: str
+    origin: str
+    """`default`, `config.toml` or the environment variable's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings, parsed."""
+
+    values: tuple[Value, ...]
+
+    def text(self, name: str) -> str:
+        """A setting as text."""
+        return next(value.text for value in self.values if value.setting.name == name)
+
+    def number(self, name: str) -> Decimal:
+        """A setting as a number; `read_config` has checked that it is one."""
+        return Decimal(self.text(name))
+
+    @property
+    def catalogs(self) -> Path | None:
+        """Folder of price catalogs, or None."""
+        return Path(self.text("catalogs")).expanduser() if self.text("catalogs") else None
+
+
+def read_config(file: Path, environment: Mapping[str, str]) -> Config:
+    """Read the settings.
+
+    Raises:
+        ConfigError: the file is not TOML, names an unknown setting, or a value is not of its unit.
+    """
+    from_file = _read_file(file)
+    return Config(values=tuple(_value(setting, from_file, environment) for setting in SETTINGS))
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"settings file {file} cannot be read: {error}", hint="mend it, or move it away") from error
+    for name in table:
+        if name not in _BY_NAME:
+            near = difflib.get_close_matches(name, _BY_NAME, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known settings: {', '.join(_BY_NAME)}"
+            raise ConfigError(f"settings file {file} has an unknown setting `{name}`", hint=hint)
+    return {name: str(value) for name, value in table.items()}
+
+
+def _value(setting: Setting, from_file: Mapping[str, str], environment: Mapping[str, str]) -> Value:
+    variable = _ENVIRONMENT_PREFIX + setting.name.upper()
+    if variable in environment:
+        value = Value(setting=setting, text=environment[variable], origin=variable)
+    elif setting.name in from_file:
+        value = Value(setting=setting, text=from_file[setting.name], origin="config.toml")
+    else:
+        value = Value(setting=setting, text=setting.default, origin="default")
+    if setting.unit != "folder":
+        _check_number(value)
+    return value
+
+
+def _check_number(value: Value) -> None:
+    try:
+        good = Decimal(value.text).is_finite() and Decimal(value.text) >= 0
+    except InvalidOperation:
+        good = False
+    if not good:
+        raise ConfigError(
+            f"setting `{value.setting.name}` is {value.text!r} (from {value.origin}), "
+            f"not a number of {value.setting.unit}",
+            hint=f"the default is {value.setting.default} {value.setting.unit}",
+        )

@@ -1,0 +1,73 @@
+"""Where tunefare keeps its state; `TUNEFARE_HOME` moves all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from manager.errors import StateError
+
+HOME_VARIABLE = "TUNEFARE_HOME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The folder of all state, and the places in it."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Settings, TOML."""
+        return self.root / "config.toml"
+
+    @property
+    def ledger_file(self) -> Path:
+        """SQLite."""
+        return self.root / "ledger.sqlite3"
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder a run: job, events, log, tuned model."""
+        return self.root / "runs"
+
+    @property
+    def plans_dir(self) -> Path:
+        """One JSON file a plan."""
+        return self.root / "plans"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Measured data sets; may be deleted at any time."""
+        return self.root / "cache"
+
+    def ensure(self) -> None:
+        """Create the folder, readable by its owner only.
+
+        Raises:
+            StateError: it cannot be created or written.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for place in (self.runs_dir, self.plans_dir, self.cache_dir):
+                place.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"state folder {self.root} cannot be written: {error.strerror}",
+                hint=f"choose another folder: export {HOME_VARIABLE}=/path/that/you/can/write",
+            ) from error
+        if not os.access(self.root, os.W_OK):
+            raise StateError(
+                f"state folder {self.root} is read-only",
+                hint=f"choose another folder: export {HOME_VARIABLE}=/path/that/you/can/write",
+            )
+
+
+def find_home(environment: Mapping[str, str]) -> Home:
+    """The state folder: `TUNEFARE_HOME`, else the user's data folder of the platform; nothing is created."""
+    named = environment.get(HOME_VARIABLE)
+    return Home(root=Path(named).expanduser().absolute() if named else user_data_path("tunefare", appauthor=False))

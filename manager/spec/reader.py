@@ -1,0 +1,134 @@
+"""Read `tunefare.yaml` strictly: unknown keys, wrong values and newer versions are errors that name the line.
+
+The rim where untrusted text becomes a RunSpec; nothing behind it parses again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from manager.errors import SpecError
+from manager.spec.model import SPEC_VERSION, RunSpec
+from manager.spec.schema import RunFile, allowed_keys
+
+_INIT_HINT = "write one with `tunefare init`"
+
+
+def read_spec(file: Path) -> RunSpec:
+    """Read a run file; relative folders and files in it are meant from the file's own folder.
+
+    Raises:
+        SpecError: the file is missing, is not YAML, is of a newer version, or breaks the schema.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SpecError(f"run file {file} does not exist", hint=_INIT_HINT) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"run file {file} cannot be read: {error}") from error
+    return parse_spec(text, name=str(file), folder=file.absolute().parent)
+
+
+def parse_spec(text: str, *, name: str, folder: Path) -> RunSpec:
+    """The same from text; `name` stands in messages, `folder` is where relative paths start."""
+    tree = _parse_yaml(text, name)
+    version = tree.get("schema")
+    if isinstance(version, int) and version > SPEC_VERSION:
+        raise SpecError(
+            f"{name}:{_line(tree, ('schema',))}: run file is of schema {version}, "
+            f"this tunefare reads up to {SPEC_VERSION}",
+            hint="update tunefare, or write the file anew with `tunefare init`",
+        )
+    try:
+        return RunFile.model_validate(tree).to_spec(folder)
+    except ValidationError as error:
+        raise _explain(error, tree, name) from error
+
+
+def _parse_yaml(text: str, name: str) -> CommentedMap:
+    try:
+        tree = YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise SpecError(f"{where}: not valid YAML: {error.problem}", hint="check indentation and quotes") from error
+    except YAMLError as error:
+        raise SpecError(f"{name}: not valid YAML: {error}", hint="check indentation and quotes") from error
+    if not isinstance(tree, CommentedMap):
+        raise SpecError(f"{name}: a run file is a mapping of keys to values", hint=_INIT_HINT)
+    return tree
+
+
+def _explain(error: ValidationError, tree: CommentedMap, name: str) -> SpecError:
+    details = error.errors(include_url=False)
+    # An unknown key is most often the cause of a missing one: it comes first.
+    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    first = details[0]
+    path = _visible(first["loc"], tree)
+    message, hint = _sentence(first, path)
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return SpecError(f"{name}:{_line(tree, path)}: {message}{more}", hint=hint)
+
+
+def _visible(location: tuple[int | str, ...], tree: CommentedMap) -> tuple[int | str, ...]:
+    """The part of pydantic's location that exists in the file (it also names the branches of unions)."""
+    node: Any = tree
+    path: list[int | str] = []
+    for position, key in enumerate(location):
+        inside = isinstance(node, CommentedMap) and key in node
+        inside = inside or (isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node))
+        if inside:
+            path.append(key)
+            node = node[key]
+        elif position == len(location) - 1:
+            path.append(key)
+    return tuple(path)
+
+
+def _sentence(detail: ErrorDetails, path: tuple[int | str, ...]) -> tuple[str, str | None]:
+    dotted = ".".join(str(part) for part in path)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        known = allowed_keys(path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, n=1)
+        listing = f"allowed here: {', '.join(known)}"
+        return f"unknown key `{dotted}`", f"did you mean `{near[0]}`? {listing}" if near else listing
+    if kind == "missing":
+        return f"key `{dotted}` is missing", _INIT_HINT
+    shown = detail["input"]
+    if kind == "literal_error":
+        expected = str(detail.get("ctx", {}).get("expected", ""))
+        values = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
+        near = difflib.get_close_matches(str(shown), values, n=1)
+        hint = f"allowed values: {', '.join(values)}"
+        return f"`{dotted}` is {shown!r}", f"did you mean `{near[0]}`? {hint}" if near else hint
+    if kind == "value_error":
+        return f"`{dotted}`: {detail['ctx']['error']}", None
+    return f"`{dotted}` is {shown!r}: {_lower_first(detail['msg'])}", None
+
+
+def _line(tree: CommentedMap, path: tuple[int | str, ...]) -> int:
+    """Line of the deepest part of the path that the file has, from 1."""
+    node: Any = tree
+    line = 0
+    for key in path:
+        if isinstance(node, CommentedMap) and key in node:
+            line = node.lc.key(key)[0]
+        elif isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node):
+            line = node.lc.item(key)[0]
+        else:
+            break
+        node = node[key]
+    return line + 1
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

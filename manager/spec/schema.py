@@ -1,0 +1,191 @@
+"""The published form of the run file: which keys exist, what they may hold, and how they become a RunSpec."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from manager.spec.model import SPEC_VERSION, Budget, RunSpec, Where
+from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
+
+Task = Literal["text-classification"]
+Method = Literal["full", "lora", "frozen"]
+Precision = Literal["fp32", "bf16-mixed", "bf16"]
+Schedule = Literal["linear", "cosine", "constant"]
+Metric = Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+_REMOTE = ("s3://", "gs://")
+_DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+
+
+class ModelPart(_Part):
+    source: Text
+    revision: Text | None = None
+
+
+class DataPart(_Part):
+    source: Text
+    text: Text = "text"
+    text_pair: Text | None = None
+    label: Text = "label"
+    train_split: Text | None = None
+    validation: Share | Text = 0.1
+    test: Share | Text = 0.1
+    revision: Text | None = None
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> Self:
+        held_out = sum(part for part in (self.validation, self.test) if isinstance(part, float))
+        if held_out >= 1:
+            raise ValueError("validation and test together leave nothing to train on; their sum must stay under 1")
+        return self
+
+
+class MethodPart(_Part):
+    kind: Method = "full"
+    rank: Annotated[int, Field(ge=1, le=4096)] = 16
+    alpha: Annotated[int, Field(ge=1)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    targets: Text | list[Text] = "all-linear"
+
+
+class TrainingPart(_Part):
+    epochs: Annotated[float, Field(gt=0, le=10_000)] = 3.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    learning_rate: Annotated[float, Field(gt=0, lt=10)] = 5e-5
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.06
+    schedule: Schedule = "linear"
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_length: Annotated[int, Field(ge=4)] = 256
+    precision: Precision = "fp32"
+    gradient_checkpointing: bool = False
+    eval_every_steps: Annotated[int, Field(ge=1)] | None = None
+    log_every_steps: Annotated[int, Field(ge=1)] = 10
+    checkpoint_every_steps: Annotated[int, Field(ge=1)] | None = None
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    early_stopping_patience: Annotated[int, Field(ge=1)] | None = None
+    early_stopping_min_delta: Annotated[float, Field(ge=0)] = 0.0
+    metric: Metric = "f1_macro"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _micro_batch_within_batch(self) -> Self:
+        if isinstance(self.micro_batch, int) and self.micro_batch > self.batch_size:
+            raise ValueError(f"micro_batch {self.micro_batch} is larger than batch_size {self.batch_size}")
+        return self
+
+
+class BudgetPart(_Part):
+    max_usd: Annotated[Decimal, Field(gt=0)] | None = None
+    deadline_hours: Annotated[float, Field(gt=0)] | None = None
+
+
+class WherePart(_Part):
+    clouds: list[Text] = []
+    regions: list[Text] = []
+    accelerators: list[Text] = []
+    spot: bool = False
+
+
+class TargetPart(_Part):
+    metric: Metric
+    value: Annotated[float, Field(gt=0, le=1)]
+
+
+class RunFile(_Part):
+    """The whole file."""
+
+    schema_: Annotated[int, Field(alias="schema", ge=1, le=SPEC_VERSION)]
+    name: Text = "run"
+    task: Task = "text-classification"
+    model: ModelPart
+    data: DataPart
+    method: MethodPart = MethodPart()
+    training: TrainingPart = TrainingPart()
+    budget: BudgetPart = BudgetPart()
+    where: WherePart = WherePart()
+    target: TargetPart | None = None
+
+    @field_validator("model", "data", mode="before")
+    @classmethod
+    def _source_alone(cls, value: object) -> object:
+        return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _kind_alone(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", value):
+            raise ValueError(f"{value!r} is no name: use 1 to 40 of a-z, 0-9 and - (it becomes part of machine names)")
+        return value
+
+    def to_spec(self, folder: Path) -> RunSpec:
+        """The RunSpec; local sources become absolute paths, starting from `folder`."""
+        training = self.training.model_dump()
+        training["micro_batch"] = None if self.training.micro_batch == "auto" else self.training.micro_batch
+        method = self.method
+        return RunSpec(
+            name=self.name,
+            task=self.task,
+            model=ModelChoice(source=_absolute(self.model.source, folder), revision=self.model.revision),
+            data=DataChoice(**{**self.data.model_dump(), "source": _absolute(self.data.source, folder)}),
+            method=MethodChoice(
+                kind=method.kind,
+                lora_rank=method.rank,
+                lora_alpha=method.alpha,
+                lora_dropout=method.dropout,
+                lora_targets=method.targets,
+            ),
+            training=TrainingChoice(**training),
+            budget=Budget(**self.budget.model_dump()),
+            where=Where(
+                clouds=tuple(cloud.lower() for cloud in self.where.clouds),
+                regions=tuple(self.where.regions),
+                accelerators=tuple(self.where.accelerators),
+                spot=self.where.spot,
+            ),
+            target=None if self.target is None else TargetChoice(**self.target.model_dump()),
+        )
+
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "model": ModelPart,
+    "data": DataPart,
+    "method": MethodPart,
+    "training": TrainingPart,
+    "budget": BudgetPart,
+    "where": WherePart,
+    "target": TargetPart,
+}
+
+
+def allowed_keys(path: tuple[int | str, ...]) -> list[str]:
+    """Keys that may stand in the part of the file at `path`."""
+    part: type[BaseModel] = _PARTS.get(str(path[-1]), RunFile) if path else RunFile
+    return [field.alias or name for name, field in part.model_fields.items()]
+
+
+def _absolute(source: str, folder: Path) -> str:
+    """A local file or folder as an absolute path; hub ids and URIs as they are."""
+    if source.startswith(_REMOTE):
+        return source
+    path = Path(source).expanduser()
+    looks_local = source.startswith(("./", "../", "/", "~")) or path.suffix.lower() in _DATA_SUFFIXES
+    return str((folder / path).resolve()) if looks_local or (folder / path).exists() else source

@@ -1,0 +1,1 @@
+"""What is written out: starter run files, SkyPilot tasks, reports."""
