@@ -49,6 +49,7 @@ EXAMPLES = (
 def starter_text(values: dict[str, Any]) -> str:
     """The commented template with values (dotted key to value) filled in."""
     yaml = YAML(typ="rt", pure=True)
+    yaml.width = 4096  # a folded path is hard to read and to edit
     tree = yaml.load(files("templates").joinpath("starter/tunefare.yaml").read_text(encoding="utf-8"))
     for dotted, value in values.items():
         *parents, last = dotted.split(".")

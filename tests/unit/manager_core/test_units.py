@@ -1,0 +1,40 @@
+"""Text of quantities."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from manager.units import format_bytes, format_hours, format_usd, usd
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "unknown"),
+        (Decimal(0), "$0.00"),
+        (Decimal("0.0123"), "$0.01"),
+        (Decimal("0.001234"), "$0.001234"),
+        (Decimal("0.0012"), "$0.0012"),
+        (Decimal("1234.565"), "$1,234.57"),
+    ],
+)
+def test_dollars(value: Decimal | None, text: str) -> None:
+    assert format_usd(value) == text
+
+
+def test_dollars_are_kept_to_a_millionth() -> None:
+    assert usd(0.1 + 0.2) == Decimal("0.300000")
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(None, "unknown"), (0.005, "18 s"), (0.5, "30.0 min"), (2.25, "2.2 h"), (30.0, "30.0 h")]
+)
+def test_hours(hours: float | None, text: str) -> None:
+    assert format_hours(hours) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "unknown"), (2**20, "1.0 MiB"), (3 * 2**30, "3.00 GiB")])
+def test_bytes(value: float | None, text: str) -> None:
+    assert format_bytes(value) == text

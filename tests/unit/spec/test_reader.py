@@ -1,0 +1,106 @@
+"""The run file: what is read, and how each mistake is named."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from manager.errors import ExitCode, SpecError
+from manager.spec.reader import parse_spec, read_spec
+
+GOOD = """\
+schema: 1
+name: news
+model: bert-base-uncased
+data: ./news.csv
+"""
+
+
+def parse(text: str, folder: Path = Path("/somewhere")) -> object:
+    return parse_spec(text, name="tunefare.yaml", folder=folder)
+
+
+def test_short_forms_and_defaults() -> None:
+    spec = parse_spec(GOOD + "method: lora\nbudget: {max_usd: 2.5}\n", name="f", folder=Path("/somewhere"))
+    assert spec.model.source == "bert-base-uncased"
+    assert spec.data.source == "/somewhere/news.csv"
+    assert spec.method.kind == "lora"
+    assert spec.method.lora_rank == 16
+    assert spec.budget.max_usd == Decimal("2.5")
+    assert spec.training.micro_batch is None
+    assert spec.where.clouds == ()
+
+
+def test_a_float_in_exponent_form_is_a_number() -> None:
+    spec = parse_spec(GOOD + "training: {learning_rate: 5e-5}\n", name="f", folder=Path("/somewhere"))
+    assert spec.training.learning_rate == 5e-5
+
+
+def test_an_existing_folder_is_local_even_when_it_looks_like_a_hub_id(tmp_path: Path) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    spec = parse_spec(GOOD.replace("bert-base-uncased", "models/mine"), name="f", folder=tmp_path)
+    assert spec.model.source == str(tmp_path / "models" / "mine")
+
+
+def test_remote_data_stays_as_written() -> None:
+    spec = parse_spec(GOOD.replace("./news.csv", "s3://bucket/a.csv"), name="f", folder=Path("/somewhere"))
+    assert spec.data.source == "s3://bucket/a.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (GOOD + "trainning: {}\n", "tunefare.yaml:5: unknown key `trainning`", "did you mean `training`?"),
+        (
+            GOOD + "training:\n  learnin_rate: 1\n",
+            "tunefare.yaml:6: unknown key `training.learnin_rate`",
+            "did you mean `learning_rate`?",
+        ),
+        (GOOD + "training:\n  epochs: -1\n", "tunefare.yaml:6: `training.epochs` is -1", None),
+        (GOOD + "training:\n  epochs: abc\n", "tunefare.yaml:6: `training.epochs` is 'abc'", None),
+        (GOOD + "method: loar\n", "tunefare.yaml:5: `method.kind` is 'loar'", "did you mean `lora`?"),
+        (GOOD + "task: token\n", "tunefare.yaml:5: `task` is 'token'", "allowed values: text-classification"),
+        (GOOD.replace("schema: 1", "schema: 2"), "tunefare.yaml:1: run file is of schema 2", "update tunefare"),
+        (GOOD.replace("data: ./news.csv\n", ""), "key `data` is missing", "tunefare init"),
+        (GOOD.replace("schema: 1\n", ""), "key `schema` is missing", "tunefare init"),
+        (GOOD.replace("news\n", "My Run\n", 1), "tunefare.yaml:2: `name`: 'My Run' is no name", None),
+        (GOOD + "name: twice\n", 'found duplicate key "name"', "indentation"),
+        ("a: [", "not valid YAML", "indentation"),
+        ("- a\n", "a run file is a mapping", "tunefare init"),
+        ("", "a run file is a mapping", "tunefare init"),
+        (
+            GOOD.replace("data: ./news.csv", "data: {source: a.csv, validation: 0.5, test: 0.5}"),
+            "validation and test together leave nothing to train on",
+            None,
+        ),
+        (
+            GOOD + "training: {batch_size: 4, micro_batch: 8}\n",
+            "micro_batch 8 is larger than batch_size 4",
+            None,
+        ),
+        (GOOD + "budget: {max_usd: 0}\n", "`budget.max_usd` is 0", None),
+    ],
+)
+def test_mistakes_are_named_with_line_and_hint(text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    assert message in caught.value.message
+    if hint:
+        assert caught.value.hint is not None
+        assert hint in caught.value.hint
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_missing_file_points_to_init(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="does not exist") as caught:
+        read_spec(tmp_path / "tunefare.yaml")
+    assert caught.value.hint == "write one with `tunefare init`"
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tunefare.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_spec(file)
