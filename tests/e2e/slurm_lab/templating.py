@@ -1,0 +1,18 @@
+"""Filling in the lab's configuration templates (`string.Template`, files in `templates/`)."""
+
+from pathlib import Path
+from string import Template
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_template(template: str, target: Path, *, mode: int = 0o644, **values: object) -> None:
+    """Write a template with every `$name` filled in.
+
+    Raises:
+        KeyError: the template has a name for which no value was given.
+    """
+    text = Template((_TEMPLATES / template).read_text()).substitute(values)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    target.chmod(mode)
