@@ -1,0 +1,129 @@
+"""Several runs beside each other: what each cost, what it achieved, and which ones no other run beats.
+
+A run is dominated when another one is at least as good on both axes and better on one (Pareto dominance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.reports.model import Report
+from manager.runs.states import RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun:
+    """One run as a point: dollars against a metric."""
+
+    run_id: str
+    name: str
+    model: str
+    method: str
+    where: str
+    """Cloud and accelerator, or the engine before a launch."""
+    state: RunState
+    cost_usd: Decimal | None
+    hours: float | None
+    """Billed hours."""
+    baseline: float | None
+    value: float | None
+    """The metric on the test split after tuning."""
+    on_frontier: bool
+    dominated_by: str | None
+    """Run id of the cheapest run that beats it on both axes; None on the frontier or when it cannot be compared."""
+    excluded: str | None
+    """Why it takes no part: `no cost`, `no final accuracy`; None when it does."""
+
+    @property
+    def points(self) -> float | None:
+        """Percentage points gained over the untouched model."""
+        return None if self.value is None or self.baseline is None else round(100 * (self.value - self.baseline), 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Runs by cost, cheapest first; those without a cost last."""
+
+    metric: str
+    rows: tuple[ComparedRun, ...]
+    same_data: bool | None
+    """Whether all runs were tested on the same data and split; None when one of them did not say."""
+
+    @property
+    def frontier(self) -> tuple[ComparedRun, ...]:
+        """Runs that no other one beats, cheapest first."""
+        return tuple(row for row in self.rows if row.on_frontier)
+
+
+def compare(reports: Sequence[Report], *, metric: str = "accuracy") -> Comparison:
+    """Dollars against a test metric over runs, with the Pareto frontier (low dollars, high metric)."""
+    points = [
+        (report.run_id, report.cost_usd, value)
+        for report in reports
+        if (value := _value(report, metric)) is not None and report.cost_usd is not None and _excluded(report) is None
+    ]
+    rows = [_row(report, metric, points) for report in reports]
+    rows.sort(key=lambda row: (row.cost_usd is None, row.cost_usd or Decimal(0), row.run_id))
+    return Comparison(metric=metric, rows=tuple(rows), same_data=_same_data(reports))
+
+
+def where(report: Report) -> str:
+    """Cloud and accelerator in a few words."""
+    offer = report.machine.offer
+    if offer is None:
+        return report.machine.engine
+    if offer.accelerator is None:
+        machine = offer.instance_type or "CPU"
+    else:
+        machine = f"{offer.accelerator_count:g}x {offer.accelerator}"
+    nodes = f" x {offer.num_nodes} nodes" if offer.num_nodes > 1 else ""
+    return f"{offer.cloud} {machine}{nodes}{' spot' if offer.use_spot else ''}"
+
+
+def _row(report: Report, metric: str, points: Iterable[tuple[str, Decimal, float]]) -> ComparedRun:
+    score = report.score(metric)
+    cost, value = report.cost_usd, _value(report, metric)
+    missing = _excluded(report) or ("no cost" if cost is None else f"no final {metric}" if value is None else None)
+    beaten = None
+    if missing is None and cost is not None and value is not None:
+        better = [
+            (other_cost, run_id)
+            for run_id, other_cost, other in points
+            if other_cost <= cost and other >= value and (other_cost < cost or other > value)
+        ]
+        beaten = min(better)[1] if better else None
+    return ComparedRun(
+        run_id=report.run_id,
+        name=report.spec.name,
+        model=report.spec.model.source,
+        method=report.spec.method.kind,
+        where=where(report),
+        state=report.state,
+        cost_usd=cost,
+        hours=None if report.billed_s is None else report.billed_s / 3600,
+        baseline=score.baseline if score else None,
+        value=value,
+        on_frontier=missing is None and beaten is None,
+        dominated_by=beaten,
+        excluded=missing,
+    )
+
+
+def _excluded(report: Report) -> str | None:
+    return "still billed" if report.still_billing else None
+
+
+def _value(report: Report, metric: str) -> float | None:
+    score = report.score(metric)
+    return score.tuned if score else None
+
+
+def _same_data(reports: Sequence[Report]) -> bool | None:
+    seen = set()
+    for report in reports:
+        if report.data is None or report.data.sha256 is None or report.data.test_samples is None:
+            return None
+        seen.add((report.data.sha256, report.data.test_samples, report.spec.data.test, report.spec.training.seed))
+    return len(seen) <= 1
