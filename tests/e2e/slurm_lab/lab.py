@@ -22,6 +22,8 @@ from .layout import LOCK_FILE, Layout
 from .processes import end_processes, find_daemons, find_marked, find_of_job_user
 from .site_software import install_packages, prepare_job_user, prepare_uv, remove_temporary_files
 
+_FRESH_PREFIX = "slurm-lab-"
+
 
 class SlurmLab:
     """A Slurm site on loopback with a SkyPilot client folder beside it; a context manager.
@@ -33,7 +35,7 @@ class SlurmLab:
 
     def __init__(self, root: Path | None = None, *, provision_timeout_s: int = 15) -> None:
         self._keeps_root = root is not None
-        self._layout = Layout(root or Path(tempfile.mkdtemp(prefix="slurm-lab-", dir="/tmp")))
+        self._layout = Layout(root or Path(tempfile.mkdtemp(prefix=_FRESH_PREFIX, dir="/tmp")))
         self._provision_timeout_s = provision_timeout_s
         self._api_port = pick_free_port()
         self._daemons: list[subprocess.Popen[bytes]] = []
@@ -96,7 +98,7 @@ class SlurmLab:
             self._lock.close()
             self._lock = None
         if not self._keeps_root:
-            shutil.rmtree(self.root, ignore_errors=True)
+            _remove_fresh_root(self.root)
 
     def environment(self) -> dict[str, str]:
         """Give the environment under which `sky` or `tunefare` must run to stay in the lab."""
@@ -134,6 +136,7 @@ class SlurmLab:
             raise LabError(f"another Slurm lab is up on this machine, in {previous_root}") from e
         if previous_root:
             _end_lab(Layout(Path(previous_root)))
+            _remove_fresh_root(Path(previous_root))
         end_processes(find_of_job_user())
         lock.truncate(0)
         lock.write(f"{self.root}\n")
@@ -157,3 +160,9 @@ def _end_lab(layout: Layout) -> None:
             jobs.cancel_all(layout)
     end_processes(find_daemons(layout) | find_marked(layout) | find_of_job_user())
     remove_temporary_files()
+
+
+def _remove_fresh_root(root: Path) -> None:
+    """Remove a root that a lab made for itself; a root that a caller chose is the caller's."""
+    if root.parent == Path("/tmp") and root.name.startswith(_FRESH_PREFIX):
+        shutil.rmtree(root, ignore_errors=True)

@@ -12,7 +12,7 @@ JOB_USER = "tunefare-lab"
 """Unix user that owns the jobs. Every process of this user belongs to the lab."""
 MARKER_VARIABLE = "TUNEFARE_SLURM_LAB"
 """Set to the lab's root in each process that the lab starts, so that a later lab can find it."""
-LOCK_FILE = Path("/run/lock/tunefare-slurm-lab")
+LOCK_FILE = Path("/run/tunefare-slurm-lab.lock")
 """Held by the lab that is up; holds the root of the last one, which tells a crashed lab's leftovers."""
 SSH_PORT = 22022
 CONTROLLER_PORT = 16817

@@ -1,0 +1,90 @@
+"""Entry point: assembles the commands, turns every error into one line, a hint and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+import typer
+
+from manager import __version__
+from manager.cli import plan_command, report_command, run_command, runs_command, setup_command
+from manager.cli.output import narrate
+from manager.errors import ExitCode, TunefareError
+
+_DEBUG_VARIABLE = "TUNEFARE_DEBUG"
+
+app = typer.Typer(
+    name="tunefare",
+    help="Know the fare before you ride: plan, launch and report fine-tuning runs by dollars to a finished job.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tunefare {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> None:
+    if debug:
+        os.environ[_DEBUG_VARIABLE] = "1"
+
+
+setup_command.register(app)
+plan_command.register(app)
+run_command.register(app)
+runs_command.register(app)
+report_command.register(app)
+
+
+def main() -> None:
+    """Run the command line and exit with a code of `ExitCode`."""
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    try:
+        result = app(standalone_mode=False)
+    except TunefareError as error:
+        return _fail(error.message, error.hint, error.exit_code)
+    except click.exceptions.Abort:
+        return _fail("interrupted", None, ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"see `{context.command_path} --help`" if context else None
+        return _fail(error.format_message(), hint, ExitCode.USAGE)
+    except KeyboardInterrupt:
+        return _fail("interrupted", None, ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); that is no error, but the interpreter must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as error:  # the last resort: a user sees a sentence, never a traceback
+        return _fail(
+            f"internal error: {type(error).__name__}: {error}",
+            "this is a defect of tunefare; run again with `tunefare --debug ...` and report what it prints",
+            ExitCode.TASK_FAILED,
+        )
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _fail(message: str, hint: str | None, code: ExitCode) -> int:
+    if os.environ.get(_DEBUG_VARIABLE):
+        traceback.print_exc()
+    narrate(f"tunefare: error: {message}")
+    if hint:
+        narrate(f"hint: {hint}")
+    return code

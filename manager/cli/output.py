@@ -1,0 +1,39 @@
+"""Where words go: data to standard output, narration to standard error, colours only where wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import Any
+
+from rich.console import Console
+
+_DEFAULT_COLUMNS = 100
+
+
+def narrate(text: str) -> None:
+    """A line to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def emit(text: str) -> None:
+    """A line to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def emit_json(value: Any, *, indent: int | None = 2) -> None:
+    """JSON to standard output, one line when indent is None; NaN is refused."""
+    emit(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+
+
+def console() -> Console:
+    """A console for tables on standard output; without a terminal it is plain text of a fixed width."""
+    # rich asks the terminal of any standard stream for its width; output sent into a file keeps a readable one.
+    columns = shutil.get_terminal_size((_DEFAULT_COLUMNS, 24)).columns
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        columns = _DEFAULT_COLUMNS
+    return Console(file=sys.stdout, width=columns, highlight=False)

@@ -1,0 +1,125 @@
+"""A plan as tables: the choice with its bill, the other offers, what was rejected and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from manager.planner.plan import Estimate, Plan
+from manager.prices.offer import Offer
+from manager.units import MoneyInterval, format_bytes, format_hours, format_usd
+
+_NARROW = 100
+
+
+def print_plan(plan: Plan, console: Console, *, top: int) -> None:
+    """Print the whole answer; money stands first, so that it is the last thing a narrow terminal loses."""
+    _print_job(plan, console)
+    choice = plan.choice
+    if choice is not None:
+        _print_choice(choice, console)
+    if plan.offers:
+        _print_offers(plan, console, top)
+    _print_rejected(plan, console, top)
+    for note in plan.notes:
+        console.print(f"note: {escape(note)}")
+    console.print(f"plan {plan.plan_id}")
+
+
+def offer_name(offer: Offer) -> str:
+    """`aws us-east-1 g6.xlarge, 1 x L4, spot`: where, what, how."""
+    place = " ".join(part for part in (offer.cloud, offer.region, offer.instance_type) if part)
+    device = f"{offer.accelerator_count:g} x {offer.accelerator}" if offer.accelerator else "CPU"
+    return f"{place}, {device}{', spot' if offer.use_spot else ''}"
+
+
+def money(interval: MoneyInterval | None) -> str:
+    """`$1.20 ($0.90-$1.70)`."""
+    if interval is None:
+        return "unknown"
+    return f"{format_usd(interval.expected)} ({format_usd(interval.low)}-{format_usd(interval.high)})"
+
+
+def _print_job(plan: Plan, console: Console) -> None:
+    spec, profile = plan.spec, plan.profile
+    console.print(
+        f"[bold]{escape(spec.name)}[/bold]: {escape(profile.model)}, {profile.method}, {profile.precision}, "
+        f"{profile.parameters / 1e6:,.1f} M parameters, {profile.trainable_parameters / 1e6:,.2f} M trained"
+    )
+    data = profile.data
+    console.print(
+        f"{data.train_samples:,} samples to train on, {data.mean_tokens:.0f} tokens on average, "
+        f"{data.longest_tokens} the longest, {data.truncated_share:.0%} cut; "
+        f"{profile.steps:,} steps of {profile.batch_size} samples, {profile.flops_per_step / 1e12:,.3g} TFLOP a step"
+    )
+    console.print(f"data: {escape(data.basis)}. estimate: {escape(profile.basis)}.", style="dim")
+    console.print()
+
+
+def _print_choice(choice: Estimate, console: Console) -> None:
+    console.print(f"[bold]{money(choice.cost_usd)}[/bold] to the finished job on [bold]{escape(offer_name(choice.offer))}[/bold]")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("cost line")
+    for title in ("expected", "quantity", "unit price"):
+        table.add_column(title, justify="right")
+    table.add_column("rests on", overflow="fold")
+    for line in choice.lines:
+        quantity = format_hours(line.quantity.expected) if line.unit == "h" else f"{line.quantity.expected:,.2f} {line.unit}"
+        price = f"{format_usd(line.unit_price_usd)}/{line.unit}"
+        table.add_row(line.name, format_usd(line.total_usd.expected), quantity, price, line.assumption or "")
+    console.print(table)
+    for assumption in choice.assumptions:
+        console.print(f"  {escape(assumption.name)}: {escape(assumption.text)}", style="dim")
+    console.print()
+
+
+def _print_offers(plan: Plan, console: Console, top: int) -> None:
+    wide = console.width >= _NARROW
+    table = Table(box=None, pad_edge=False, title=f"{len(plan.offers)} offers, by dollars to a finished job", title_justify="left")
+    table.add_column("$ to finish", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("low-high", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("$/h", justify="right", no_wrap=True)
+    table.add_column("memory", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("batch", justify="right", no_wrap=True)
+    table.add_column("machine", overflow="fold" if wide else "ellipsis", no_wrap=not wide)
+    for position, estimate in enumerate(plan.offers[:top]):
+        table.add_row(*_offer_cells(estimate, wide), style="bold" if position == plan.chosen else None)
+    console.print(table)
+    if len(plan.offers) > top:
+        console.print(f"... and {len(plan.offers) - top} more: --top {len(plan.offers)}")
+    console.print()
+
+
+def _offer_cells(estimate: Estimate, wide: bool) -> list[str]:
+    offer, cost = estimate.offer, estimate.cost_usd
+    price = "?" if offer.price_usd_per_hour is None else format_usd(offer.price_usd_per_hour)
+    memory = "?" if estimate.memory is None else format_bytes(estimate.memory.total).replace(" ", "")
+    cells = [format_usd(cost.expected if cost else None)]
+    if wide:
+        cells.append(f"{format_usd(cost.low)}-{format_usd(cost.high)}" if cost else "")
+    cells += [format_hours(estimate.hours.expected if estimate.hours else None), price, memory]
+    if wide:
+        cells.append(str(estimate.micro_batch or "-"))
+    return [*cells, escape(offer_name(offer))]
+
+
+def _print_rejected(plan: Plan, console: Console, top: int) -> None:
+    if not plan.rejected:
+        return
+    reasons = Counter(_kind_of_reason(estimate) for estimate in plan.rejected)
+    summary = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    console.print(f"{len(plan.rejected)} rejected: {escape(summary)}")
+    for estimate in plan.rejected[: min(top, 5)]:
+        console.print(f"  {escape(offer_name(estimate.offer))}: {escape(estimate.reason or '')}", style="dim")
+    console.print()
+
+
+def _kind_of_reason(estimate: Estimate) -> str:
+    """The reason without its figures, so that equal ones can be counted."""
+    return (estimate.reason or "").split(":")[0].split(" (")[0]

@@ -1,0 +1,130 @@
+"""`runs`, `show`, `logs`, `stop`, `reconcile`: the runs that the ledger knows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from manager.cli.output import console, emit, emit_json, narrate
+from manager.errors import ExitCode, TeardownUnconfirmedError
+from manager.service.context import open_context
+
+RunArgument = Annotated[str, typer.Argument(help="Run id, or its unique beginning.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("runs")(runs)
+    app.command("show")(show)
+    app.command("logs")(logs)
+    app.command("stop")(stop)
+    app.command("reconcile")(reconcile)
+
+
+def runs(as_json: JsonOption = False) -> int:
+    """All runs, newest first; what may still be billed stands on top."""
+    from manager.service.inspection import list_runs, run_json  # the ledger's libraries, only here
+    from manager.units import format_usd
+
+    found = list_runs(open_context())
+    if as_json:
+        for record in found:
+            emit_json(run_json(record), indent=None)
+        return ExitCode.DONE
+    if not found:
+        narrate("no runs yet")
+        narrate("next: tunefare init, then tunefare plan")
+        return ExitCode.DONE
+    from manager.cli.plan_view import offer_name  # draws with rich
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("run", no_wrap=True)
+    table.add_column("started (UTC)", no_wrap=True)
+    table.add_column("machine", overflow="fold")
+    for record in found:
+        offer = record.offer
+        started = f"{_utc(record.created_at_s)}"
+        table.add_row(
+            format_usd(record.cost_usd),
+            str(record.state),
+            record.run_id,
+            started,
+            escape(offer_name(offer)) if offer else "-",
+        )
+    console().print(table)
+    return ExitCode.DONE
+
+
+def show(run: RunArgument, as_json: JsonOption = False) -> int:
+    """One run: state, history, charges, evidence of teardown."""
+    from manager.service.inspection import find_run, run_json  # the ledger's libraries, only here
+    from manager.units import format_usd
+
+    record = find_run(open_context(), run)
+    if as_json:
+        emit_json(run_json(record))
+        return ExitCode.DONE
+    emit(f"{record.run_id}  {record.state}  {format_usd(record.cost_usd)}")
+    emit(f"folder: {record.run_dir}")
+    for change in record.history:
+        emit(f"  {_utc(change.at_s)}  {change.state}{f'  {change.detail}' if change.detail else ''}")
+    for attempt in record.failed_attempts:
+        emit(f"  no capacity: {attempt}")
+    for charge in record.charges:
+        emit(f"  {format_usd(charge.amount_usd)}  {charge.what}, {charge.to_s - charge.from_s:.0f} s")
+    for evidence in record.evidence:
+        word = "gone" if evidence.confirmed else "NOT CONFIRMED"
+        emit(f"  {_utc(evidence.asked_at_s)}  {word}: {evidence.answer} ({evidence.source})")
+    return ExitCode.DONE
+
+
+def logs(
+    run: RunArgument, follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False
+) -> int:
+    """The log of a run: what the training program and the machine printed."""
+    from manager.service.inspection import log_lines  # the ledger's libraries, only here
+
+    for line in log_lines(open_context(), run, follow=follow):
+        emit(line)
+    return ExitCode.DONE
+
+
+def stop(run: RunArgument) -> int:
+    """Save a checkpoint, end the run, take the machine down."""
+    from manager.service.recovery import stop_run  # the ledger's libraries, only here
+
+    outcome = stop_run(open_context(), run, on_update=_narrate_update)
+    narrate(f"{outcome.run_id}: {outcome.state}")
+    return outcome.exit_code
+
+
+def reconcile(
+    end: Annotated[bool, typer.Option("--end", help="End what still runs instead of following it.")] = False,
+) -> int:
+    """Compare the ledger with what is really there: adopt or end runs whose client has died."""
+    from manager.service.recovery import reconcile_runs  # the ledger's libraries, only here
+
+    outcomes = reconcile_runs(open_context(), end=end, on_update=_narrate_update)
+    if not outcomes:
+        narrate("nothing to reconcile: no run without a client may still be billed")
+    for outcome in outcomes:
+        narrate(f"{outcome.run_id}: {outcome.state}")
+    unconfirmed = [o.run_id for o in outcomes if o.exit_code == ExitCode.TEARDOWN_UNCONFIRMED]
+    if unconfirmed:
+        raise TeardownUnconfirmedError(
+            f"teardown not confirmed: {', '.join(unconfirmed)}",
+            hint="these may still be billed: look at the provider's console, then run `tunefare reconcile` again",
+        )
+    return ExitCode.DONE
+
+
+def _utc(time_s: float) -> str:
+    from datetime import UTC, datetime  # only for tables
+
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

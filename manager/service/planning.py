@@ -1,0 +1,90 @@
+"""Plan a job: profile it, gather offers, rank them, keep the plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from decimal import Decimal
+from pathlib import Path
+
+from manager.catalog.models import resolve_model
+from manager.errors import StateError, UsageError
+from manager.planner.build import make_plan
+from manager.planner.codec import plan_from_json, plan_to_json
+from manager.planner.plan import Plan
+from manager.prices.local import LocalDevice, detect_device
+from manager.prices.sources import gather_offers
+from manager.profiling.measure import measure_data
+from manager.service.context import Context
+from manager.service.starting import write_whole
+from manager.spec.model import RunSpec
+from manager.workload.build import build_profile
+
+CHEAPEST = "cheapest"
+
+
+def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -> Plan:
+    """Estimate the job on every offer and choose; the plan is saved under its id.
+
+    Args:
+        context: surroundings.
+        spec: the job.
+        catalogs: folder of price catalogs; None: the setting, else SkyPilot's own, else the shipped list prices.
+
+    Raises:
+        DataError: model or data cannot be used.
+        PriceError: `catalogs` cannot be read.
+        StateError: the plan cannot be saved.
+    """
+    context.home.ensure()
+    now_s = context.clock()
+    shape = resolve_model(spec.model.source, spec.model.revision)
+    data = measure_data(
+        spec, cache_dir=context.home.cache_dir, timeout_s=float(context.config.number("measure_timeout_s"))
+    )
+    reading = gather_offers(
+        catalogs=catalogs or context.config.catalogs,
+        home=context.user_home,
+        now_s=now_s,
+        local=local_device(),
+        local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
+        local_price_source=local_price_source(context),
+    )
+    plan = make_plan(
+        spec=spec,
+        profile=build_profile(spec, shape, data),
+        offers=reading.offers,
+        created_at_s=now_s,
+        notes=reading.notes,
+        calibration=calibration(context),
+    )
+    save_plan(context, plan)
+    return plan
+
+
+def narrowed(spec: RunSpec, *, on: str | None, max_usd: Decimal | None) -> RunSpec:
+    """The spec with the command line's cloud and cap laid over it; flags win over the file.
+
+    Raises:
+        UsageError: the cap is not positive.
+    """
+    where = spec.where if on in (None, CHEAPEST) else dataclasses.replace(spec.where, clouds=(str(on).lower(),))
+    if max_usd is None:
+        return dataclasses.replace(spec, where=where)
+    if not max_usd.is_finite() or max_usd <= 0:
+        raise UsageError(f"--max-usd {max_usd} is no cap", hint="give dollars above 0, such as --max-usd 5")
+    return dataclasses.replace(spec, where=where, budget=dataclasses.replace(spec.budget, max_usd=max_usd))
+
+
+def save_plan(context: Context, plan: Plan) -> Path:
+    """Keep a plan under its id.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    file = context.home.plans_dir / f"{plan.plan_id}.json"
+    try:
+        write_whole(file, json.dumps(plan_to_json(plan), indent=2, allow_nan=False) + "\n")
+    except OSError as error:
+        raise StateError(f"plan {file} cannot be written: {error.strerror}", hint="free some disk space") from error
+    return file

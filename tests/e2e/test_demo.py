@@ -1,0 +1,28 @@
+"""The README's demo as it stands: a real pretrained model on real news, from nothing to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli, trainers_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+def test_minilm_on_bbc_news(tmp_path: Path) -> None:
+    cli = Cli(folder=tmp_path)
+    assert cli.run("init", "--example", "bbc-news").code == 0
+    done = cli.run(
+        "run", "--on", "local", "--yes", "--max-usd", "1", "--json", "--html", "report.html",
+        timeout_s=800, OMP_NUM_THREADS="2",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])["report"]
+    tuned = report["quality"]["tuned"]["accuracy"]
+    assert tuned >= 0.96
+    assert tuned > report["quality"]["baseline"]["accuracy"] + 0.3
+    assert "bbc-news-minilm" in (tmp_path / "report.html").read_text()
+    assert trainers_of(tmp_path) == []
