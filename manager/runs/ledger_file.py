@@ -1,0 +1,131 @@
+"""Opening the ledger's file, and what SQLite's errors mean to a user.
+
+A file that cannot be used is never changed, moved or replaced: it may hold the only trace of a machine that bills.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manager.errors import StateError
+from manager.runs.migrations import APPLICATION_ID, LEDGER_VERSION, migrate
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NOT_WRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+_NO_SPACE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
+def open_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection to a ledger of this version, created or migrated when needed; mode 0600 when created.
+
+    Raises:
+        StateError: the file is damaged, newer, no ledger, locked, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StateError(
+            f"the ledger {path} cannot be opened for writing: {error.strerror}",
+            hint="Make the folder writable, or point TUNEFARE_HOME at one that is.",
+        ) from error
+    with explained(path):
+        db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+        try:
+            db.execute("PRAGMA foreign_keys = ON")
+            _refuse_foreign(db, path)
+            _use_wal(db, busy_timeout_s)
+            # Power loss must not take a handle back that a machine is already billed for.
+            db.execute("PRAGMA synchronous = FULL")
+            with transaction(db):
+                _refuse_foreign(db, path)
+                migrate(db)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, with the write lock from the start: what is read inside is still true when it is written."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into StateError with a hint."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: sqlite3.DatabaseError, path: Path) -> StateError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _DAMAGED:
+        return StateError(
+            f"the ledger {path} is damaged: {error}",
+            hint=(
+                f"It was left as it is. Move it away (mv {path} {path}.damaged), then restore a backup, or recover "
+                f"what can be read: sqlite3 {path}.damaged .recover | sqlite3 {path}. Check your providers' consoles "
+                f"for machines that still run."
+            ),
+        )
+    if code in _BUSY:
+        return StateError(
+            f"the ledger {path} is locked by another process",
+            hint=f"Find it with `fuser {path}`; wait for it or end it, then try again.",
+        )
+    if code in _NOT_WRITABLE:
+        return StateError(
+            f"the ledger {path} cannot be written: {error}",
+            hint="Make the folder and the file writable, or point TUNEFARE_HOME at a folder that is.",
+        )
+    if code in _NO_SPACE:
+        return StateError(
+            f"the ledger {path} cannot be written: {error}",
+            hint="Free space on this disk, or move TUNEFARE_HOME to one with space; then run `tunefare reconcile`.",
+        )
+    return StateError(f"the ledger {path} refused: {error}", hint="This is a defect of tunefare; please report it.")
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > LEDGER_VERSION:
+        raise StateError(
+            f"the ledger {path} has version {version}, this tunefare knows up to {LEDGER_VERSION}",
+            hint="Update tunefare, or point TUNEFARE_HOME at another folder.",
+        )
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if application != APPLICATION_ID and not (empty and version == 0):
+        raise StateError(
+            f"{path} is an SQLite file but not a ledger of tunefare",
+            hint="Move it away, or point TUNEFARE_HOME at another folder.",
+        )
+
+
+def _use_wal(db: sqlite3.Connection, busy_timeout_s: float) -> None:
+    deadline = time.monotonic() + busy_timeout_s
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # SQLite gives up at once, without its busy handler, when two processes create the file together.
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
