@@ -17,7 +17,7 @@ from manager.reports.quality import (
     read_scores,
 )
 from manager.reports.reading import last, number, text, whole
-from manager.reports.timeline import billed_until_s, make_timeline, share_phases
+from manager.reports.timeline import make_timeline, share_phases
 from manager.runs.records import RunEvents, RunRecord
 from manager.runs.states import MAY_BILL, RunState
 from manager.units import SECONDS_PER_HOUR, format_usd
@@ -31,8 +31,7 @@ def build_report(run: RunEvents) -> Report:
     price = launch_price(record)
     timeline = make_timeline(record, events, price)
     estimate = launched_estimate(record)
-    end_s = billed_until_s(record, timeline, events)
-    billed_s = None if end_s is None or record.billing_started_at_s is None else end_s - record.billing_started_at_s
+    billed_s = _billed_s(record)
     phases = share_phases(record, timeline, events, estimate.lines if estimate else ())
     outcome = _outcome(events)
     model = last(events, EventType.MODEL)
@@ -89,6 +88,14 @@ def launched_estimate(record: RunRecord) -> Estimate | None:
     candidates = (*record.plan.offers, *record.plan.rejected)
     exact = next((estimate for estimate in candidates if estimate.offer == record.offer), None)
     return exact or next((estimate for estimate in candidates if estimate.offer.key == record.offer.key), None)
+
+
+def _billed_s(record: RunRecord) -> float | None:
+    if record.charges:
+        return sum(charge.to_s - charge.from_s for charge in record.charges)
+    if record.billing_started_at_s is None or record.billing_ended_at_s is None:
+        return None
+    return record.billing_ended_at_s - record.billing_started_at_s
 
 
 def _gauges(

@@ -125,5 +125,7 @@ def _same_data(reports: Sequence[Report]) -> bool | None:
     for report in reports:
         if report.data is None or report.data.sha256 is None or report.data.test_samples is None:
             return None
-        seen.add((report.data.sha256, report.data.test_samples, report.spec.data.test, report.spec.training.seed))
+        split = report.spec.data.test
+        drawn_with = report.spec.training.seed if isinstance(split, float) else None
+        seen.add((report.data.sha256, report.data.test_samples, split, drawn_with))
     return len(seen) <= 1

@@ -232,7 +232,7 @@ class Report:
     cost_usd: Decimal | None
     """Sum of the charges, so far while the run goes on; None: unknown."""
     billed_s: float | None
-    """Start to end of billing, or to the last charge while the run goes on; None when nothing was billed."""
+    """Time that the charges cover; None when nothing was billed."""
     still_billing: bool
     """True when a machine may be billed at this moment."""
     cap_usd: Decimal | None

@@ -114,6 +114,7 @@ def share_phases(
     if end_s is None or record.billing_started_at_s is None:
         return ()
     marks = _before_task(record, timeline, events) + _during_task(timeline, events)
+    marks += _after_lost_task(record, events, marks[-1][0])
     duration_s = dict.fromkeys(PLAN_LINES, 0.0)
     billed_s = end_s - record.billing_started_at_s
     ends = [start for start, _ in marks[1:]] + [billed_s]
@@ -138,12 +139,9 @@ def _before_task(record: RunRecord, timeline: Timeline, events: tuple[Event, ...
     billing = record.billing_started_at_s or 0.0
     first = timeline.since_billing_s(events[0]) if events else None
     running = next((c.at_s - billing for c in record.history if c.state is RunState.RUNNING), None)
-    ending = next((c.at_s - billing for c in record.history if c.state is RunState.TEARING_DOWN), None)
     marks = [(0.0, "provisioning")]
     if running is not None and (first is None or 0 <= running <= first):
         marks.append((running, "setup"))
-    if first is None and ending is not None and ending >= marks[-1][0]:
-        marks.append((ending, "teardown"))
     return marks
 
 
@@ -163,6 +161,15 @@ def _during_task(timeline: Timeline, events: tuple[Event, ...]) -> list[tuple[fl
             marks.append((at, "teardown"))
         last = at
     return marks
+
+
+def _after_lost_task(record: RunRecord, events: tuple[Event, ...], after: float) -> list[tuple[float, str]]:
+    """Teardown as the ledger saw it, for a task that did not say how it ended."""
+    if any(event.type in {EventType.FINISHED, EventType.FAILED} for event in events):
+        return []
+    billing = record.billing_started_at_s or 0.0
+    ending = next((c.at_s - billing for c in record.history if c.state is RunState.TEARING_DOWN), None)
+    return [(ending, "teardown")] if ending is not None and ending >= after else []
 
 
 def _take_out_of_training(duration_s: dict[str, float], events: tuple[Event, ...]) -> None:
