@@ -1,0 +1,275 @@
+"""The one module that imports SkyPilot: what the worker process does for `manager.launch.sky_worker`.
+
+`python -m manager.launch.sky_backend` serves the requests that `manager.launch.sky_wire` describes; each operation is a
+function here, with its arguments as a JSON object. It takes no decision: retries, time limits and what an answer means
+are the engine's. SkyPilot is imported inside the functions: a worker that cannot import it still answers.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import Any
+
+from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
+
+RSYNC_NOT_FOUND = 23
+"""rsync's exit status when a source does not exist."""
+
+
+class UnknownOfferError(Exception):
+    """SkyPilot's catalogs do not have what the task asks for; nothing was started."""
+
+
+def launch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Provision, copy files, submit the job; `task` is the task as data, `cluster` the name."""
+    import sky
+
+    try:
+        task = sky.Task.from_yaml_config(args["task"])
+        request_id = sky.launch(task, cluster_name=args["cluster"], retry_until_up=False)
+    except ValueError as error:
+        raise UnknownOfferError(str(error)) from error
+    reply.note(request_id=str(request_id))
+    answer: tuple[int | None, Any] = sky.stream_and_get(request_id)
+    job_id, handle = answer
+    resources = handle.launched_resources
+    return {
+        "job_id": job_id,
+        "cloud": str(resources.cloud).lower(),
+        "region": resources.region,
+        "zone": resources.zone,
+        "instance_type": resources.instance_type,
+        "accelerators": resources.accelerators,
+        "use_spot": resources.use_spot,
+        "nodes": handle.launched_nodes,
+        "price_usd_per_hour": _price(resources, handle.launched_nodes),
+        "provider": _provider(handle),
+    }
+
+
+def tail(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """The job's log from its first line, until the job ends; `job_id` None is the latest job."""
+    import sky
+
+    sink = LineSink(reply.line)
+    exit_code = sky.tail_logs(args["cluster"], args.get("job_id"), follow=True, output_stream=sink)
+    sink.close()
+    return {"exit_code": exit_code}
+
+
+def status(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """State of cluster and job; `refresh` asks the provider instead of SkyPilot's table."""
+    import sky
+
+    record = _record(args["cluster"], refresh=bool(args.get("refresh")))
+    if record is None:
+        return {"cluster": None, "job": None}
+    answer: dict[str, Any] = {"cluster": record["status"].value, "job": None}
+    if answer["cluster"] == "UP":
+        job_id = args.get("job_id")
+        jobs = sky.get(sky.job_status(args["cluster"], None if job_id is None else [job_id]))
+        states = [state.value for state in jobs.values() if state is not None]
+        answer["job"] = states[-1] if states else None
+    return answer
+
+
+def run(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Run a short script on the head node; `env` reaches it as quoted assignments."""
+    assignments = "".join(f"export {name}={shlex.quote(value)}; " for name, value in args.get("env", {}).items())
+    command = f"bash -c {shlex.quote(assignments + args['script'])}"
+    code, out, err = _head(args["cluster"]).run(command, require_outputs=True, stream_logs=False, separate_stderr=True)
+    return {"exit_code": code, "out": out, "err": plain(err)[-2000:]}
+
+
+def fetch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Copy files or folders (with a trailing slash) from the head node; missing ones are named, not an error."""
+    from sky import exceptions
+
+    runner = _head(args["cluster"])
+    fetched, missing = [], []
+    for source, target in args["items"]:
+        try:
+            runner.rsync(source, target, up=False, stream_logs=False)
+            fetched.append(source)
+        except exceptions.CommandError as error:
+            if error.returncode != RSYNC_NOT_FOUND:
+                raise
+            missing.append(source)
+    return {"fetched": fetched, "missing": missing}
+
+
+def job_log(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Folder of the job's log on the machine, or None when there is no such job."""
+    import sky
+
+    jobs = sky.get(sky.queue(args["cluster"]))
+    wanted = args.get("job_id")
+    paths = [job["log_path"] for job in jobs if wanted is None or job["job_id"] == wanted]
+    return {"path": paths[0] if paths else None}
+
+
+def cancel(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """End the job by SkyPilot's means."""
+    import sky
+
+    job_id = args.get("job_id")
+    if job_id is None:
+        sky.get(sky.cancel(args["cluster"], all=True))
+    else:
+        sky.get(sky.cancel(args["cluster"], job_ids=[job_id]))
+    return {}
+
+
+def provider(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """What is needed to ask the provider itself about the cluster, while SkyPilot still knows it."""
+    record = _record(args["cluster"])
+    return {"provider": None if record is None else _provider(record["handle"])}
+
+
+def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """End unfinished launches of the cluster, then the cluster; `existed` tells whether there was one."""
+    import sky
+    from sky import exceptions
+
+    cancelled = _cancel_launches(args["cluster"])
+    try:
+        sky.stream_and_get(sky.down(args["cluster"]))
+    except exceptions.ClusterDoesNotExist:
+        return {"existed": False, "cancelled_requests": cancelled}
+    return {"existed": True, "cancelled_requests": cancelled}
+
+
+def evidence(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """What SkyPilot (after a forced refresh) and, where its facts are known, the provider say is left."""
+    record = _record(args["cluster"], refresh=True)
+    known = args.get("provider") or (None if record is None else _provider(record["handle"]))
+    if known is None and args.get("slurm_cluster"):
+        known = _slurm_provider(args["cluster"], args["slurm_cluster"])
+    instances = None if known is None else _instances(args["cluster"], known)
+    return {
+        "cluster": None if record is None else record["status"].value,
+        "launches": _active_launches(args["cluster"]),
+        "provider": None if known is None else known["name"],
+        "instances": instances,
+    }
+
+
+def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Version, API server and clouds; starts no API server."""
+    import sky
+    from sky.server import common as server_common
+
+    info = server_common.get_api_server_status()
+    healthy = info.status == server_common.ApiServerStatus.HEALTHY
+    return {
+        "version": sky.__version__,
+        "api_server": info.status.value,
+        "api_server_is_local": bool(server_common.is_api_server_local()),
+        "clouds": sorted(str(cloud) for cloud in sky.get(sky.enabled_clouds())) if healthy else None,
+    }
+
+
+OPERATIONS: dict[str, Operation] = {
+    operation.__name__: operation
+    for operation in (launch, tail, status, run, fetch, job_log, cancel, provider, down, evidence, check)
+}
+
+
+def main() -> int:
+    """Serve requests until standard input closes."""
+    serve(OPERATIONS)
+    return 0
+
+
+def _record(cluster: str, *, refresh: bool = False) -> Any:
+    import sky
+
+    mode = sky.StatusRefreshMode.FORCE if refresh else sky.StatusRefreshMode.NONE
+    records = sky.get(sky.status([cluster], refresh=mode))
+    return next((record for record in records if record["name"] == cluster), None)
+
+
+def _head(cluster: str) -> Any:
+    record = _record(cluster)
+    if record is None:
+        raise LookupError(f"SkyPilot knows no cluster {cluster}")
+    runners = record["handle"].get_command_runners()
+    if not runners:
+        raise LookupError(f"cluster {cluster} has no machine")
+    return runners[0]
+
+
+def _price(resources: Any, nodes: int) -> float | None:
+    try:
+        return float(resources.get_cost(3600)) * nodes
+    # A catalog without this row raises whatever its reader raises; the price is then unknown.
+    except Exception:
+        return None
+
+
+def _provider(handle: Any) -> dict[str, Any] | None:
+    from sky import global_user_state
+
+    if handle is None or handle.cluster_yaml is None:
+        return None
+    config = global_user_state.get_cluster_yaml_dict(handle.cluster_yaml)
+    facts: dict[str, Any] = {
+        "name": repr(handle.launched_resources.cloud).lower(),
+        "name_on_cloud": handle.cluster_name_on_cloud,
+        "config": config["provider"],
+    }
+    return dict(json.loads(json.dumps(facts, default=str)))
+
+
+def _slurm_provider(cluster: str, slurm_cluster: str) -> dict[str, Any]:
+    from sky import clouds
+    from sky.provision.slurm import utils as slurm_utils
+    from sky.utils import common_utils
+
+    ssh = slurm_utils.get_slurm_ssh_config().lookup(slurm_cluster)
+    config = {
+        "cluster": slurm_cluster,
+        "slurm_user": slurm_utils.get_submit_user(slurm_cluster),
+        "ssh": {
+            "hostname": ssh["hostname"],
+            "port": ssh.get("port", 22),
+            "user": ssh["user"],
+            "private_key": slurm_utils.get_identity_file(ssh),
+            "proxycommand": ssh.get("proxycommand"),
+            "proxyjump": ssh.get("proxyjump"),
+            "identities_only": slurm_utils.get_identities_only(ssh),
+        },
+    }
+    name = common_utils.make_cluster_name_on_cloud(cluster, clouds.Slurm.max_cluster_name_length())
+    return {"name": "slurm", "name_on_cloud": name, "config": config}
+
+
+def _instances(cluster: str, known: dict[str, Any]) -> dict[str, str]:
+    from sky import provision
+
+    found = provision.query_instances(
+        known["name"], cluster, known["name_on_cloud"], known["config"], non_terminated_only=True
+    )
+    return {str(name): str(getattr(state[0], "value", state[0])) for name, state in found.items()}
+
+
+def _active_launches(cluster: str) -> list[str]:
+    import sky
+
+    requests = sky.api_status(cluster_name=cluster)
+    return [r.request_id for r in requests if r.cluster_name == cluster and r.name.endswith("launch")]
+
+
+def _cancel_launches(cluster: str) -> list[str]:
+    import sky
+
+    active = _active_launches(cluster)
+    if active:
+        sky.get(sky.api_cancel(active, silent=True))
+    return active
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""The sky engine: a run on a cluster of its own, through SkyPilot in a worker process.
+
+Owns the order of things and what SkyPilot's answers mean. A cluster is found again by its name alone, which is fixed
+before anything starts. Offers are tried one by one, not with SkyPilot's `ordered` fail-over: so each refusal has its
+reason and each attempt its price, its start of billing and its time limit. Every way out of `submit` but success takes
+the cluster down first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from manager.errors import EngineError, NothingFitsError
+from manager.launch.engine import Evidence, Handle, Launched, LaunchRequest, MachineState
+from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
+from manager.launch.sky_events import EventMerger
+from manager.launch.sky_stream import Follower
+from manager.launch.sky_upload import stage_upload, write_job
+from manager.launch.sky_worker import SkyPilotError, SkyWorker
+from manager.prices.offer import Offer
+from manager.units import usd
+from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
+
+LOG_FILE = "sky.log"
+"""In the run's folder: what SkyPilot said."""
+PROVIDER_FILE = "sky-provider.json"
+"""In the run's folder: how to ask the provider itself about the cluster, kept for the evidence after the teardown."""
+QUERY_TIMEOUT_S = 90.0
+DOWN_TIMEOUT_S = 420.0
+DOWN_ATTEMPTS = 3
+FETCH_TIMEOUT_S = 3600.0
+EVENTS_TIMEOUT_S = 180.0
+CANCEL_POLL_S = 2.0
+
+_REFUSED = frozenset({"ResourcesUnavailableError", "NoCloudAccessError", "UnknownOfferError"})
+"""Kinds of error after which the next offer is tried: no capacity or quota, no account, not in SkyPilot's catalog."""
+_GONE = frozenset({"ClusterDoesNotExist", "LookupError"})
+_JOB_STATES = {
+    None: MachineState.STARTING,
+    "INIT": MachineState.STARTING,
+    "PENDING": MachineState.STARTING,
+    "SETTING_UP": MachineState.STARTING,
+    "RUNNING": MachineState.RUNNING,
+    "SUCCEEDED": MachineState.SUCCEEDED,
+    "FAILED_SETUP": MachineState.SETUP_FAILED,
+}
+"""SkyPilot's states of a job; those not named (FAILED, FAILED_DRIVER, CANCELLED) are failures."""
+
+
+class SkyEngine:
+    """Engine `sky`; see `manager.launch.engine.Engine` for the contract."""
+
+    name = "sky"
+
+    def __init__(
+        self,
+        *,
+        worker: Callable[[Path], SkyWorker] = lambda log_path: SkyWorker(log_path=log_path),
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Args:
+        worker: makes a worker that logs to the given file.
+        clock: Unix time in seconds.
+        sleep: waits that many seconds.
+        """
+        self._make_worker = worker
+        self._clock = clock
+        self._sleep = sleep
+        self._workers: dict[str, SkyWorker] = {}
+
+    def reserve(self, request: LaunchRequest) -> Handle:
+        """Fix the cluster's name; nothing is started.
+
+        Raises:
+            EngineError: the run id or the run's folder cannot be carried by SkyPilot.
+        """
+        run_dir = request.run_dir.resolve()
+        check_folder(run_dir)
+        slurm = sorted({o.region for o in request.offers if o.cloud == "slurm" and o.region is not None})
+        return Handle(
+            engine=self.name,
+            run_dir=str(run_dir),
+            name=cluster_name(request.run_id),
+            details={"run_id": request.run_id, "slurm_clusters": slurm},
+        )
+
+    def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
+        """Launch on the first offer that has capacity; see Engine.submit."""
+        deadline = time.monotonic() + request.launch_timeout_s
+        failed: list[str] = []
+        upload_dir = stage_upload(request)
+        try:
+            for index, offer in enumerate(request.offers):
+                left_s = deadline - time.monotonic()
+                offers_left = len(request.offers) - index
+                # A Slurm partition that is full queues the job for a day, if its site says nothing else.
+                limit_s = left_s / offers_left if offer.cloud == "slurm" else left_s
+                started_at_s = self._clock()
+                write_job(upload_dir, request, offer, billing_started_s=started_at_s)
+                task = render_task(request, upload_dir=upload_dir, offers=[offer])
+                try:
+                    answer = self._launch(handle, task, timeout_s=limit_s)
+                except SkyPilotError as error:
+                    if error.kind == "Timeout" and offers_left == 1:
+                        raise _too_late(request, failed) from error
+                    if error.kind not in _REFUSED and error.kind != "Timeout":
+                        raise
+                    failed.append(_refusal(offer, error))
+                    self.down(handle)
+                else:
+                    return self._launched(handle, offer, answer, started_at_s, failed)
+        except BaseException as error:
+            # Also on Ctrl-C: the server goes on with a launch whose client has gone.
+            self._abandon(handle, error)
+            raise
+        raise NothingFitsError(
+            "no offer had capacity: " + "; ".join(failed),
+            hint="Allow more clouds, regions or accelerators under `where`, or try again later.",
+        )
+
+    def status(self, handle: Handle) -> MachineState:
+        """SkyPilot's table and the job's state on the machine; a machine that is silent is asked for at its provider."""
+        args = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
+        try:
+            return _state(self._call(handle, "status", args, timeout_s=QUERY_TIMEOUT_S))
+        except SkyPilotError:
+            # The table says UP and the machine is silent: only the provider knows.
+            try:
+                return _state(self._call(handle, "status", {**args, "refresh": True}, timeout_s=QUERY_TIMEOUT_S))
+            except SkyPilotError:
+                return MachineState.UNKNOWN
+
+    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
+        """Events and log lines until the task has ended; see Engine.stream."""
+        merger = EventMerger(after_seq=after_seq)
+        follower = Follower(
+            worker=self._make_worker(self._log_path(handle)),
+            status=lambda: self.status(handle),
+            read_events=lambda: self._read_events(handle),
+            sleep=self._sleep,
+        )
+        yield from follower.follow(handle.name, handle.details.get("job_id"), merger)
+
+    def cancel(self, handle: Handle, *, grace_s: float) -> None:
+        """SIGTERM to the training program; what has not ended after grace_s is ended through SkyPilot.
+
+        Raises:
+            EngineError: SkyPilot could not end the job.
+        """
+        deadline = time.monotonic() + grace_s
+        try:
+            asked = self._call(
+                handle,
+                "run",
+                {
+                    "cluster": handle.name,
+                    "script": script("stop.sh"),
+                    "env": {"TUNEFARE_RUN_ID": handle.details["run_id"]},
+                },
+                timeout_s=QUERY_TIMEOUT_S,
+            )
+            if asked["out"].strip() == "asked":
+                while time.monotonic() < deadline:
+                    if self.status(handle) not in (MachineState.RUNNING, MachineState.UNKNOWN):
+                        return
+                    self._sleep(CANCEL_POLL_S)
+            args = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
+            self._call(handle, "cancel", args, timeout_s=QUERY_TIMEOUT_S)
+        except SkyPilotError as error:
+            if error.kind not in _GONE and self.status(handle) is not MachineState.GONE:
+                raise
+
+    def fetch(self, handle: Handle) -> None:
+        """Copy events, manifest, tuned model and log to the run's folder; what does not exist there is left out.
+
+        Raises:
+            EngineError: the machine cannot be reached.
+        """
+        remote, local = remote_dir(handle.details["run_id"]), Path(handle.run_dir)
+        items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE)]
+        items.append((f"{remote}/{MODEL_DIR}/", str(local / MODEL_DIR)))
+        job = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
+        log_dir = self._call(handle, "job_log", job, timeout_s=QUERY_TIMEOUT_S)["path"]
+        if log_dir is not None:
+            items.append((f"{log_dir}/run.log", str(local / "log.txt")))
+        self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
+
+    def down(self, handle: Handle) -> None:
+        """End unfinished launches of the cluster, then the cluster; no cluster is success.
+
+        Raises:
+            EngineError: after DOWN_ATTEMPTS attempts SkyPilot had not taken the cluster down.
+        """
+        self._keep_provider(handle)
+        for attempt in range(1, DOWN_ATTEMPTS + 1):
+            try:
+                self._call(handle, "down", {"cluster": handle.name}, timeout_s=DOWN_TIMEOUT_S)
+                return
+            except SkyPilotError as error:
+                if attempt == DOWN_ATTEMPTS:
+                    raise EngineError(
+                        f"cluster {handle.name} could not be taken down: {error.message}",
+                        hint=f"Run `sky down {handle.name}`, and look at the provider's own console.",
+                    ) from error
+                self._sleep(2.0**attempt)
+
+    def evidence(self, handle: Handle) -> Evidence:
+        """Ask SkyPilot with a forced refresh, and the provider itself where it is known how; see Engine.evidence."""
+        asked_at_s = self._clock()
+        args: dict[str, Any] = {"cluster": handle.name, "provider": self._provider(handle)}
+        if slurm := handle.details.get("slurm_clusters"):
+            args["slurm_cluster"] = slurm[0]
+        try:
+            answer = self._call(handle, "evidence", args, timeout_s=QUERY_TIMEOUT_S)
+        except SkyPilotError as error:
+            return Evidence(
+                confirmed=False,
+                asked_at_s=asked_at_s,
+                source="SkyPilot status, forced refresh",
+                answer=f"no answer: {error.message}",
+                left=(),
+            )
+        return _evidence(handle.name, asked_at_s, answer)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        while self._workers:
+            self._workers.popitem()[1].close()
+
+    def _launch(self, handle: Handle, task: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        args = {"cluster": handle.name, "task": task}
+        return self._call(handle, "launch", args, timeout_s=max(timeout_s, 1.0))
+
+    def _launched(
+        self, handle: Handle, offer: Offer, answer: dict[str, Any], started_at_s: float, failed: list[str]
+    ) -> Launched:
+        if answer.get("provider") is not None:
+            self._write_provider(handle, answer["provider"])
+        taken = {key: answer[key] for key in ("region", "zone", "instance_type", "price_usd_per_hour")}
+        return Launched(
+            handle=replace(handle, details={**handle.details, "job_id": answer["job_id"], "sky": taken}),
+            offer=_taken(offer, answer),
+            billing_started_at_s=started_at_s,
+            failed_attempts=tuple(failed),
+        )
+
+    def _abandon(self, handle: Handle, reason: BaseException) -> None:
+        self._worker(handle).kill()
+        try:
+            self.down(handle)
+        except EngineError as error:
+            reason.add_note(f"and the teardown failed: {error.message}")
+
+    def _read_events(self, handle: Handle) -> bytes:
+        """The events file of the machine, all of it; empty when there is none yet."""
+        local = Path(handle.run_dir) / EVENTS_FILE
+        source = f"{remote_dir(handle.details['run_id'])}/{EVENTS_FILE}"
+        args = {"cluster": handle.name, "items": [(source, str(local))]}
+        answer = self._call(handle, "fetch", args, timeout_s=EVENTS_TIMEOUT_S)
+        return local.read_bytes() if answer["fetched"] else b""
+
+    def _keep_provider(self, handle: Handle) -> None:
+        if self._provider(handle) is not None:
+            return
+        try:
+            answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=QUERY_TIMEOUT_S)
+        except SkyPilotError:
+            # Facts for the evidence are worth a question, never a delay of the teardown.
+            return
+        if answer["provider"] is not None:
+            self._write_provider(handle, answer["provider"])
+
+    def _write_provider(self, handle: Handle, facts: dict[str, Any]) -> None:
+        path = Path(handle.run_dir) / PROVIDER_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    def _provider(self, handle: Handle) -> dict[str, Any] | None:
+        try:
+            facts = json.loads((Path(handle.run_dir) / PROVIDER_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return facts if isinstance(facts, dict) else None
+
+    def _call(self, handle: Handle, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        return self._worker(handle).call(op, args, timeout_s=timeout_s)
+
+    def _worker(self, handle: Handle) -> SkyWorker:
+        if handle.name not in self._workers:
+            self._workers[handle.name] = self._make_worker(self._log_path(handle))
+        return self._workers[handle.name]
+
+    def _log_path(self, handle: Handle) -> Path:
+        return Path(handle.run_dir) / LOG_FILE
+
+
+def _state(answer: dict[str, Any]) -> MachineState:
+    if answer["cluster"] is None:
+        return MachineState.GONE
+    if answer["cluster"] == "UP":
+        return _JOB_STATES.get(answer["job"], MachineState.FAILED)
+    return MachineState.STARTING if answer["cluster"] == "INIT" else MachineState.UNKNOWN
+
+
+def _too_late(request: LaunchRequest, failed: list[str]) -> EngineError:
+    return EngineError(
+        "; ".join([f"no machine was ready within {request.launch_timeout_s:g} s", *failed]),
+        hint="Try again later, or allow more clouds, regions or accelerators under `where`.",
+    )
+
+
+def _refusal(offer: Offer, error: SkyPilotError) -> str:
+    reasons = error.history or (error.message,)
+    reason = " | ".join(dict.fromkeys(" ".join(text.split()) for text in reasons))
+    return f"{offer.key}: {reason[:600]}"
+
+
+def _taken(offer: Offer, answer: dict[str, Any]) -> Offer:
+    """The offer as SkyPilot filled it in: what it left open is known now, its price only where it was unknown."""
+    region = answer["region"] if answer["region"] is not None else offer.region
+    on_slurm = offer.cloud == "slurm"
+    instance_type = offer.instance_type or (answer["zone"] if on_slurm else answer["instance_type"])
+    price, source = offer.price_usd_per_hour, offer.price_source
+    if price is None and answer["price_usd_per_hour"]:
+        price, source = usd(Decimal(str(answer["price_usd_per_hour"]))), "SkyPilot, at the launch"
+    return replace(offer, region=region, instance_type=instance_type, price_usd_per_hour=price, price_source=source)
+
+
+def _evidence(name: str, asked_at_s: float, answer: dict[str, Any]) -> Evidence:
+    instances, provider = answer["instances"], answer["provider"]
+    left = [f"launch request {request}" for request in answer["launches"]]
+    if answer["cluster"] is not None:
+        left.append(f"{name} ({answer['cluster']})")
+    left += [f"{instance} ({state})" for instance, state in (instances or {}).items()]
+    words = [f"SkyPilot has {'no' if answer['cluster'] is None else 'a'} cluster {name}"]
+    if answer["launches"]:
+        words.append(f"{len(answer['launches'])} launch requests are unfinished")
+    if instances is not None:
+        words.append(f"{provider} reports {len(instances)} instances" if instances else f"{provider} reports none")
+    else:
+        words.append("no machine had been asked of a provider")
+    return Evidence(
+        confirmed=not left,
+        asked_at_s=asked_at_s,
+        source="SkyPilot status, forced refresh" + (f"; {provider}" if instances is not None else ""),
+        answer="; ".join(words),
+        left=tuple(left),
+    )

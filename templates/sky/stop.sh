@@ -1,0 +1,9 @@
+# Asks the training program to save a checkpoint and stop; prints what it did.
+pid_file="$HOME/tunefare-run/$TUNEFARE_RUN_ID/pid"
+if ! read -r pid started < "$pid_file" 2>/dev/null; then
+  echo not-started
+elif [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ] && kill -TERM "$pid"; then
+  echo asked
+else
+  echo ended
+fi
