@@ -1,0 +1,162 @@
+"""Models by hub id or folder: where a shape comes from when nothing may be downloaded.
+
+Order for a hub id: the shipped table of popular models, then the local Hugging Face cache. A source is a folder when it
+starts with `./`, `../`, `/` or `~`, or when such a folder exists. Never asks the network; never loads weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from manager.catalog.model_configs import SUPPORTED_MODEL_TYPES, shape_from_mapping
+from manager.catalog.model_shape import ModelShape, classifier_parameters
+from manager.errors import DataError
+
+__all__ = [
+    "SUPPORTED_MODEL_TYPES",
+    "ModelShape",
+    "classifier_parameters",
+    "known_models",
+    "resolve_model",
+    "shape_from_config",
+]
+
+_FOLDER_PREFIXES = ("./", "../", "/", "~")
+
+
+def resolve_model(source: str, revision: str | None = None) -> ModelShape:
+    """The shape of a model given by hub id or folder, offline.
+
+    Args:
+        source: hub id, or a folder with config.json.
+        revision: branch, tag or commit of a hub id; None is the default branch. The shipped table holds default
+            branches, so that another revision is looked up in the cache alone.
+
+    Raises:
+        DataError: the folder or its config.json is missing or unusable, or nothing is known here of the hub id.
+    """
+    if _is_folder(source):
+        return shape_from_config(Path(source).expanduser())
+    if revision in (None, "main"):
+        row = _table().get(source)
+        if row is not None:
+            config: dict[str, Any] = json.loads(row["config"])
+            return shape_from_mapping(config, name=source, source=f"shipped table of models, {row['as_of']}")
+    cached = _cached_snapshot(source, revision)
+    if cached is not None:
+        shape = shape_from_config(cached)
+        return replace(shape, name=source, source=f"Hugging Face cache, revision {cached.name}")
+    raise _unknown_model(source, revision)
+
+
+def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
+    """The shape of a model folder (with the size of its safetensors files) or of a parsed config.json.
+
+    Raises:
+        DataError: no such folder, no readable config.json in it, or a config that is not supported.
+    """
+    if isinstance(config, Path):
+        shape = shape_from_mapping(
+            _read_config(config), name=config.name or str(config), source=f"{config}/config.json"
+        )
+        return replace(shape, weights_bytes=_safetensors_bytes(config))
+    name = config.get("_name_or_path")
+    return shape_from_mapping(config, name=name if isinstance(name, str) and name else "model", source="config")
+
+
+def known_models() -> tuple[str, ...]:
+    """Hub ids of the shipped table, which can be planned without network."""
+    return tuple(row["id"] for name, row in _table().items() if name == row["id"])
+
+
+def _is_folder(source: str) -> bool:
+    return source in (".", "..") or source.startswith(_FOLDER_PREFIXES) or Path(source).is_dir()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise DataError(f"no model folder '{folder}'", hint=_nearest_folder(folder))
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        hint = "a model folder holds config.json and *.safetensors, as `save_pretrained` writes them"
+        raise DataError(f"model folder '{folder}' has no config.json", hint=hint) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="download or save the model again") from error
+    if not isinstance(config, dict):
+        raise DataError(f"{path} holds no JSON object", hint="download or save the model again")
+    return config
+
+
+def _nearest_folder(folder: Path) -> str:
+    """What to do about a folder that is not there: a sibling of similar name, if any."""
+    parent = folder.parent
+    try:
+        siblings = sorted(entry.name for entry in parent.iterdir() if entry.is_dir())
+    except OSError:
+        return f"'{parent}' cannot be listed either; check the path"
+    near = difflib.get_close_matches(folder.name, siblings, n=1)
+    return f"did you mean '{parent / near[0]}'?" if near else f"'{parent}' has no folder of a similar name"
+
+
+def _safetensors_bytes(folder: Path) -> int | None:
+    """Bytes of all safetensors files; None when there are none."""
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    return sum(sizes) if sizes else None
+
+
+def _cached_snapshot(source: str, revision: str | None) -> Path | None:
+    """The snapshot folder of the Hugging Face cache that holds the config of this revision; None when there is none.
+
+    Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    repository = _hub_cache() / f"models--{source.replace('/', '--')}"
+    reference = repository / "refs" / (revision or "main")
+    if reference.is_file():
+        commit = reference.read_text(encoding="utf-8").strip()
+    elif revision is not None:
+        commit = revision
+    else:
+        # Without refs/main the cache holds explicitly asked revisions only; a single one is no guess.
+        snapshots = sorted(repository.glob("snapshots/*/config.json"))
+        return snapshots[0].parent if len(snapshots) == 1 else None
+    snapshot = repository / "snapshots" / commit
+    return snapshot if (snapshot / "config.json").is_file() else None
+
+
+def _hub_cache() -> Path:
+    """The cache folder by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME, ~/.cache."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    if home := os.environ.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "huggingface" / "hub"
+
+
+def _unknown_model(source: str, revision: str | None) -> DataError:
+    near = difflib.get_close_matches(source, known_models(), n=1)
+    suggestion = f"did you mean '{near[0]}'? Otherwise " if near and near[0] != source else ""
+    at = f" at revision '{revision}'" if revision else ""
+    return DataError(
+        f"nothing is known here of the model '{source}'{at}: no folder, not in the shipped table, not in the cache",
+        hint=f"{suggestion}download its config once (`hf download {source} config.json`), or give a folder (./name)",
+    )
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, dict[str, str]]:
+    """Rows by hub id and, where the hub still redirects it, by the id from before organizations (`gpt2`)."""
+    text = files("manager.catalog").joinpath("data", "models.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    return {name: row for row in rows for name in (row["id"], row["legacy_id"]) if name}

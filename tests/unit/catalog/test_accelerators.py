@@ -1,0 +1,78 @@
+"""The accelerator table: names, aliases, TPU slices, plausibility of each row."""
+
+import csv
+from importlib.resources import files
+
+import pytest
+
+from manager.catalog.accelerators import accelerator, accelerator_names
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_rows_are_plausible_dated_and_sourced(name: str) -> None:
+    row = accelerator(name)
+    assert row is not None
+    assert row.name == name
+    assert 4 * 2**30 < row.memory_bytes < 400 * 2**30
+    for rate in (row.peak_bf16_flops_per_s, row.peak_fp16_flops_per_s, row.peak_tf32_flops_per_s):
+        assert rate is None or 1e12 < rate < 1e16
+    assert (
+        row.peak_bf16_flops_per_s is None
+        or row.peak_tf32_flops_per_s is None
+        or (row.peak_tf32_flops_per_s <= row.peak_bf16_flops_per_s)
+    )
+    assert row.memory_bandwidth_bytes_per_s is not None
+    assert 1e11 < row.memory_bandwidth_bytes_per_s < 1e13
+    assert row.certainty in ("high", "medium", "low")
+    assert row.as_of >= "2026-01-01"
+    assert row.source
+    assert row.memory_source
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("RTX_4090", "RTX4090"),
+        ("rtx4090", "RTX4090"),
+        ("A6000", "RTXA6000"),
+        ("H200-SXM", "H200"),
+        ("A100-40GB", "A100"),
+        ("RTXPRO6000S", "RTXPRO6000"),
+    ],
+)
+def test_other_spellings(alias: str, name: str) -> None:
+    found = accelerator(alias)
+    assert found is not None
+    assert found.name == name
+
+
+def test_aliases_point_at_rows_and_shadow_none() -> None:
+    names = set(accelerator_names())
+    text = files("manager.catalog").joinpath("data", "accelerator_aliases.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert {row["name"] for row in rows} <= names
+    assert not {row["alias"] for row in rows} & names
+    assert len({row["alias"].casefold() for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "memory_gib"),
+    [("tpu-v5litepod-8", 8, 16), ("tpu-v6e-4", 4, 32), ("tpu-v4-8", 4, 32), ("tpu-v3-8", 4, 32), ("TPU-v5e-1", 1, 16)],
+)
+def test_tpu_slice_is_chips_of_its_generation(name: str, chips: int, memory_gib: int) -> None:
+    found = accelerator(name)
+    assert found is not None
+    assert (found.kind, found.chips, found.memory_bytes) == ("tpu", chips, memory_gib * 2**30)
+
+
+def test_missing_hardware_is_none_not_zero() -> None:
+    for name in ("V100", "T4", "P100", "K80"):
+        found = accelerator(name)
+        assert found is not None
+        assert not found.supports_bf16
+        assert found.peak_tf32_flops_per_s is None
+
+
+@pytest.mark.parametrize("name", ["", "Radeon MI25", "tpu-v99-8", "H1000"])
+def test_unknown_names_have_no_specification(name: str) -> None:
+    assert accelerator(name) is None
