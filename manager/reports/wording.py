@@ -173,10 +173,11 @@ def summary(report: Report) -> str:
     cost = "an unknown cost" if report.cost_usd is None else format_usd(report.cost_usd)
     time = format_duration(report.billed_s)
     score = report.score("accuracy")
+    if report.still_billing:
+        so_far = "nothing charged" if report.billed_s is None else f"{cost} and {time}"
+        return f"Not over yet: {so_far} so far."
     if report.billed_s is None:
         return "No machine was billed."
-    if report.still_billing:
-        return f"Not over yet: {cost} and {time} so far."
     if score and score.points is not None:
         change = f"from {percent(score.baseline, 1)} to {percent(score.tuned, 1)}"
         verb = "rose" if score.points > 0 else "fell" if score.points < 0 else "stayed"
