@@ -16,6 +16,14 @@ from tests.e2e.slurm_lab import LabError, SlurmLab
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(900)]
 
 _ONE_JOB = Path(slurm_lab.__file__).parent / "one_job.py"
+_CRASH = """import os
+from tests.e2e.slurm_lab import SlurmLab
+lab = SlurmLab()
+lab.install()
+lab.up()
+lab.fill_partition("a100")
+print(lab.root, flush=True)
+os._exit(1)"""
 _SETUP = """set -e
 uv venv --python 3.11 "$HOME/.tunefare-env"
 printf 'torch==2.13.0\\n' > requirements.txt
@@ -24,7 +32,21 @@ _PRINT_VERSION = '"$HOME/.tunefare-env/bin/python" -c "import torch; print(f\'to
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[SlurmLab]:
+def crashed_root() -> Path:
+    """Root of a lab whose process died while a job ran, with all of its daemons still up."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CRASH],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=700,
+    )
+    assert done.returncode == 1, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def lab(crashed_root: Path) -> Iterator[SlurmLab]:
     if importlib.util.find_spec("sky") is None:
         pytest.skip("needs the [sky] extra")
     with SlurmLab() as running:
@@ -43,6 +65,15 @@ def run_one_job(lab: SlurmLab, cluster: str, gpu: str, setup: str, run: str) -> 
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def test_lab_comes_up_over_what_a_crashed_one_left(lab: SlurmLab, crashed_root: Path) -> None:
+    assert crashed_root != lab.root
+    assert not crashed_root.exists()
+    assert lab.squeue() == []
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, timeout=10)
+    assert str(lab.root) in processes.stdout
+    assert str(crashed_root) not in processes.stdout
 
 
 def test_job_runs_torch_on_the_cheapest_partition_and_leaves_nothing(lab: SlurmLab) -> None:

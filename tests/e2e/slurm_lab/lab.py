@@ -125,7 +125,6 @@ class SlurmLab:
         jobs.free(self._layout, name)
 
     def _take_lock(self) -> None:
-        LOCK_FILE.parent.mkdir(parents=True, exist_ok=True)
         lock = LOCK_FILE.open("a+")
         lock.seek(0)
         previous_root = lock.read().strip()
