@@ -106,3 +106,29 @@ class WorkloadProfile:
     """One checkpoint: weights or adapter, optimizer state."""
     basis: str
     """How FLOPs and memory came about, for people, with the formula's source."""
+    head_size: int | None = None
+    """Width of one attention head; None: hidden_size / attention_heads."""
+    activation: str = "gelu"
+    """Activation of the MLP as the model's config names it; `gelu_new` is a chain of ops that saves more."""
+    hidden_dropout: float = 0.0
+    """Probability of dropout after attention and MLP while training; 0: no mask is saved."""
+    attention_dropout: float = 0.0
+    """Probability of dropout on attention weights while training."""
+    fused_attention: bool = True
+    """Whether the model runs scaled_dot_product_attention; False: scores of all heads are kept."""
+    adapted_linears: tuple[str, ...] = ()
+    """Roles of the linear layers that carry an adapter: query, key, value, output, gate, up, down."""
+    lora_dropout: float = 0.0
+    """Probability of dropout before an adapter."""
+    head_parameters: int = 0
+    """Of `parameters`: the new classification head."""
+    embedding_parameters: int = 0
+    """Of `parameters`: embedding tables, which take no part in a matrix product."""
+    model_from_hub: bool = True
+    """Whether a machine elsewhere can fetch the model from the hub; False: it has to be sent from here."""
+    model_is_here: bool = False
+    """Whether the weights lie on this machine: a folder, or the hub's cache."""
+    checkpoints: int = 0
+    """Checkpoints written during the run."""
+    asked_micro_batch: int | None = None
+    """Micro-batch that the user fixed; None: the largest that fits is taken."""

@@ -1,0 +1,121 @@
+"""What the user allows: where a job may run, what it may cost, how long it may take; what to say when nothing is
+left."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from manager.errors import NothingFitsError, OverBudgetError
+from manager.planner.estimate import REASON_FIT, REASON_PRICE
+from manager.planner.plan import Estimate, Plan
+from manager.prices.offer import Offer
+from manager.spec.model import RunSpec
+from manager.units import format_hours, format_usd
+
+REASON_CLOUD = "cloud not allowed"
+REASON_REGION = "region not allowed"
+REASON_ACCELERATOR = "accelerator not allowed"
+REASON_SPOT = "spot not allowed"
+REASON_BUDGET = "over budget"
+REASON_DEADLINE = "past deadline"
+
+
+def beyond_wishes(spec: RunSpec, offer: Offer) -> str | None:
+    """Why `where` rules the offer out, or None. Names are compared without regard to case."""
+    where = spec.where
+    if where.clouds and offer.cloud.casefold() not in _folded(where.clouds):
+        return f"{REASON_CLOUD}: {offer.cloud}"
+    if where.regions and (offer.region or "").casefold() not in _folded(where.regions):
+        return f"{REASON_REGION}: {offer.region or 'not named'}"
+    if where.accelerators and (offer.accelerator or "cpu").casefold() not in _folded(where.accelerators):
+        return f"{REASON_ACCELERATOR}: {offer.accelerator or 'none'}"
+    if offer.use_spot and not where.spot:
+        return f"{REASON_SPOT}: where.spot is false"
+    return None
+
+
+def beyond_limits(spec: RunSpec, estimate: Estimate) -> str | None:
+    """Why the budget rules a priced estimate out, or None; expected figures are compared."""
+    cost, hours = estimate.cost_usd, estimate.hours
+    cap, deadline = spec.budget.max_usd, spec.budget.deadline_hours
+    if cap is not None and cost is not None and cost.expected > cap:
+        return f"{REASON_BUDGET}: {format_usd(cost.expected)} expected, cap {format_usd(cap)}"
+    if deadline is not None and hours is not None and hours.expected > deadline:
+        return f"{REASON_DEADLINE}: {format_hours(hours.expected)} expected, deadline {format_hours(deadline)}"
+    return None
+
+
+def refused(offer: Offer, reason: str) -> Estimate:
+    """An offer that was not estimated, because the user does not want it."""
+    return Estimate(
+        offer=offer,
+        fits=False,
+        micro_batch=None,
+        memory=None,
+        hours=None,
+        training_hours=None,
+        cost_usd=None,
+        lines=(),
+        assumptions=(),
+        reason=reason,
+    )
+
+
+def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
+    """The error for a plan without a choice, naming the constraint that binds and the offer nearest to it."""
+    if not plan.rejected:
+        return NothingFitsError(
+            "there is no offer at all",
+            hint="check the price catalogs: `tunefare doctor` says where they are looked for",
+        )
+    kinds = Counter(_kind(estimate) for estimate in plan.rejected)
+    nearest = plan.rejected[0]
+    if kinds[REASON_BUDGET] or kinds[REASON_DEADLINE]:
+        return _over_budget(plan, kinds)
+    message = f"none of {len(plan.rejected)} offers can carry the job; nearest is {_named(nearest)}: {nearest.reason}"
+    return NothingFitsError(message, hint=_hint(kinds))
+
+
+def _over_budget(plan: Plan, kinds: Counter[str]) -> OverBudgetError:
+    if kinds[REASON_BUDGET]:
+        cheapest = next(estimate for estimate in plan.rejected if _kind(estimate) == REASON_BUDGET)
+        cost = cheapest.cost_usd
+        expected = format_usd(cost.expected if cost else None)
+        return OverBudgetError(
+            f"the cheapest offer that carries the job, {_named(cheapest)}, is expected to cost {expected}: "
+            f"more than the cap of {format_usd(plan.spec.budget.max_usd)}",
+            hint="raise budget.max_usd, or train less: fewer epochs, method lora or frozen, a shorter max_length",
+        )
+    late = [estimate for estimate in plan.rejected if _kind(estimate) == REASON_DEADLINE]
+    fastest = min(late, key=lambda estimate: estimate.hours.expected if estimate.hours else float("inf"))
+    takes = format_hours(fastest.hours.expected if fastest.hours else None)
+    return OverBudgetError(
+        f"the fastest offer within the cap, {_named(fastest)}, is expected to take {takes}: "
+        f"past the deadline of {format_hours(plan.spec.budget.deadline_hours)}",
+        hint="give budget.deadline_hours more room, raise budget.max_usd, or train less",
+    )
+
+
+def _hint(kinds: Counter[str]) -> str:
+    if kinds[REASON_FIT]:
+        return (
+            "lower training.max_length or training.batch_size, turn training.gradient_checkpointing on, use precision "
+            "bf16-mixed, or method lora"
+        )
+    if kinds[REASON_SPOT] or kinds[REASON_CLOUD] or kinds[REASON_REGION] or kinds[REASON_ACCELERATOR]:
+        return "widen `where`: clouds, regions, accelerators or spot"
+    if kinds[REASON_PRICE]:
+        return "give a price: `local_price_usd_per_hour` for this machine, or newer catalogs with --catalogs"
+    return "`tunefare plan` lists each offer with its reason"
+
+
+def _kind(estimate: Estimate) -> str:
+    return (estimate.reason or "").split(":", 1)[0]
+
+
+def _named(estimate: Estimate) -> str:
+    return estimate.offer.key
+
+
+def _folded(names: tuple[str, ...]) -> set[str]:
+    return {name.casefold() for name in names}

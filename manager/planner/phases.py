@@ -1,0 +1,181 @@
+"""The phases of a run, from the launch to the machine's end, in hours with their band and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.planner.assumptions import AssumedQuantity, Assumptions
+from manager.planner.calibration import Calibration
+from manager.planner.machine import Machine
+from manager.planner.plan import Assumption
+from manager.units import SECONDS_PER_HOUR, Interval
+from manager.workload.profile import WorkloadProfile
+from manager.workload.time import evaluation_seconds, step_seconds
+
+_MEGA = 1e6
+_MINUTE_S = 60.0
+_LONGEST_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One line of the bill before it has a price."""
+
+    name: str
+    hours: Interval
+    quantities: tuple[Decimal, Decimal, Decimal]
+    """The ends of `hours` as decimals, so that a price multiplies without binary error."""
+    assumption: str | None
+
+
+def phases_of_run(
+    profile: WorkloadProfile,
+    machine: Machine,
+    assumptions: Assumptions,
+    calibration: Calibration | None,
+    *,
+    micro_batch: int,
+    cloud: str,
+) -> tuple[tuple[Phase, ...], tuple[Assumption, ...]]:
+    """All phases in their order, and the assumptions behind them."""
+    rows = {name: assumptions.of(name, cloud) for name in _names(cloud)}
+    compute = _compute_band(profile, machine, assumptions, calibration, cloud)
+    timed = (
+        ("boot", _seconds(rows["boot"]), "boot"),
+        ("setup", _seconds(rows["setup"]), "setup"),
+        ("download", _download_s(profile, rows, cloud), "hub_rate"),
+        ("start", _seconds(rows["start"]), "start"),
+        ("data", _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0), "tokenize_rate"),
+        (
+            "baseline",
+            _evaluation_s(profile, machine, micro_batch, profile.data.test_samples, compute.band),
+            compute.name,
+        ),
+        ("training", compute.band.scaled(_training_s(profile, machine, micro_batch)), compute.name),
+        (
+            "evaluation",
+            _evaluation_s(
+                profile, machine, micro_batch, profile.evaluations * profile.data.validation_samples, compute.band
+            ),
+            compute.name,
+        ),
+        ("checkpoints", _checkpoint_s(profile, rows), "disk_rate"),
+        ("final", _evaluation_s(profile, machine, micro_batch, profile.data.test_samples, compute.band), compute.name),
+        ("teardown", _seconds(rows["teardown"]), "teardown"),
+    )
+    phases = tuple(_phase(name, seconds, assumption) for name, seconds, assumption in timed)
+    return phases, (*compute.assumptions, *(row.stated() for row in rows.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compute:
+    """The band around computed seconds, and the assumptions that it stands for."""
+
+    name: str
+    band: Interval
+    assumptions: tuple[Assumption, ...]
+
+
+def _compute_band(
+    profile: WorkloadProfile,
+    machine: Machine,
+    assumptions: Assumptions,
+    calibration: Calibration | None,
+    cloud: str,
+) -> _Compute:
+    """Calibrated: the measured factor; else the stated band. Unmeasured data and several devices widen either."""
+    stated: list[Assumption] = [Assumption(name="speed", text=machine.device.basis)]
+    if calibration is not None:
+        name, band = "calibration", calibration.band()
+        stated.append(Assumption(name=name, text=f"{calibration.time_factor:.2f} x formula; {calibration.basis}"))
+    else:
+        row = assumptions.of("training_band", cloud)
+        name, band = "training_band", row.value
+        stated.append(row.stated())
+        if machine.device.is_cpu:
+            cpu = assumptions.of("cpu_flops_per_vcpu", cloud)
+            band = _product(band, _inverse(_relative(cpu.value)))
+            stated.append(cpu.stated())
+    if machine.replicas > 1:
+        kept = assumptions.of("data_parallel_share", cloud)
+        band = _product(band, _inverse(kept.value))
+        stated.append(kept.stated())
+    if not profile.data.measured:
+        row = assumptions.of("unmeasured_data_band", cloud)
+        band = _product(band, row.value)
+        stated.append(row.stated())
+    return _Compute(name=name, band=band, assumptions=tuple(stated))
+
+
+def _training_s(profile: WorkloadProfile, machine: Machine, micro_batch: int) -> float:
+    step_s = step_seconds(profile, machine.device, micro_batch=micro_batch, replicas=machine.replicas)
+    # The last batch of an epoch is short: samples say more than steps.
+    steps = min(float(profile.steps), max(profile.samples_seen / profile.batch_size, profile.steps * 0.5))
+    return steps * step_s
+
+
+def _evaluation_s(
+    profile: WorkloadProfile, machine: Machine, micro_batch: int, samples: int, band: Interval
+) -> Interval:
+    seconds = evaluation_seconds(
+        profile, machine.device, samples=samples, micro_batch=micro_batch, replicas=machine.replicas
+    )
+    return band.scaled(seconds)
+
+
+def _download_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], cloud: str) -> Interval:
+    if cloud == "local":
+        return _per_rate(0 if profile.model_is_here else profile.weights_bytes, rows["hub_rate"], unit=_MEGA)
+    from_home = profile.data.bytes + (0 if profile.model_from_hub else profile.weights_bytes)
+    from_hub = profile.weights_bytes if profile.model_from_hub else 0
+    moved = _per_rate(from_hub, rows["hub_rate"], unit=_MEGA)
+    return moved.plus(_per_rate(from_home, rows["upload_rate"], unit=_MEGA))
+
+
+def _checkpoint_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity]) -> Interval:
+    """All checkpoints, and the tuned model once."""
+    written = profile.checkpoints * profile.checkpoint_bytes + profile.weights_bytes
+    return _per_rate(written, rows["disk_rate"], unit=_MEGA)
+
+
+def _all_tokens(profile: WorkloadProfile) -> float:
+    data = profile.data
+    return (data.train_samples + data.validation_samples + data.test_samples) * data.mean_tokens
+
+
+def _names(cloud: str) -> Sequence[str]:
+    moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate")
+    return ("boot", "setup", *moved, "start", "tokenize_rate", "disk_rate", "teardown")
+
+
+def _phase(name: str, seconds: Interval, assumption: str | None) -> Phase:
+    ends = tuple(
+        round(end / SECONDS_PER_HOUR, _LONGEST_DIGITS) for end in (seconds.low, seconds.expected, seconds.high)
+    )
+    low, expected, high = ends
+    decimals = (Decimal(repr(low)), Decimal(repr(expected)), Decimal(repr(high)))
+    hours = Interval(low=low, expected=expected, high=high)
+    return Phase(name=name, hours=hours, quantities=decimals, assumption=assumption)
+
+
+def _seconds(row: AssumedQuantity) -> Interval:
+    return row.value.scaled(_MINUTE_S if row.unit == "min" else 1.0)
+
+
+def _per_rate(amount: float, row: AssumedQuantity, *, unit: float) -> Interval:
+    """Seconds for an amount at an assumed rate per second; the fastest rate gives the low end."""
+    return _inverse(row.value).scaled(amount / unit)
+
+
+def _inverse(interval: Interval) -> Interval:
+    return Interval(low=1 / interval.high, expected=1 / interval.expected, high=1 / interval.low)
+
+
+def _relative(interval: Interval) -> Interval:
+    return interval.scaled(1 / interval.expected)
+
+
+def _product(one: Interval, other: Interval) -> Interval:
+    return Interval(low=one.low * other.low, expected=one.expected * other.expected, high=one.high * other.high)
