@@ -39,6 +39,8 @@ class ModelShape:
     """Of the backbone that a sequence classifier uses (`model.base_model`), without any head."""
     embedding_parameters: int
     """Of which tables: tokens, positions, token types."""
+    has_pooler: bool
+    """Whether the backbone ends in a pooler, one more hidden x hidden layer (counted in `parameters`)."""
     head_width: int
     """Inputs of the last linear layer of a sequence classifier."""
     head_bias: bool
