@@ -8,7 +8,7 @@ sum of the rounded lines, so that a bill can be added up by hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
@@ -17,10 +17,11 @@ from manager.planner.machine import Machine, machine_of
 from manager.planner.phases import Phase, phases_of_run
 from manager.planner.plan import Assumption, CostLine, Estimate
 from manager.prices.offer import Offer
-from manager.units import Interval, MoneyInterval, format_bytes, usd
+from manager.units import Interval, MoneyInterval, format_bytes
 from manager.workload.memory import largest_micro_batch, memory_lines, micro_batch_candidates
 from manager.workload.profile import MemoryLines, WorkloadProfile
 
+_MICRO_DOLLAR = Decimal("0.000001")
 REASON_FIT = "does not fit"
 REASON_PRICE = "unknown price"
 REASON_MACHINE = "cannot be estimated"
@@ -136,12 +137,17 @@ def _cost_line(phase: Phase, price_usd_per_hour: Decimal) -> CostLine:
         unit="h",
         unit_price_usd=price_usd_per_hour,
         total_usd=MoneyInterval(
-            low=usd(low * price_usd_per_hour),
-            expected=usd(expected * price_usd_per_hour),
-            high=usd(high * price_usd_per_hour),
+            low=_rounded(low * price_usd_per_hour),
+            expected=_rounded(expected * price_usd_per_hour),
+            high=_rounded(high * price_usd_per_hour),
         ),
         assumption=phase.assumption,
     )
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    """As `units.usd`, without its way over text: this runs 33 times per offer."""
+    return amount.quantize(_MICRO_DOLLAR, rounding=ROUND_HALF_UP)
 
 
 def _sum(lines: tuple[CostLine, ...]) -> MoneyInterval:
