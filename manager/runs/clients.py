@@ -23,6 +23,7 @@ class Client:
     """When it took over, Unix time in seconds."""
     host: str
     pid: int
+    """0: nobody; the client before left the run in good order."""
     created_at_s: float
     """Creation time of the process, Unix time in seconds."""
 
@@ -34,9 +35,14 @@ def this_client(now_s: float) -> Client:
     return Client(row_id=None, at_s=now_s, host=platform.node(), pid=me.pid, created_at_s=me.created_at_s)
 
 
+def nobody(now_s: float) -> Client:
+    """The row that ends a supervision."""
+    return Client(row_id=None, at_s=now_s, host=platform.node(), pid=0, created_at_s=0.0)
+
+
 def lives(client: Client | None, *, last_activity_s: float, now_s: float) -> bool:
     """Whether the client still supervises: the process on this host, recent rows in the ledger from another one."""
-    if client is None:
+    if client is None or client.pid == 0:
         return False
     if client.host == platform.node():
         return is_alive(ProcessIdentity(pid=client.pid, created_at_s=client.created_at_s))

@@ -17,7 +17,7 @@ from manager.errors import StateError
 from manager.launch.engine import Evidence, Handle, Launched
 from manager.planner.plan import Plan
 from manager.runs import rows
-from manager.runs.clients import Client
+from manager.runs.clients import Client, nobody
 from manager.runs.ledger_file import explained, open_connection, transaction
 from manager.runs.ledger_reader import LedgerReader
 from manager.runs.records import Charge
@@ -177,6 +177,11 @@ class Ledger(LedgerReader):
                 return False
             self._insert_client(run_id, client)
             return True
+
+    def release(self, run_id: str, at_s: float) -> None:
+        """Nobody supervises the run from now on."""
+        with self._write():
+            self._insert_client(run_id, nobody(at_s))
 
     def request_stop(self, run_id: str, at_s: float, detail: str) -> None:
         """Ask whoever supervises the run to end it."""

@@ -1,0 +1,272 @@
+"""Runs whose client is gone: adopted while the task runs, closed when it has ended; nothing is lost or billed twice.
+
+A run belongs to the client that wrote the last row of `clients`. It is left alone while that process lives, and taken
+over by a row that is only written when nobody else was faster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from manager.errors import EngineError, StateError, TunefareError
+from manager.launch.engine import Engine, Evidence, MachineState
+from manager.runs.clients import lives, this_client
+from manager.runs.interrupts import Interrupts
+from manager.runs.ledger import Ledger
+from manager.runs.records import RunRecord
+from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
+from manager.runs.states import FINAL, MAY_BILL, RunState
+from manager.runs.teardown import RunOutcome, close_run, release, store_missing_events
+from manager.runs.updates import OnUpdate
+from manager.runs.verdict import End, EndReason, end_from_history
+from manager.runs.watch import watch
+
+STOP_WAIT_S = 180.0
+"""For a living client to end its run after a stop request."""
+
+
+class ReconcileAction(StrEnum):
+    """What was done about a run."""
+
+    LEFT_ALONE = "left_alone"
+    """Its client lives, or another process was faster."""
+    ADOPTED = "adopted"
+    """The task still ran; it was followed to its end."""
+    ENDED = "ended"
+    """The task still ran and was ended."""
+    CLOSED = "closed"
+    """The task had ended; events, charges and evidence were completed."""
+    NEVER_LAUNCHED = "never_launched"
+    UNREACHABLE = "unreachable"
+    """The provider did not say whether the task runs; nothing was done."""
+    FAILED = "failed"
+    """An error kept it from being reconciled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """One run's answer."""
+
+    run_id: str
+    action: ReconcileAction
+    outcome: RunOutcome | None
+    """None where the run was left as it is."""
+    error: TunefareError | None = None
+    """Why it could not be reconciled; None otherwise."""
+
+
+def reconcile(
+    ledger: Ledger,
+    engines: Mapping[str, Engine],
+    clock: Clock,
+    on_update: OnUpdate,
+    run_ids: Sequence[str] | None = None,
+    end: bool = False,
+    settings: SuperviseSettings | None = None,
+) -> tuple[Reconciled, ...]:
+    """Bring every run that may bill and has no client to its end; one after the other, running tasks last.
+
+    Args:
+        ledger: the ledger.
+        engines: by name.
+        clock: Unix time in seconds.
+        on_update: as in `supervise`.
+        run_ids: names or unique beginnings; None: all that may bill.
+        end: end tasks that still run instead of following them.
+        settings: rhythm of supervision.
+    """
+    wanted = None if run_ids is None else [ledger.resolve(run_id) for run_id in run_ids]
+    open_ids = [i for i in ledger.run_ids(MAY_BILL | {RunState.PLANNED}) if wanted is None or i in wanted]
+    # A task that runs may take hours; whatever has ended is billed until it is taken down.
+    ordered = sorted(open_ids, key=lambda run_id: ledger.state(run_id) is RunState.RUNNING)
+    voice = Voice(on_update)
+    results = []
+    with Interrupts() as interrupts:
+        for run_id in ordered:
+            if interrupts.count:
+                break
+            one = _Reconciliation(ledger, engines, clock, voice, settings or SuperviseSettings(), interrupts)
+            try:
+                results.append(one.run(run_id, end=end))
+            except TunefareError as error:
+                results.append(_left(run_id, ReconcileAction.FAILED, error))
+    return tuple(results)
+
+
+def stop(
+    run_id: str,
+    ledger: Ledger,
+    engines: Mapping[str, Engine],
+    clock: Clock,
+    on_update: OnUpdate,
+    *,
+    detail: str = "tunefare stop",
+    wait_s: float = STOP_WAIT_S,
+    settings: SuperviseSettings | None = None,
+) -> RunRecord:
+    """End a run from another process: ask its client, or do it here when it has none.
+
+    Returns:
+        The run as it stands: final or UNCONFIRMED, or still ending when wait_s was not enough. A run that had ended
+        before is returned as it is.
+    """
+    run_id = ledger.resolve(run_id)
+    if ledger.state(run_id) in FINAL:
+        return ledger.run(run_id)
+    ledger.request_stop(run_id, clock(), detail)
+    deadline = time.monotonic() + wait_s
+    while ledger.state(run_id) not in FINAL and time.monotonic() < deadline:
+        if not _client_lives(ledger, run_id, clock()):
+            results = reconcile(ledger, engines, clock, on_update, [run_id], end=True, settings=settings)
+            failed = next((result.error for result in results if result.error is not None), None)
+            if failed is not None:
+                raise failed
+            if any(result.action is not ReconcileAction.LEFT_ALONE for result in results):
+                break
+        time.sleep(0.3)
+    return ledger.run(run_id)
+
+
+def _client_lives(ledger: Ledger, run_id: str, now_s: float) -> bool:
+    return lives(ledger.client(run_id), last_activity_s=ledger.last_activity_s(run_id), now_s=now_s)
+
+
+def _left(run_id: str, action: ReconcileAction, error: TunefareError | None = None) -> Reconciled:
+    return Reconciled(run_id=run_id, action=action, outcome=None, error=error)
+
+
+class _Reconciliation:
+    def __init__(
+        self,
+        ledger: Ledger,
+        engines: Mapping[str, Engine],
+        clock: Clock,
+        voice: Voice,
+        settings: SuperviseSettings,
+        interrupts: Interrupts,
+    ) -> None:
+        self._ledger = ledger
+        self._engines = engines
+        self._clock = clock
+        self._voice = voice
+        self._settings = settings
+        self._interrupts = interrupts
+
+    def run(self, run_id: str, *, end: bool) -> Reconciled:
+        ledger = self._ledger
+        client, now_s = ledger.client(run_id), self._clock()
+        if _client_lives(ledger, run_id, now_s) or not ledger.claim(run_id, this_client(now_s), instead_of=client):
+            return _left(run_id, ReconcileAction.LEFT_ALONE)
+        record = ledger.run(run_id)
+        session = self._session(record)
+        try:
+            return self._bring_to_end(session, record, end=end)
+        finally:
+            release(session)
+
+    def _bring_to_end(self, session: Session, record: RunRecord, *, end: bool) -> Reconciled:
+        run_id = record.run_id
+        if record.state is RunState.PLANNED:
+            session.enter(RunState.INTERRUPTED, "the client was gone before the launch")
+            return _left(run_id, ReconcileAction.NEVER_LAUNCHED)
+        if record.state in {RunState.RUNNING, RunState.STOPPING} and session.handle is not None:
+            machine = self._machine(session)
+            if machine in {MachineState.STARTING, MachineState.RUNNING}:
+                return self._follow(session, record, end=end)
+            if machine is MachineState.UNKNOWN and not end:
+                return _left(run_id, ReconcileAction.UNREACHABLE)
+        return self._close(session, record)
+
+    def _session(self, record: RunRecord) -> Session:
+        engine = self._engines.get(record.engine)
+        if engine is None:
+            raise StateError(
+                f"run {record.run_id} was launched by engine {record.engine}, which is not at hand",
+                hint=f"Install the extra that brings it: tunefare[{record.engine}].",
+            )
+        session = Session.resume(
+            record,
+            engine=engine,
+            ledger=self._ledger,
+            clock=self._clock,
+            tell=self._voice,
+            settings=self._settings,
+        )
+        if session.meter is None and record.state is not RunState.PLANNED:
+            session.meter = self._attempt_meter(record)
+        return session
+
+    def _attempt_meter(self, record: RunRecord) -> Meter:
+        """The launch may have gone through before its client died; which offer was taken is known for one engine."""
+        local = record.engine == "local" and record.plan.choice is not None
+        return Meter(
+            self._ledger,
+            record.run_id,
+            price_usd_per_hour=record.plan.choice.offer.price_usd_per_hour if local and record.plan.choice else None,
+            billing_started_at_s=next(c.at_s for c in record.history if c.state is RunState.LAUNCHING),
+            charges=record.charges,
+            what="launch attempt",
+        )
+
+    def _machine(self, session: Session) -> MachineState:
+        assert session.handle is not None, "asked only for a run with a handle"
+        try:
+            return session.engine.status(session.handle)
+        except EngineError as error:
+            session.note(f"the engine does not answer: {error.message}")
+            return MachineState.UNKNOWN
+
+    def _follow(self, session: Session, record: RunRecord, *, end: bool) -> Reconciled:
+        wanted = self._wanted_end(record, end=end)
+        try:
+            reason = watch(session, self._interrupts, end=wanted)
+        except EngineError as error:
+            reason = End(reason=EndReason.ENGINE_FAILED, message=error.message, hint=error.hint)
+        except BaseException as error:
+            # As in `supervise`: whatever happened, the task is taken down before the error goes on.
+            close_run(session, End(reason=EndReason.ERROR, message=str(error) or type(error).__name__))
+            raise
+        action = ReconcileAction.ADOPTED if wanted is None else ReconcileAction.ENDED
+        return Reconciled(run_id=record.run_id, action=action, outcome=close_run(session, reason))
+
+    def _wanted_end(self, record: RunRecord, *, end: bool) -> End | None:
+        if record.state is RunState.STOPPING:
+            return end_from_history(record.history)
+        request = self._ledger.stop_request(record.run_id)
+        if request is not None:
+            return End(reason=EndReason.STOP_REQUESTED, message=request)
+        return End(reason=EndReason.CLIENT_GONE) if end else None
+
+    def _close(self, session: Session, record: RunRecord) -> Reconciled:
+        end = end_from_history(record.history)
+        request = self._ledger.stop_request(record.run_id)
+        if request is not None and end.reason is EndReason.CLIENT_GONE:
+            end = End(reason=EndReason.STOP_REQUESTED, message=request)
+        ended_at_s = self._ended_at_s(session, record)
+        outcome = close_run(session, end, ended_at_s=ended_at_s)
+        return Reconciled(run_id=record.run_id, action=ReconcileAction.CLOSED, outcome=outcome)
+
+    def _ended_at_s(self, session: Session, record: RunRecord) -> float | None:
+        """Last sign of life of a machine that is gone already; None while it is there, for then it is billed."""
+        if session.handle is None or not self._gone(session):
+            return None
+        # What cannot be had now is tried again, and reported, when the run is closed.
+        with suppress(TunefareError):
+            session.engine.fetch(session.handle)
+            store_missing_events(session)
+        events = self._ledger.events(record.run_id)
+        seen = [answer.asked_at_s for answer in record.evidence if answer.left]
+        billed_to_s = session.meter.billed_to_s if session.meter is not None else record.created_at_s
+        return max([billed_to_s, *(event.time_s for event in events[-1:]), *seen])
+
+    def _gone(self, session: Session) -> bool:
+        assert session.handle is not None, "asked only for a run with a handle"
+        try:
+            evidence: Evidence = session.engine.evidence(session.handle)
+        except EngineError:
+            return False
+        return evidence.confirmed

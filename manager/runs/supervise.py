@@ -1,0 +1,183 @@
+"""One run from its reservation to its final state, in the process that the user started."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.errors import EngineError, InterruptedRunError, NothingFitsError, StateError
+from manager.launch.engine import Engine, LaunchRequest
+from manager.planner.plan import Plan
+from manager.runs.clients import this_client
+from manager.runs.interrupts import Interrupts
+from manager.runs.ledger import Ledger
+from manager.runs.records import StateChange
+from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
+from manager.runs.states import RunState
+from manager.runs.teardown import RunOutcome, close_run, release
+from manager.runs.updates import OnUpdate, StateUpdate
+from manager.runs.verdict import End, EndReason
+from manager.runs.watch import watch
+
+__all__ = ["RunOrder", "RunOutcome", "SuperviseSettings", "supervise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """What was confirmed by the user."""
+
+    request: LaunchRequest
+    plan: Plan
+    cap_usd: Decimal | None
+    """None: no cap."""
+
+
+def supervise(
+    run: RunOrder,
+    engine: Engine,
+    ledger: Ledger,
+    clock: Clock,
+    on_update: OnUpdate,
+    settings: SuperviseSettings | None = None,
+) -> RunOutcome:
+    """Launch the run, follow it, take it down, and prove that it is gone, whatever happens in between.
+
+    A first Ctrl-C or SIGTERM lets the trainer save a checkpoint, a second one does not wait for it; none skips the
+    teardown. Signals are heeded when this runs in the main thread; otherwise use a stop request.
+
+    Raises:
+        StateError: the ledger cannot be used; what had been started was taken down.
+    """
+    request = run.request
+    session = Session(
+        run_id=request.run_id,
+        run_dir=request.run_dir,
+        plan=run.plan,
+        cap_usd=run.cap_usd,
+        max_duration_s=request.max_duration_s,
+        engine=engine,
+        ledger=ledger,
+        clock=clock,
+        tell=Voice(on_update),
+        settings=settings or SuperviseSettings(),
+    )
+    with Interrupts() as interrupts:
+        _create(session, run)
+        if interrupts.count:
+            return _leave_before_launch(session)
+        try:
+            return _launch_to_end(session, request, interrupts)
+        finally:
+            release(session)
+
+
+def _create(session: Session, run: RunOrder) -> None:
+    """The run with its reserved handle, stored before anything can cost money."""
+    now_s = session.clock()
+    ledger, request = session.ledger, run.request
+    ledger.create_run(
+        request.run_id, run.plan, request.run_dir, session.engine.name, run.cap_usd, now_s, this_client(now_s)
+    )
+    planned = StateChange(state=RunState.PLANNED, at_s=now_s, detail=None)
+    try:
+        session.tell(StateUpdate(run_id=request.run_id, change=planned))
+        session.handle = session.engine.reserve(request)
+        ledger.store_handle(request.run_id, session.handle, session.clock())
+    except BaseException as error:
+        ledger.transition(request.run_id, RunState.INTERRUPTED, session.clock(), f"before the launch: {error}")
+        raise
+
+
+def _leave_before_launch(session: Session) -> RunOutcome:
+    error = InterruptedRunError("interrupted before the launch; nothing was started")
+    session.enter(RunState.INTERRUPTED, error.message)
+    return RunOutcome(record=session.ledger.run(session.run_id), exit_code=error.exit_code, error=error)
+
+
+def _launch_to_end(session: Session, request: LaunchRequest, interrupts: Interrupts) -> RunOutcome:
+    started_at_s = session.clock()
+    try:
+        end = _end_of_launch(session, request, interrupts)
+    except BaseException as error:
+        # Also a bug or a full disk ends what was started; then the error goes on to whoever asked.
+        _meter_attempt(session, request, started_at_s)
+        close_run(session, End(reason=EndReason.ERROR, message=str(error) or type(error).__name__))
+        raise
+    if end.reason is not EndReason.NO_CAPACITY:
+        _meter_attempt(session, request, started_at_s)
+    return close_run(session, end)
+
+
+def _end_of_launch(session: Session, request: LaunchRequest, interrupts: Interrupts) -> End:
+    try:
+        return _launch_and_watch(session, request, interrupts)
+    except NothingFitsError as error:
+        session.ledger.add_failed_attempts(session.run_id, [error.message], session.clock())
+        return End(reason=EndReason.NO_CAPACITY, message=error.message, hint=error.hint)
+    except EngineError as error:
+        return End(reason=EndReason.ENGINE_FAILED, message=error.message, hint=error.hint)
+    except KeyboardInterrupt:
+        asked = session.ledger.stop_request(session.run_id)
+        reason = EndReason.INTERRUPTED if asked is None else EndReason.STOP_REQUESTED
+        return End(reason=reason, message=asked)
+
+
+def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Interrupts) -> End:
+    assert session.handle is not None, "reserved before the launch"
+    session.enter(RunState.LAUNCHING)
+    with _stoppable(session, interrupts), interrupts.raising():
+        launched = session.engine.submit(request, session.handle)
+    session.handle = launched.handle
+    session.meter = Meter(
+        session.ledger,
+        session.run_id,
+        price_usd_per_hour=launched.offer.price_usd_per_hour,
+        billing_started_at_s=launched.billing_started_at_s,
+    )
+    session.ledger.store_launched(session.run_id, launched, session.clock())
+    session.enter(RunState.RUNNING, launched.offer.key)
+    return watch(session, interrupts)
+
+
+def _meter_attempt(session: Session, request: LaunchRequest, started_at_s: float) -> None:
+    """A launch that broke may have been billed: at the offer's price when there was one offer, else nobody knows."""
+    if session.meter is None:
+        prices = {offer.price_usd_per_hour for offer in request.offers}
+        session.meter = Meter(
+            session.ledger,
+            session.run_id,
+            price_usd_per_hour=prices.pop() if len(prices) == 1 else None,
+            billing_started_at_s=started_at_s,
+            what="launch attempt",
+        )
+
+
+@contextmanager
+def _stoppable(session: Session, interrupts: Interrupts) -> Iterator[None]:
+    """While a launch blocks the main thread, let a stop request interrupt it like Ctrl-C."""
+    if not interrupts.active:
+        yield
+        return
+    done = threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None, "the main thread runs"
+
+    def look() -> None:
+        # A ledger that cannot be opened here is met, and reported, by the thread that supervises.
+        with suppress(StateError), session.ledger.reopen() as ledger:
+            while not done.wait(session.settings.stop_poll_s):
+                if ledger.stop_request(session.run_id) is not None:
+                    signal.pthread_kill(main, signal.SIGINT)
+                    return
+
+    thread = threading.Thread(target=look, name="stop-requests", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

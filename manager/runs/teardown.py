@@ -1,0 +1,153 @@
+"""The end of every run: results home, machine down, proof asked for, state written. Nothing in here may be skipped.
+
+An error of one step is kept and the next step is done all the same; the first of them is raised when all is through.
+Money comes first: a ledger that cannot be written and a listener that is gone do not keep a machine alive.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from manager.errors import ExitCode, StateError, TeardownUnconfirmedError, TunefareError
+from manager.launch.engine import Evidence, Handle, MachineState
+from manager.runs.events_file import read_events
+from manager.runs.records import RunRecord
+from manager.runs.session import Session
+from manager.runs.states import RunState
+from manager.runs.updates import EvidenceUpdate
+from manager.runs.verdict import End, Verdict, judge
+from tasks.protocol import EVENTS_FILE
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended."""
+
+    record: RunRecord
+    exit_code: ExitCode
+    error: TunefareError | None
+    """What to tell the user, with its hint; None when the task is through."""
+
+
+class _Errors:
+    """Goes on after an error and remembers the first."""
+
+    def __init__(self) -> None:
+        self.first: Exception | None = None
+
+    def attempt(self, call: Callable[[], T], fallback: T) -> T:
+        """The call's result, or the fallback when it failed."""
+        try:
+            return call()
+        except Exception as error:  # Any error: a teardown that stops half-way leaves a machine that bills.
+            self.first = self.first or error
+            return fallback
+
+
+def close_run(session: Session, end: End, *, ended_at_s: float | None = None) -> RunOutcome:
+    """Take the run down and write how it ended: a final state with evidence, or UNCONFIRMED.
+
+    Args:
+        session: what is known of the run; signals are only counted by now (`manager.runs.interrupts`).
+        end: why it ends.
+        ended_at_s: Unix time at which the machine had ended already; None: it ends now.
+
+    Raises:
+        StateError: the ledger could not be written; the machine was taken down all the same.
+    """
+    errors = _Errors()
+    errors.attempt(lambda: _enter_teardown(session, end), None)
+    machine = MachineState.UNKNOWN
+    evidence: Evidence | None = None
+    if session.handle is not None:
+        machine = _bring_home(session, session.handle, errors)
+        evidence = _take_down(session, session.handle, errors)
+    gone_at_s = session.clock() if ended_at_s is None else ended_at_s
+    errors.attempt(lambda: session.charge_to(gone_at_s), None)
+    verdict = errors.attempt(lambda: judge(end, session.ledger.events(session.run_id), machine), None)
+    if verdict is not None and evidence is not None and not evidence.confirmed:
+        verdict = Verdict(state=RunState.UNCONFIRMED, error=_unconfirmed(session.run_id, evidence))
+    if verdict is not None:
+        why = None if verdict.error is None else verdict.error.message
+        errors.attempt(partial(session.enter, verdict.state, why), None)
+    if errors.first is not None or verdict is None:
+        # Where the last state could not be written the run may bill for all the ledger knows: it is reconciled again.
+        raise errors.first or AssertionError("no verdict without an error")
+    return RunOutcome(record=session.ledger.run(session.run_id), exit_code=verdict.exit_code, error=verdict.error)
+
+
+def release(session: Session) -> None:
+    """Say that this process supervises the run no more, so that any process, this one too, may reconcile it."""
+    # With a ledger that cannot be written the run is free as soon as this process ends.
+    with suppress(StateError):
+        session.ledger.release(session.run_id, session.clock())
+
+
+def store_missing_events(session: Session) -> None:
+    """Store what the run's events file, the truth, holds beyond the ledger."""
+    last_seq = session.ledger.run(session.run_id).last_seq
+    session.take(read_events(session.run_dir / EVENTS_FILE, after_seq=last_seq))
+
+
+def _enter_teardown(session: Session, end: End) -> None:
+    if session.ledger.state(session.run_id) is not RunState.TEARING_DOWN:
+        session.enter(RunState.TEARING_DOWN, end.detail)
+
+
+def _bring_home(session: Session, handle: Handle, errors: _Errors) -> MachineState:
+    """Results and events from a machine that may not answer any more; what it knew of the task."""
+    engine = _Errors()
+    machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
+    engine.attempt(lambda: session.engine.fetch(handle), None)
+    if engine.first is not None:
+        text = f"not everything could be fetched: {engine.first}"
+        errors.attempt(lambda: session.note(text), None)
+    errors.attempt(lambda: store_missing_events(session), None)
+    return machine
+
+
+def _take_down(session: Session, handle: Handle, errors: _Errors) -> Evidence:
+    """Down and evidence until the provider confirms, or attempts are used up; each answer is stored."""
+    settings = session.settings
+    for attempt in range(settings.evidence_attempts):
+        if attempt > 0:
+            time.sleep(settings.evidence_backoff_s * 2 ** (attempt - 1))
+        evidence = _ask(session, handle)
+        errors.attempt(partial(_store_evidence, session, evidence), None)
+        if evidence.confirmed:
+            break
+    return evidence
+
+
+def _ask(session: Session, handle: Handle) -> Evidence:
+    try:
+        session.engine.down(handle)
+        return session.engine.evidence(handle)
+    except Exception as error:  # Whatever went wrong: nothing is confirmed, and that is an answer to keep.
+        return Evidence(
+            confirmed=False,
+            asked_at_s=session.clock(),
+            source=f"engine {session.engine.name}",
+            answer=f"teardown failed: {error}",
+            left=(),
+        )
+
+
+def _store_evidence(session: Session, evidence: Evidence) -> None:
+    session.ledger.add_evidence(session.run_id, evidence)
+    session.tell(EvidenceUpdate(run_id=session.run_id, evidence=evidence))
+
+
+def _unconfirmed(run_id: str, evidence: Evidence) -> TeardownUnconfirmedError:
+    left = f" Left: {', '.join(evidence.left)}." if evidence.left else ""
+    return TeardownUnconfirmedError(
+        f"the end of {run_id} is not confirmed and it MAY STILL BE BILLED: {evidence.answer}.{left}",
+        hint=f"Run `tunefare reconcile {run_id}`, and look into the provider's console.",
+    )

@@ -1,0 +1,127 @@
+"""How a run ended: from the task's own words first, then from why supervision ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from manager.errors import (
+    ExitCode,
+    InterruptedRunError,
+    NothingFitsError,
+    OverBudgetError,
+    TaskFailedError,
+    TunefareError,
+)
+from manager.launch.engine import MachineState
+from manager.runs.records import StateChange
+from manager.runs.states import RunState
+from tasks.protocol import Event, EventType, Outcome
+
+
+class EndReason(StrEnum):
+    """Why supervision came to its end; the words open the detail of the state change, so that they are found again."""
+
+    ENDED = "task ended"
+    STOP_REQUESTED = "stop requested"
+    INTERRUPTED = "interrupted"
+    CAP = "cap reached"
+    DURATION = "longest duration reached"
+    NO_CAPACITY = "no capacity"
+    ENGINE_FAILED = "engine failed"
+    CLIENT_GONE = "client gone"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Why, and what there is to add."""
+
+    reason: EndReason
+    message: str | None = None
+    hint: str | None = None
+
+    @property
+    def detail(self) -> str:
+        """For the state change."""
+        return str(self.reason) if self.message is None else f"{self.reason}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How the run ended, provided that nothing is left of it."""
+
+    state: RunState
+    error: TunefareError | None
+    """What to tell the user; None when the task is through."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Of the command."""
+        return ExitCode.DONE if self.error is None else self.error.exit_code
+
+
+_OVER_CAP = frozenset({EndReason.CAP, EndReason.DURATION})
+
+
+def judge(end: End, events: Sequence[Event], machine: MachineState) -> Verdict:
+    """The verdict on a run.
+
+    Args:
+        end: why supervision ended.
+        events: all events of the run.
+        machine: what the engine knew of the task before it was taken down.
+    """
+    last = next((e for e in reversed(events) if e.type in {EventType.FINISHED, EventType.FAILED}), None)
+    if last is not None and last.type is EventType.FAILED:
+        error = TaskFailedError(str(last.data["message"]), hint=last.data.get("hint"))
+        return Verdict(state=RunState.FAILED, error=error)
+    if last is not None:
+        outcome = Outcome(last.data["outcome"])
+        if outcome is Outcome.CAP_REACHED:
+            return _over_cap("the task reached its cap and stopped in good order")
+        if outcome is not Outcome.STOPPED:
+            return Verdict(state=RunState.SUCCEEDED, error=None)
+    return _judge_reason(end, machine, stopped_itself=last is not None)
+
+
+def end_from_history(history: Sequence[StateChange]) -> End:
+    """Why a run was being ended when its client went; CLIENT_GONE when it was not being ended."""
+    for change in reversed(history):
+        if change.state in {RunState.STOPPING, RunState.TEARING_DOWN} and change.detail:
+            words, _, message = change.detail.partition(": ")
+            if words in set(EndReason):
+                return End(reason=EndReason(words), message=message or None)
+    return End(reason=EndReason.CLIENT_GONE)
+
+
+def _judge_reason(end: End, machine: MachineState, *, stopped_itself: bool) -> Verdict:
+    if end.reason is EndReason.NO_CAPACITY:
+        error = NothingFitsError(end.message or "no offer had capacity", hint=end.hint)
+        return Verdict(state=RunState.NO_CAPACITY, error=error)
+    if end.reason in _OVER_CAP:
+        return _over_cap(end.message or str(end.reason))
+    if end.reason is EndReason.STOP_REQUESTED:
+        return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the run was stopped on request"))
+    if end.reason is EndReason.INTERRUPTED:
+        return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("interrupted; the run was ended"))
+    if end.reason is EndReason.CLIENT_GONE and machine not in {MachineState.FAILED, MachineState.SETUP_FAILED}:
+        return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("the client was gone; the run was ended"))
+    if stopped_itself:
+        return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the task was told to stop from outside"))
+    return Verdict(state=RunState.FAILED, error=_silent_failure(end, machine))
+
+
+def _over_cap(message: str) -> Verdict:
+    error = OverBudgetError(message, hint="Raise budget.max_usd, or choose fewer epochs or a smaller model.")
+    return Verdict(state=RunState.STOPPED, error=error)
+
+
+def _silent_failure(end: End, machine: MachineState) -> TunefareError:
+    hint = end.hint or "Read its log with `tunefare logs RUN`."
+    if end.message is not None:
+        return TaskFailedError(end.message, hint=hint)
+    if machine is MachineState.SETUP_FAILED:
+        return TaskFailedError("the machine could not be set up", hint=hint)
+    return TaskFailedError(f"the task ended without a word (machine: {machine})", hint=hint)

@@ -1,0 +1,172 @@
+"""From a running task to the reason to end it: events into the ledger, charges, caps, stop requests, signals."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+
+from manager.errors import EngineError
+from manager.launch.engine import Handle
+from manager.runs.interrupts import Interrupts
+from manager.runs.pump import Background, Pump, StreamEnd
+from manager.runs.session import Meter, Session
+from manager.runs.states import RunState
+from manager.runs.updates import LogUpdate
+from manager.runs.verdict import End, EndReason
+from manager.units import format_duration, format_usd
+from tasks.protocol import Event
+
+MAX_BATCH = 500
+"""Events in one transaction."""
+MIN_STEPS_TO_PROJECT = 20
+"""A projection from fewer steps ends no run."""
+
+
+def watch(session: Session, interrupts: Interrupts, *, end: End | None = None) -> End:
+    """Follow the task until it has ended; returns why.
+
+    Args:
+        session: with handle and meter.
+        interrupts: counts the user's signals.
+        end: the task shall be ended from the start, for this reason.
+
+    Raises:
+        EngineError: the stream broke for good.
+        StateError: the ledger cannot take what came.
+    """
+    assert session.handle is not None, "a task that runs has a handle"
+    assert session.meter is not None, "a task that runs is billed"
+    return _Watch(session, session.handle, session.meter, interrupts).run(end)
+
+
+class _Watch:
+    def __init__(self, session: Session, handle: Handle, meter: Meter, interrupts: Interrupts) -> None:
+        self._session = session
+        self._settings = session.settings
+        self._handle = handle
+        self._meter = meter
+        self._interrupts = interrupts
+        self._batch: list[Event] = []
+        self._batch_since_s = 0.0
+        self._charged_at_s = session.clock()
+        self._asked_at_s = 0.0
+        self._end: End | None = None
+        self._give_up_at = 0.0
+        self._signals_before = 0
+        self._canceller: Background | None = None
+
+    def run(self, end: End | None) -> End:
+        session = self._session
+        last_seq = session.ledger.run(session.run_id).last_seq
+        engine, handle = session.engine, self._handle
+        pump = Pump(lambda: engine.stream(handle, after_seq=last_seq))
+        try:
+            if end is not None:
+                self._begin_end(end)
+            while not self._over():
+                item = pump.next(self._settings.poll_s)
+                if isinstance(item, StreamEnd):
+                    self._flush()
+                    self._raise_broken(item)
+                    break
+                self._take(item)
+                self._keep_rhythm()
+            self._flush()
+        finally:
+            pump.abandon()
+        if self._canceller is not None:
+            # The task has ended or is given up; `down` follows in either case.
+            self._canceller.join(self._settings.cancel_margin_s)
+        return self._end or End(reason=EndReason.ENDED)
+
+    def _take(self, item: Event | str | None) -> None:
+        if isinstance(item, str):
+            self._session.tell(LogUpdate(run_id=self._session.run_id, text=item))
+        elif item is not None:
+            if not self._batch:
+                self._batch_since_s = self._session.clock()
+            self._batch.append(item)
+
+    def _keep_rhythm(self) -> None:
+        now_s = self._session.clock()
+        waited_s = now_s - self._batch_since_s
+        if len(self._batch) >= MAX_BATCH or (self._batch and waited_s >= self._settings.event_batch_s):
+            self._flush()
+        if now_s - self._charged_at_s >= self._settings.charge_interval_s:
+            self._charged_at_s = now_s
+            self._session.charge_to(now_s)
+        if self._end is None:
+            end = self._why_end(now_s)
+            if end is not None:
+                self._begin_end(end)
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            self._session.take(batch)
+
+    def _why_end(self, now_s: float) -> End | None:
+        if now_s - self._asked_at_s >= self._settings.stop_poll_s or self._interrupts.count:
+            self._asked_at_s = now_s
+            request = self._session.ledger.stop_request(self._session.run_id)
+            if request is not None:
+                return End(reason=EndReason.STOP_REQUESTED, message=request)
+        if self._interrupts.count:
+            return End(reason=EndReason.INTERRUPTED)
+        return self._over_cap(now_s) or self._over_duration(now_s)
+
+    def _over_cap(self, now_s: float) -> End | None:
+        cap = self._session.cap_usd
+        cost = self._meter.cost_usd(now_s)
+        if cap is None or cost is None:
+            return None
+        if cost >= cap:
+            message = f"{format_usd(cost)} spent of {format_usd(cap)}"
+            return End(reason=EndReason.CAP, message=message)
+        projected = self._surely_costs()
+        if projected is not None and projected > cap:
+            message = f"it would cost at least {format_usd(projected)}, the cap is {format_usd(cap)}"
+            return End(reason=EndReason.CAP, message=message)
+        return None
+
+    def _surely_costs(self) -> Decimal | None:
+        """Low end of the projection, where it rests on enough steps and on a count of steps that was not guessed."""
+        profile = self._session.plan.profile
+        if self._session.progress.steps < MIN_STEPS_TO_PROJECT or not profile.data.measured:
+            return None
+        projected = self._session.projected_usd()
+        return None if projected is None else projected.low
+
+    def _over_duration(self, now_s: float) -> End | None:
+        longest_s = self._session.max_duration_s
+        if longest_s is None:
+            return None
+        if now_s - self._meter.billing_started_at_s < longest_s + self._settings.duration_margin_s:
+            return None
+        return End(reason=EndReason.DURATION, message=f"longer than {format_duration(longest_s)}")
+
+    def _begin_end(self, end: End) -> None:
+        self._end = end
+        self._signals_before = self._interrupts.count
+        if self._session.ledger.state(self._session.run_id) is RunState.RUNNING:
+            self._session.enter(RunState.STOPPING, end.detail)
+        settings, engine, handle = self._settings, self._session.engine, self._handle
+        self._give_up_at = time.monotonic() + settings.cancel_grace_s + settings.cancel_margin_s
+        self._canceller = Background(lambda: engine.cancel(handle, grace_s=settings.cancel_grace_s), "cancel")
+
+    def _over(self) -> bool:
+        """Whether to wait no longer for the task: it was given its time, or the user asked twice."""
+        if self._end is None:
+            return False
+        impatient = self._interrupts.count > self._signals_before
+        return impatient or time.monotonic() >= self._give_up_at
+
+    def _raise_broken(self, item: StreamEnd) -> None:
+        if item.error is None or self._end is not None:
+            return
+        if isinstance(item.error, EngineError):
+            raise item.error
+        raise EngineError(
+            f"the event stream of {self._session.run_id} broke: {item.error}",
+            hint="The run was taken down; its events were fetched as far as possible.",
+        ) from item.error
