@@ -1,0 +1,106 @@
+"""The measuring worker: one request to `python -m tasks.measure` in a process of its own, one answer or an error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from manager.errors import DataError
+from manager.spec.model import RunSpec
+from manager.workload.profile import DataStats
+
+Json = dict[str, Any]
+
+MEASURE_VERSION = 1
+_WORKER = "tasks.measure"
+
+
+def worker_request(spec: RunSpec, *, model_folder: Path | None) -> Json:
+    """What the worker is asked; see `tasks.measure`. Without a folder it estimates lengths from characters."""
+    model = None if model_folder is None else {"source": str(model_folder), "revision": None}
+    return {
+        "model": model,
+        "data": asdict(spec.data),
+        "max_length": spec.training.max_length,
+        "batch_size": spec.training.batch_size,
+        "seed": spec.training.seed,
+    }
+
+
+def ask_worker(request: Json, *, timeout_s: float) -> Json:
+    """The worker's answer.
+
+    Raises:
+        DataError: the worker's own error with its hint, no answer in time, or no readable answer.
+    """
+    # -P: a folder called `tasks` in the working directory must not stand in for ours.
+    command = [sys.executable, "-P", "-m", _WORKER]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(
+            f"measuring the data took longer than {timeout_s:g} s",
+            hint="raise measure_timeout_s in the settings, or give a smaller sample of the data",
+        ) from error
+    except OSError as error:
+        raise DataError(f"the measuring worker cannot be started: {error}", hint="install tunefare again") from error
+    return _answer(done.stdout, done.stderr, done.returncode)
+
+
+def data_stats(answer: Json) -> DataStats:
+    """The answer as DataStats; the worker's warnings are told in its basis.
+
+    Raises:
+        DataError: the answer is of a newer version, or incomplete.
+    """
+    try:
+        if answer["schema"] != MEASURE_VERSION:
+            raise DataError(f"the measuring worker speaks version {answer['schema']}", hint="install tunefare again")
+        warnings = [str(warning["message"]).rstrip(".") for warning in answer.get("warnings", ())]
+        return DataStats(
+            train_samples=int(answer["train_samples"]),
+            validation_samples=int(answer["validation_samples"]),
+            test_samples=int(answer["test_samples"]),
+            labels=tuple(str(label) for label in answer["labels"]),
+            mean_tokens=float(answer["mean_tokens"]),
+            longest_tokens=int(answer["longest_tokens"]),
+            padded_mean_tokens=float(answer["padded_mean_tokens"]),
+            truncated_share=float(answer["truncated_share"]),
+            bytes=int(answer["bytes"]),
+            sha256=answer["sha256"],
+            basis="; ".join([str(answer["basis"]), *warnings]),
+            measured=bool(answer["measured"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"the measuring worker's answer is incomplete: {error!r}"
+        raise DataError(message, hint="install tunefare again") from error
+
+
+def _answer(stdout: str, stderr: str, status: int) -> Json:
+    lines = stdout.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1])
+        failure = answer.get("error")
+    except (IndexError, ValueError, AttributeError) as error:
+        said = stderr.strip().splitlines()
+        last = said[-1] if said else "nothing on standard error"
+        raise DataError(
+            f"the measuring worker ended with status {status} and no answer: {last}",
+            hint="is the [local] extra complete? `tunefare doctor` tells",
+        ) from error
+    if failure is not None:
+        raise DataError(str(failure["message"]), hint=failure.get("hint"))
+    return dict(answer)
