@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 280
-LEFT, RIGHT, TOP, BOTTOM = 64, 18, 16, 46
+WIDTH, HEIGHT = 500, 250
+LEFT, RIGHT, TOP, BOTTOM = 54, 18, 14, 46
 _MOST_POINTS = 400
 """Of one line; longer ones are thinned to the lowest and highest value of each stretch, so that spikes stay."""
 _MOST_DOTS = 60

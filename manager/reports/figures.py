@@ -53,7 +53,7 @@ def metric_chart(report: Report, axis: str) -> Chart | None:
     title = wording.metric_title(metric)
     return draw(
         [
-            Series(name="test, before and after", kind="test", points=tuple(test), joined=False),
+            Series(name="test set", kind="test", points=tuple(test), joined=False),
             Series(name="validation", kind="second", points=tuple(interval)),
         ],
         title=title,
@@ -88,7 +88,7 @@ def comparison_chart(comparison: Comparison, marks: dict[str, str]) -> Chart | N
         ],
         title=f"Cost against {wording.in_sentence(comparison.metric)}",
         description=f"{title} on the test set over dollars, one dot a run",
-        x_title=_X_TITLES[DOLLARS],
+        x_title="Dollars for the whole run",
         y_title=wording.in_sentence(comparison.metric),
         x_format=_dollars,
         y_format=_percent,

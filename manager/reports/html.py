@@ -11,6 +11,7 @@ import hashlib
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -178,6 +179,7 @@ def confusions(report: Report) -> list[tuple[str, str, int]]:
     return sorted(found, key=lambda entry: (-entry[2], entry[0], entry[1]))[:_MOST_CONFUSIONS]
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("templates", "report"),

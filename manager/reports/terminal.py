@@ -57,7 +57,7 @@ def comparison_renderable(comparison: Comparison) -> Group:
     """Several runs by dollars, with those that no other run beats marked."""
     title = f"Cost against {wording.in_sentence(comparison.metric)}"
     table = _table(
-        ("Run", "left"), ("Where", "left"), ("Cost", "money"), ("Time", "right"), ("Tuned", "right"), ("", "left")
+        ("Run", "left"), ("Where", "left"), ("Cost", "number"), ("Time", "number"), ("Tuned", "number"), ("", "left")
     )
     costs = wording.usd_column(row.cost_usd for row in comparison.rows)
     for row, cost in zip(comparison.rows, costs, strict=True):
@@ -70,7 +70,7 @@ def comparison_renderable(comparison: Comparison) -> Group:
             wording.percent(row.value),
             Text(verdict, style=_GOOD if row.on_frontier else _DIM),
         )
-    parts = [*_section(title, [table, Text("frontier: no other run is both cheaper and better", style=_DIM)])]
+    parts = _section(title, [table, Text("frontier: no other run is both cheaper and better", style=_DIM)])[1:]
     if comparison.same_data is not True:
         text = "not all runs were" if comparison.same_data is False else "it is not known that all runs were"
         parts.append(Padding(Text(f"Careful: {text} tested on the same samples.", style="yellow"), (0, 2)))
@@ -132,7 +132,7 @@ def _section(title: str, body: Iterable[RenderableType]) -> list[RenderableType]
 def _scores(report: Report) -> list[RenderableType]:
     if not report.scores:
         return []
-    table = _table(("", "left"), ("Untouched", "right"), ("Tuned", "right"), ("Points", "right"))
+    table = _table(("", "left"), ("Untouched", "number"), ("Tuned", "number"), ("Points", "number"))
     for score in report.scores:
         table.add_row(
             wording.metric_title(score.metric),
@@ -150,7 +150,7 @@ def _scores(report: Report) -> list[RenderableType]:
 def _classes(report: Report) -> list[RenderableType]:
     if not report.classes:
         return []
-    table = _table(("", "left"), ("Precision", "right"), ("Recall", "right"), ("F1", "right"), ("Samples", "right"))
+    table = _table(("", "left"), ("Precision", "number"), ("Recall", "number"), ("F1", "number"), ("Samples", "number"))
     for row in report.classes[:_CLASSES]:
         table.add_row(
             _outside(row.label),
@@ -173,7 +173,7 @@ def _curves(report: Report) -> list[RenderableType]:
         return rows
     metric = report.spec.training.metric
     title = wording.metric_title(metric)
-    table = _table(("Step", "right"), ("Dollars", "money"), ("Time", "right"), ("Loss", "right"), (title, "right"))
+    table = _table(("Step", "number"), ("Dollars", "number"), ("Time", "number"), ("Loss", "number"), (title, "number"))
     for point, cost in zip(points, wording.usd_column(point.cost_usd for point in points), strict=True):
         table.add_row(
             str(point.step),
@@ -189,7 +189,7 @@ def _curves(report: Report) -> list[RenderableType]:
 def _gauges(report: Report) -> list[RenderableType]:
     if all(gauge.expected is None and gauge.actual is None for gauge in report.gauges):
         return []
-    table = _table(("", "left"), ("Expected", "money"), ("Interval", "money"), ("Actual", "money"), ("", "left"))
+    table = _table(("", "left"), ("Expected", "number"), ("Interval", "number"), ("Actual", "number"), ("", "left"))
     for gauge in report.gauges:
         table.add_row(
             wording.GAUGE_TITLES[gauge.name],
@@ -204,7 +204,7 @@ def _gauges(report: Report) -> list[RenderableType]:
 def _phases(report: Report) -> list[RenderableType]:
     if not report.phases:
         return []
-    table = _table(("", "left"), ("Took", "right"), ("Planned", "right"), ("Dollars", "money"), ("", "left"))
+    table = _table(("", "left"), ("Took", "number"), ("Planned", "number"), ("Dollars", "number"), ("", "bar"))
     longest = max(phase.duration_s for phase in report.phases)
     costs = wording.usd_column(phase.cost_usd for phase in report.phases)
     for phase, cost in zip(report.phases, costs, strict=True):
@@ -252,13 +252,13 @@ def _sparkline(values: Sequence[float], columns: int) -> str:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
-    """Columns of kind left (may shrink), right, or money (right, never cut)."""
+    """Columns of kind left (folds when narrow), bar (is cropped), or number (right, never cut)."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=_DIM)
     for title, kind in columns:
-        if kind == "left":
-            table.add_column(title, overflow="ellipsis", no_wrap=True)
+        if kind == "number":
+            table.add_column(title, justify="right", no_wrap=True)
         else:
-            table.add_column(title, justify="right", overflow="fold")
+            table.add_column(title, overflow="crop" if kind == "bar" else "fold")
     return table
 
 

@@ -25,8 +25,8 @@ _DIGITS_S = 3
 
 PLAN_LINES: dict[str, tuple[str, ...]] = {
     "provisioning": ("boot",),
-    "setup": ("setup",),
-    "loading": ("download", "loading"),
+    "setup": ("setup", "start"),
+    "loading": ("download", "data"),
     "baseline": ("baseline",),
     "training": ("training",),
     "evaluation": ("evaluation",),

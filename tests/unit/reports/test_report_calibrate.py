@@ -1,0 +1,85 @@
+"""What runs teach the planner."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manager.catalog.accelerators import accelerator
+from manager.planner.assumptions import shipped_assumptions
+from manager.planner.calibration import Calibration
+from manager.planner.estimate import estimate_offer
+from manager.planner.plan import Assumption
+from manager.reports.build import build_report
+from manager.reports.calibrate import calibration_from
+from manager.runs.records import RunEvents
+from manager.runs.states import RunState
+from tasks.protocol import EventType
+from tests.support.report_factory import cut, make_events, make_run
+
+
+def _trained_s(run: RunEvents) -> float:
+    return next(phase.duration_s for phase in build_report(run).phases if phase.name == "training")
+
+
+def _calibrated(run: RunEvents, text: str) -> RunEvents:
+    plan = run.record.plan
+    assumption = Assumption(name="calibration", text=text)
+    offers = (replace(plan.offers[0], assumptions=(assumption,)),)
+    return RunEvents(record=replace(run.record, plan=replace(plan, offers=offers)), events=run.events)
+
+
+def test_factors_are_measured_over_estimated() -> None:
+    run = make_run()
+    found = {calibration.device: calibration for calibration in calibration_from([run, run])}
+    assert set(found) == {"aws/L4", "*/L4"}
+    one = found["aws/L4"]
+    assert one.runs == 2
+    assert one.time_factor == pytest.approx(_trained_s(run) / (0.08 * 3600))
+    assert one.memory_factor == pytest.approx(2_184_000_000 / 2_254_100_000)
+    assert one.basis.startswith("2 runs")
+
+
+def test_a_factor_that_had_been_applied_is_divided_out() -> None:
+    plain = calibration_from([make_run()])[0].time_factor
+    again = calibration_from([_calibrated(make_run(), "0.50 x formula; 1 run")])[0].time_factor
+    assert again == pytest.approx(plain / 2)
+
+
+def test_the_planners_own_factor_is_read() -> None:
+    run = make_run()
+    plan = run.record.plan
+    offer, l4 = plan.offers[0].offer, accelerator("L4")
+    applied = Calibration(device="aws/L4", time_factor=0.25, memory_factor=None, runs=1, basis="1 run")
+    found = []
+    for calibration in (None, applied):
+        estimate = estimate_offer(plan.profile, offer, l4, shipped_assumptions(), calibration)
+        record = replace(run.record, plan=replace(plan, offers=(estimate,)))
+        found.append(calibration_from([RunEvents(record=record, events=run.events)])[0].time_factor)
+    assert found[0] == pytest.approx(found[1], rel=0.05)
+
+
+def test_a_factor_that_cannot_be_read_is_not_guessed() -> None:
+    assert calibration_from([_calibrated(make_run(), "somehow better")]) == ()
+
+
+def test_a_run_that_stopped_early_counts_by_its_steps() -> None:
+    events = make_events()
+    half = replace(events[-1], data={**events[-1].data, "outcome": "early_stopped", "steps": 84})
+    early = calibration_from([make_run(events=(*events[:-1], half))])[0]
+    assert early.time_factor == pytest.approx(2 * calibration_from([make_run()])[0].time_factor)
+
+
+@pytest.mark.parametrize("last", [EventType.STARTED, EventType.TRAIN])
+def test_runs_that_did_not_finish_teach_nothing(last: EventType) -> None:
+    events = cut(make_events(), last)
+    assert calibration_from([make_run(state=RunState.FAILED, events=events)]) == ()
+
+
+def test_one_processor_says_nothing_about_others() -> None:
+    run = make_run()
+    offer = replace(run.record.plan.offers[0].offer, accelerator=None, accelerator_count=0, cloud="local")
+    plan = replace(run.record.plan, offers=(replace(run.record.plan.offers[0], offer=offer),))
+    here = RunEvents(record=replace(run.record, plan=plan, offer=offer), events=run.events)
+    assert [calibration.device for calibration in calibration_from([here])] == ["local/cpu"]
