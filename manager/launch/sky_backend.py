@@ -8,14 +8,12 @@ are the engine's. SkyPilot is imported inside the functions: a worker that canno
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from typing import Any
 
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
-
-RSYNC_NOT_FOUND = 23
-"""rsync's exit status when a source does not exist."""
 
 
 class UnknownOfferError(Exception):
@@ -84,30 +82,23 @@ def run(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 
 
 def fetch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
-    """Copy files or folders (with a trailing slash) from the head node; missing ones are named, not an error."""
-    from sky import exceptions
+    """Copy files or folders (with a trailing slash) from the head node; missing ones are named, not an error.
 
+    A source may hold `*`: then the last match by name is taken.
+    """
     runner = _head(args["cluster"])
-    fetched, missing = [], []
-    for source, target in args["items"]:
-        try:
-            runner.rsync(source, target, up=False, stream_logs=False)
-            fetched.append(source)
-        except exceptions.CommandError as error:
-            if error.returncode != RSYNC_NOT_FOUND:
-                raise
-            missing.append(source)
-    return {"fetched": fetched, "missing": missing}
-
-
-def job_log(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
-    """Folder of the job's log on the machine, or None when there is no such job."""
-    import sky
-
-    jobs = sky.get(sky.queue(args["cluster"]))
-    wanted = args.get("job_id")
-    paths = [job["log_path"] for job in jobs if wanted is None or job["job_id"] == wanted]
-    return {"path": paths[0] if paths else None}
+    # Asked beforehand: SkyPilot's rsync waits and tries again when a source does not exist.
+    script = "; ".join(
+        f"ls -d {source} 2>/dev/null | tail -n 1 | sed 's/^/FOUND {i} /'" for i, source in _sources(args)
+    )
+    out = runner.run(script, require_outputs=True, stream_logs=False, separate_stderr=True)[1]
+    found = {int(index): path for index, path in re.findall(r"^FOUND (\d+) (.+)$", out, re.MULTILINE)}
+    for index, path in found.items():
+        runner.rsync(path, args["items"][index][1], up=False, stream_logs=False)
+    return {
+        "fetched": [source for i, source in _sources(args) if i in found],
+        "missing": [source for i, source in _sources(args) if i not in found],
+    }
 
 
 def cancel(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
@@ -173,7 +164,7 @@ def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Operation] = {
     operation.__name__: operation
-    for operation in (launch, tail, status, run, fetch, job_log, cancel, provider, down, evidence, check)
+    for operation in (launch, tail, status, run, fetch, cancel, provider, down, evidence, check)
 }
 
 
@@ -199,6 +190,10 @@ def _head(cluster: str) -> Any:
     if not runners:
         raise LookupError(f"cluster {cluster} has no machine")
     return runners[0]
+
+
+def _sources(args: dict[str, Any]) -> list[tuple[int, str]]:
+    return [(index, source) for index, (source, _) in enumerate(args["items"])]
 
 
 def _price(resources: Any, nodes: int) -> float | None:

@@ -29,9 +29,11 @@ from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
 
 LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
+TASK_LOG_FILE = "log.txt"
 PROVIDER_FILE = "sky-provider.json"
 """In the run's folder: how to ask the provider itself about the cluster, kept for the evidence after the teardown."""
 QUERY_TIMEOUT_S = 90.0
+FACTS_TIMEOUT_S = 45.0
 DOWN_TIMEOUT_S = 420.0
 DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 3600.0
@@ -126,7 +128,7 @@ class SkyEngine:
         )
 
     def status(self, handle: Handle) -> MachineState:
-        """SkyPilot's table and the job's state on the machine; a machine that is silent is asked for at its provider."""
+        """SkyPilot's table and the job's state on the machine; the provider is asked about a machine that is silent."""
         args = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
         try:
             return _state(self._call(handle, "status", args, timeout_s=QUERY_TIMEOUT_S))
@@ -186,10 +188,10 @@ class SkyEngine:
         remote, local = remote_dir(handle.details["run_id"]), Path(handle.run_dir)
         items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE)]
         items.append((f"{remote}/{MODEL_DIR}/", str(local / MODEL_DIR)))
-        job = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
-        log_dir = self._call(handle, "job_log", job, timeout_s=QUERY_TIMEOUT_S)["path"]
-        if log_dir is not None:
-            items.append((f"{log_dir}/run.log", str(local / "log.txt")))
+        # SkyPilot's log of the job, set-up included; the job's name is the cluster's.
+        items.append(
+            (f"~/sky_logs/{handle.details.get('job_id', '*')}-{handle.name}/run.log", str(local / TASK_LOG_FILE))
+        )
         self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
 
     def down(self, handle: Handle) -> None:
@@ -270,7 +272,7 @@ class SkyEngine:
         if self._provider(handle) is not None:
             return
         try:
-            answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=QUERY_TIMEOUT_S)
+            answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
         except SkyPilotError:
             # Facts for the evidence are worth a question, never a delay of the teardown.
             return

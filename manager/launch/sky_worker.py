@@ -158,7 +158,13 @@ class SkyWorker:
                 log = stack.enter_context(self._log_path.open("ab"))
             # A session of its own: Ctrl-C is for the manager, which takes down in order.
             process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                # SkyPilot's API server, when this starts it, keeps the folder and imports from it.
+                cwd="/",
+                start_new_session=True,
             )
         self._process = process
         threading.Thread(target=_read, args=(process, self._answers), daemon=True).start()
