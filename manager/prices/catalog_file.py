@@ -1,0 +1,89 @@
+"""One `vms.csv` of SkyPilot's catalogs as rows of text: schema checked, damage found, nothing interpreted.
+
+Reads with the csv module: SkyPilot itself would take seconds to import, pandas half a second.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+from manager.errors import PriceError
+from manager.prices.price_rules import Audit
+
+Cells = tuple[str, ...]
+
+_REQUIRED = (
+    "InstanceType",
+    "AcceleratorName",
+    "AcceleratorCount",
+    "vCPUs",
+    "MemoryGiB",
+    "Price",
+    "SpotPrice",
+    "Region",
+)
+_OPTIONAL = ("AvailabilityZone", "Arch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogFile:
+    """The rows of one file."""
+
+    path: Path
+    rows: tuple[Cells, ...]
+    """As long as the header and one empty cell more, which stands for columns that the file does not have."""
+    columns: dict[str, int]
+    """Position of each column that this package uses; optional ones may point at the empty cell."""
+
+    def cells(self, *columns: str) -> Callable[[Cells], Cells]:
+        """A fast function from a row to the cells of these columns (two or more)."""
+        getter: Callable[[Cells], Cells] = itemgetter(*(self.columns[column] for column in columns))
+        return getter
+
+
+def read_catalog_file(path: Path, audit: Audit) -> CatalogFile:
+    """Read and check one file.
+
+    Raises:
+        PriceError: it cannot be read, a column is missing, or a row is cut; the message names file and column or line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PriceError(f"price catalog {path} cannot be read: {error}", hint=_hint(path)) from error
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    try:
+        header = next(reader, None)
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise PriceError(f"price catalog {path}, line {reader.line_num}: {error}", hint=_hint(path)) from error
+    if header is None:
+        raise PriceError(f"price catalog {path} is empty", hint=_hint(path))
+    columns = _columns(path, header)
+    if rows and not text.endswith(("\n", "\r")):
+        rows.pop()
+        audit.note("unterminated_last_row")
+    width = len(header)
+    for number, row in enumerate(rows):
+        if len(row) != width:
+            raise PriceError(
+                f"price catalog {path}, row {number + 1}: {len(row)} cells, the header has {width}", hint=_hint(path)
+            )
+    return CatalogFile(path=path, rows=tuple((*row, "") for row in rows), columns=columns)
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    positions = {name: position for position, name in enumerate(header)}
+    for name in _REQUIRED:
+        if name not in positions:
+            raise PriceError(f"price catalog {path} has no column '{name}'", hint=_hint(path))
+    absent = len(header)
+    return {name: positions.get(name, absent) for name in (*_REQUIRED, *_OPTIONAL)}
+
+
+def _hint(path: Path) -> str:
+    return f"delete {path.name} in {path.parent}: SkyPilot downloads it again when it is next used"

@@ -1,0 +1,147 @@
+"""Offers from the price catalogs that SkyPilot keeps on this machine, without importing SkyPilot.
+
+Owns the walk over the clouds, the age of the prices and what is said about them. A cloud whose file is damaged is left
+out with a note; nothing else takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from manager.errors import PriceError
+from manager.prices.catalog_file import read_catalog_file
+from manager.prices.gcp_catalog import gcp_machines
+from manager.prices.list_prices import known_counts
+from manager.prices.machines import Origin, offers_of
+from manager.prices.offer import Offer
+from manager.prices.plain_catalog import plain_machines
+from manager.prices.price_rules import RULES, Audit
+from manager.units import format_duration
+
+CATALOG_VERSION = "v8"
+"""Schema of SkyPilot 0.14's catalogs."""
+_FILE = "vms.csv"
+_COMMON = "common"
+_WORTH_A_NOTE = ("accelerator_missing", "count_corrected", "implausible_accelerator_count", "unterminated_last_row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCount:
+    """How often one rule fired on one cloud."""
+
+    cloud: str
+    rule: str
+    """A name of `price_rules.RULES`."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogReading:
+    """What the catalogs of a folder say."""
+
+    offers: tuple[Offer, ...]
+    notes: tuple[str, ...]
+    """For the user: where the prices come from, how old they are, what was left out."""
+    audit: tuple[RuleCount, ...]
+    """By cloud, then by name of the rule."""
+
+
+def default_catalog_dir(home: Path) -> Path:
+    """Where SkyPilot 0.14 keeps its catalogs, below the user's home folder."""
+    return home / ".sky" / "catalogs" / CATALOG_VERSION
+
+
+def has_catalogs(directory: Path) -> bool:
+    """Whether the folder holds a catalog of at least one cloud."""
+    return bool(_catalog_paths(directory))
+
+
+def read_catalogs(directory: Path, *, now_s: float) -> CatalogReading:
+    """All offers of all clouds of a folder `<directory>/<cloud>/vms.csv`.
+
+    Args:
+        directory: folder in SkyPilot's layout, such as `~/.sky/catalogs/v8`.
+        now_s: Unix time in seconds, for the age of the prices.
+
+    Raises:
+        PriceError: the folder is missing, holds no catalog, or none of its catalogs can be read.
+    """
+    paths = _catalog_paths(directory)
+    if not paths:
+        what = "has no price catalog (<cloud>/vms.csv)" if directory.is_dir() else "does not exist"
+        raise PriceError(f"catalog folder {directory} {what}", hint="give a folder in the layout of ~/.sky/catalogs/v8")
+    offers: list[Offer] = []
+    notes: list[str] = []
+    audit: list[RuleCount] = []
+    ages: list[float | None] = []
+    failures: list[PriceError] = []
+    for path in paths:
+        counts = Audit()
+        try:
+            origin = _origin(path, directory, now_s)
+            offers.extend(_offers_of_cloud(path, origin, counts))
+        except PriceError as error:
+            failures.append(error)
+            notes.append(f"{path.parent.name} left out: {error.message} ({error.hint})")
+            continue
+        ages.append(origin.price_age_s)
+        audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=n) for rule, n in sorted(counts.counts.items()))
+        notes.extend(_rule_notes(origin.cloud, counts.counts))
+    if not ages:
+        raise failures[0]
+    notes.insert(0, _summary(directory, len(ages), ages))
+    return CatalogReading(offers=tuple(offers), notes=tuple(notes), audit=tuple(audit))
+
+
+def _catalog_paths(directory: Path) -> list[Path]:
+    found = sorted(directory.glob(f"*/{_FILE}"))
+    return [path for path in found if path.parent.name != _COMMON and not path.parent.name.startswith(".")]
+
+
+def _offers_of_cloud(path: Path, origin: Origin, audit: Audit) -> list[Offer]:
+    catalog = read_catalog_file(path, audit)
+    if origin.cloud == "gcp":
+        return list(offers_of(gcp_machines(catalog, audit), origin, audit))
+    machines = plain_machines(origin.cloud, catalog, audit, known_counts(origin.cloud))
+    return list(offers_of(machines, origin, audit))
+
+
+def _origin(path: Path, directory: Path, now_s: float) -> Origin:
+    cloud = path.parent.name.lower()
+    return Origin(
+        cloud=cloud,
+        price_source=f"SkyPilot catalog {directory.name}/{cloud}",
+        price_age_s=_age_s(path, directory, now_s),
+    )
+
+
+def _age_s(path: Path, directory: Path, now_s: float) -> float | None:
+    """Seconds since the catalog was downloaded; None when that lies in the future or cannot be asked.
+
+    SkyPilot sets a catalog's time to now even when a refresh failed, but writes the checksum under `.meta` only after a
+    real download: the older of both is the honest one.
+    """
+    times = []
+    for file in (path, directory / ".meta" / path.parent.name / f"{_FILE}.md5"):
+        try:
+            times.append(file.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise PriceError(f"price catalog {file} cannot be read: {error}", hint="check its permissions") from error
+    age = now_s - min(times, default=now_s + 1)
+    return age if age >= 0 else None
+
+
+def _rule_notes(cloud: str, counts: Mapping[str, int]) -> list[str]:
+    return [f"{cloud}: {RULES[rule]} ({counts[rule]} rows)" for rule in _WORTH_A_NOTE if counts.get(rule)]
+
+
+def _summary(directory: Path, clouds: int, ages: list[float | None]) -> str:
+    known = [age for age in ages if age is not None]
+    age = (
+        f"downloaded {format_duration(min(known))} to {format_duration(max(known))} ago" if known else "of unknown age"
+    )
+    return f"prices of {clouds} clouds from SkyPilot's catalogs in {directory}, {age}"

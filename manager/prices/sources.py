@@ -1,0 +1,64 @@
+"""All offers that a plan may choose from: catalogs or the shipped table, Slurm pools, this machine.
+
+Owns the order of the sources and says which was used. Which offers the user wants is for the planner to decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from manager.prices.list_prices import list_price_offers, oldest_list_price
+from manager.prices.local import LocalDevice, local_offer
+from manager.prices.offer import Offer
+from manager.prices.sky_catalog import default_catalog_dir, has_catalogs, read_catalogs
+from manager.prices.slurm import read_slurm_offers, sky_config_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffersReading:
+    """Offers and what the user should know of their prices."""
+
+    offers: tuple[Offer, ...]
+    notes: tuple[str, ...]
+
+
+def gather_offers(
+    *,
+    catalogs: Path | None,
+    home: Path,
+    now_s: float,
+    local: LocalDevice | None = None,
+    local_price_usd_per_hour: Decimal | None = None,
+    local_price_source: str = "setting local_price_usd_per_hour",
+) -> OffersReading:
+    """Every offer known on this machine, offline.
+
+    Cloud offers come from `catalogs` when it is given; else from SkyPilot's own folder below `home`; else from the
+    shipped list prices, with a note.
+
+    Args:
+        catalogs: folder in the layout of SkyPilot's catalogs, or None.
+        home: the user's home folder (where `.sky` lies).
+        now_s: Unix time in seconds, for the age of the prices.
+        local: this machine, or None to leave it out.
+        local_price_usd_per_hour: dollars per hour of this machine; None is unknown.
+        local_price_source: where that price comes from, for people.
+
+    Raises:
+        PriceError: `catalogs` or SkyPilot's configuration cannot be read.
+    """
+    cloud = _cloud_offers(catalogs, home, now_s)
+    slurm = read_slurm_offers(sky_config_path(home), now_s=now_s)
+    here = () if local is None else (local_offer(local, local_price_usd_per_hour, price_source=local_price_source),)
+    return OffersReading(offers=(*here, *slurm.offers, *cloud.offers), notes=(*cloud.notes, *slurm.notes))
+
+
+def _cloud_offers(catalogs: Path | None, home: Path, now_s: float) -> OffersReading:
+    directory = catalogs if catalogs is not None else default_catalog_dir(home)
+    if catalogs is None and not has_catalogs(directory):
+        note = f"no price catalog in {directory}; shipped list prices are used, the oldest of {oldest_list_price()}"
+        return OffersReading(offers=list_price_offers(now_s=now_s), notes=(note,))
+    reading = read_catalogs(directory, now_s=now_s)
+    return OffersReading(offers=reading.offers, notes=reading.notes)
