@@ -22,10 +22,6 @@ class TaskError(Exception):
         self.hint = hint
 
 
-class Interrupted(Exception):
-    """SIGTERM, SIGINT or a cap arrived in a place where nothing has to be saved first."""
-
-
 def as_task_error(error: BaseException) -> TaskError:
     """The failure that an exception of any library stands for; `internal` when it stands for none."""
     if isinstance(error, TaskError):

@@ -1,0 +1,224 @@
+"""Checkpoints: written aside and renamed, so that a full disk or a kill leaves the older ones as they were.
+
+A checkpoint is a folder `step-00000042` with model.safetensors (the parameters that learn, and buffers),
+optimizer.safetensors (AdamW's moments by parameter name), rng.safetensors (torch's generators, one per process) and
+state.json (counters, and the generators of Python and NumPy). Nothing in it is pickled. The learning rate is a function
+of the step, and the order of the samples one of seed and epoch, so neither has a state of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+STATE_VERSION = 1
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Where a run is; the one mutable value of the loop, and what a checkpoint keeps beside tensors."""
+
+    step: int = 0
+    """Optimizer steps done; epoch and position in it follow from it."""
+    samples: int = 0
+    tokens: int = 0
+    """Without padding."""
+    training_s: float = 0.0
+    """Time in training steps, over all resumes; evaluations and checkpoints are not in it."""
+    best: dict[str, Any] | None = None
+    """metric, value, step of the best evaluation."""
+    evaluated_step: int = 0
+    """Last step with an evaluation on validation; behind `step` when that one was cut short."""
+    without_improvement: int = 0
+    """Evaluations since the best one that count for early stopping."""
+    ended: str | None = None
+    """Outcome, once training has ended and only the final evaluation is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rng:
+    """States of one process's random generators."""
+
+    python: list[Any]
+    numpy: dict[str, Any]
+    torch: dict[str, torch.Tensor] = field(repr=False)
+    """`cpu` and, on an accelerator, `device`; bytes."""
+
+
+def capture_rng() -> Rng:
+    """The states of this process's generators."""
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["device"] = torch.cuda.get_rng_state()
+    return Rng(
+        python=[version, list(internal), gauss],
+        numpy={"name": name, "keys": keys.tolist(), "rest": [position, has_gauss, cached]},  # type: ignore[union-attr]
+        torch=states,
+    )
+
+
+def restore_rng(rng: Rng) -> None:
+    """Set this process's generators."""
+    version, internal, gauss = rng.python
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state((rng.numpy["name"], np.array(rng.numpy["keys"], dtype=np.uint32), *rng.numpy["rest"]))
+    torch.set_rng_state(rng.torch["cpu"])
+    if "device" in rng.torch and torch.cuda.is_available():
+        torch.cuda.set_rng_state(rng.torch["device"])
+
+
+def save(root: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, rngs: list[Rng]) -> Path:
+    """Write the checkpoint of this step, unless it is there already; returns its folder.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written; older checkpoints are untouched and nothing is left half done.
+    """
+    target = root / f"step-{progress.step:08d}"
+    if target.is_dir():
+        return target
+    aside = root / f".{target.name}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        save_file(learned_tensors(model), aside / "model.safetensors")
+        save_file(_optimizer_tensors(model, optimizer), aside / "optimizer.safetensors")
+        states = {f"{rank}/{name}": state for rank, rng in enumerate(rngs) for name, state in rng.torch.items()}
+        save_file(states, aside / "rng.safetensors")
+        others = [{"python": rng.python, "numpy": rng.numpy} for rng in rngs]
+        state = {"schema": STATE_VERSION, "progress": asdict(progress), "rng": others}
+        (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        for file in aside.iterdir():
+            _force_to_disk(file)
+        aside.rename(target)
+    except BaseException:
+        # Also on Ctrl-C: the space of a half-written checkpoint is what the failure's own event may need.
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return target
+
+
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, rank: int) -> Progress:
+    """Put a checkpoint into model, optimizer and this process's generators.
+
+    A process that the checkpoint does not know (more devices than before) keeps its own generators.
+
+    Raises:
+        OSError, ValueError, KeyError, SafetensorError: the checkpoint is damaged or of another model.
+    """
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["schema"] != STATE_VERSION:
+        raise ValueError(f"checkpoint of schema {state['schema']}")
+    moments = load_file(folder / "optimizer.safetensors")
+    generators = load_file(folder / "rng.safetensors")
+    load_learned(folder, model)
+    _load_optimizer(model, optimizer, moments)
+    if rank < len(state["rng"]):
+        prefix = f"{rank}/"
+        tensors = {name.removeprefix(prefix): value for name, value in generators.items() if name.startswith(prefix)}
+        restore_rng(Rng(torch=tensors, **state["rng"][rank]))
+    return Progress(**state["progress"])
+
+
+def load_learned(folder: Path, model: nn.Module) -> None:
+    """Put the learned tensors of a checkpoint into the model.
+
+    Raises:
+        OSError, ValueError, SafetensorError: damaged, or of another model.
+    """
+    tensors = load_file(folder / "model.safetensors")
+    expected = learned_tensors(model)
+    if tensors.keys() != expected.keys():
+        raise ValueError("the checkpoint's parameters are not those of the model")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if tensor.shape != expected[name].shape:
+                raise ValueError(f"the checkpoint's {name} has the shape {tuple(tensor.shape)}")
+            expected[name].copy_(tensor)
+
+
+def learned_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters that learn and persistent buffers by name, sharing memory with the model; tied ones come once."""
+    tensors = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    stored = model.state_dict(keep_vars=True)
+    tensors.update({name: value for name, value in model.named_buffers() if name in stored})
+    return tensors
+
+
+def newest_first(root: Path) -> list[Path]:
+    """Complete checkpoints, newest first."""
+    if not root.is_dir():
+        return []
+    return sorted((entry for entry in root.iterdir() if _NAME.fullmatch(entry.name)), reverse=True)
+
+
+def at_step(root: Path, step: int) -> Path:
+    """The folder of a step's checkpoint."""
+    return root / f"step-{step:08d}"
+
+
+def prune(root: Path, *, keep: int, best_step: int | None) -> None:
+    """Remove all but the newest `keep` checkpoints and the best one."""
+    for folder in newest_first(root)[max(1, keep) :]:
+        if best_step is None or folder != at_step(root, best_step):
+            shutil.rmtree(folder)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a damaged checkpoint so that the run can save this step again; returns the new folder."""
+    target = folder.with_name(f"damaged-{folder.name}")
+    shutil.rmtree(target, ignore_errors=True)
+    return folder.rename(target)
+
+
+def size_bytes(folder: Path) -> int:
+    """Size of a checkpoint's files."""
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+DAMAGED = (OSError, ValueError, KeyError, TypeError, SafetensorError)
+"""What reading a damaged checkpoint raises."""
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[id(parameter)]}/{key}": value
+        for parameter, values in optimizer.state.items()
+        for key, value in values.items()
+    }
+
+
+def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    by_name: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, slot = key.rpartition("/")
+        by_name.setdefault(name, {})[slot] = value
+    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    if not set(by_name) <= set(order):
+        raise ValueError("the checkpoint's optimizer state is not that of the model")
+    state = {at: by_name[name] for at, name in enumerate(order) if name in by_name}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _force_to_disk(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

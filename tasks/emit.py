@@ -1,0 +1,117 @@
+"""Writes the event stream: appends to events.jsonl and says the same line on standard output.
+
+The file is the truth: `seq` goes on from its last line, a torn last line (the program was killed while writing) is cut
+off, and what it already holds is not said again after a resume, so that a consumer never sees a step twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from tasks.protocol import EVENT_PREFIX, Event, EventType, ProtocolError, parse_event
+
+
+class EventWriter:
+    """The one writer of a run's events; silent on all processes but the first."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        is_main: bool = True,
+        stdout: TextIO | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the stream, repairing a torn last line.
+
+        Args:
+            path: events.jsonl; created when missing. All processes read it, the first one writes.
+            is_main: whether this is the first process of the run.
+            stdout: where lines go behind EVENT_PREFIX; None: standard output.
+            clock: Unix time in seconds.
+        """
+        self._path = path
+        self._is_main = is_main
+        self._stdout = stdout or sys.stdout
+        self._clock = clock
+        self.events = _read_and_repair(path, repair=is_main)
+        """All events of the run: those that were in the file when it was opened, and those of this start."""
+        self._next_seq = self.events[-1].seq + 1 if self.events else 0
+
+    def emit(self, event_type: EventType, /, **data: Any) -> None:
+        """Write one event to the file, force it to disk, then say it on standard output.
+
+        Raises:
+            OSError: the file cannot be written; it still ends with a whole line.
+        """
+        if not self._is_main:
+            return
+        event = self._next(event_type, data)
+        line = event.to_line()
+        size = self._path.stat().st_size if self._path.exists() else 0
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+                stream.flush()
+                # A machine that vanishes must not leave fewer lines here than the log stream already carried.
+                os.fsync(stream.fileno())
+        except OSError:
+            if self._path.exists():
+                os.truncate(self._path, size)
+            raise
+        self._next_seq += 1
+        self.events.append(event)
+        self._say(line)
+
+    def emit_last(self, event_type: EventType, /, **data: Any) -> None:
+        """As `emit`, for the event that tells why the program ends: a full disk does not keep it from the stream."""
+        try:
+            self.emit(event_type, **data)
+        except OSError:
+            if self._is_main:
+                self._say(self._next(event_type, data).to_line())
+
+    def warn(self, code: str, message: str) -> None:
+        """Emit a warning."""
+        self.emit(EventType.WARNING, code=code, message=message)
+
+    def find(self, event_type: EventType, **data: Any) -> list[Event]:
+        """Events of the run that have this type and these fields, oldest first."""
+        return [
+            event
+            for event in self.events
+            if event.type is event_type and all(event.data.get(name) == value for name, value in data.items())
+        ]
+
+    def _next(self, event_type: EventType, data: dict[str, Any]) -> Event:
+        return Event(seq=self._next_seq, time_s=self._clock(), type=event_type, data=data)
+
+    def _say(self, line: str) -> None:
+        try:
+            self._stdout.write(f"{EVENT_PREFIX}{line}\n")
+            self._stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the stream is gone; the run goes on, the file has everything.
+            self._stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _read_and_repair(path: Path, *, repair: bool) -> list[Event]:
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole, newline, torn = content.rpartition(b"\n")
+    if repair and torn:
+        os.truncate(path, len(whole) + len(newline))
+    events: list[Event] = []
+    for line in whole.decode("utf-8", errors="replace").splitlines():
+        try:
+            events.append(parse_event(line))
+        except ProtocolError:
+            # A line spoilt in the middle (a bad disk) is the consumer's to report; here only the count matters.
+            continue
+    return events

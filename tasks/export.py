@@ -1,0 +1,64 @@
+"""Writes the tuned model: one folder that transformers loads, whatever the method was, and the adapter beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tasks.model_card import model_card
+from tasks.protocol import MANIFEST_FILE, MODEL_DIR, EvaluationStage, EventType
+from tasks.session import Session
+
+ADAPTER_DIR = "adapter"
+
+
+def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Path:
+    """Write model, tokenizer, card and manifest to a folder aside, then put it in place; returns the folder.
+
+    With LoRA the weights are merged, and `adapter/` in the folder holds the adapter alone. The session's model cannot
+    be trained on afterwards. Called on the first process only.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    target, aside = session.out / MODEL_DIR, session.out / f".{MODEL_DIR}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        _save_weights(session, aside)
+        session.task.tokenizer.save_pretrained(str(aside))
+        steps = session.progress.step if session.progress.best is None else int(session.progress.best["step"])
+        card = model_card(session.job, session.task.data_facts(), evaluations, steps)
+        (aside / "README.md").write_text(card, encoding="utf-8")
+        shutil.copyfile(session.out / MANIFEST_FILE, aside / MANIFEST_FILE)
+        if target.exists():
+            shutil.rmtree(target)
+        aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return target
+
+
+def evaluations_on_test(session: Session) -> dict[str, dict[str, Any]]:
+    """Data of the baseline and final evaluation events, of this start or an earlier one."""
+    found: dict[str, dict[str, Any]] = {}
+    for stage in (EvaluationStage.BASELINE, EvaluationStage.FINAL):
+        for event in session.events.find(EventType.EVALUATION):
+            if event.data["stage"] == stage:
+                found[str(stage)] = event.data
+    return found
+
+
+def _save_weights(session: Session, folder: Path) -> None:
+    model: Any = session.tuned.model
+    if session.job.method.kind == "lora":
+        adapter = folder / ADAPTER_DIR
+        for config in model.peft_config.values():
+            # The path of this machine means nothing elsewhere.
+            config.base_model_name_or_path = session.job.model.source
+        # `auto` would ask the hub whether the vocabulary has grown.
+        model.save_pretrained(str(adapter), save_embedding_layers=False)
+        model = model.merge_and_unload()
+    model.save_pretrained(str(folder))

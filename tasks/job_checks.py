@@ -1,0 +1,46 @@
+"""Hyper-parameters that cannot work, found before anything is loaded."""
+
+from __future__ import annotations
+
+from tasks.failures import TaskError, nearest_hint
+from tasks.methods import METHODS
+from tasks.metrics import METRICS
+from tasks.protocol import FailureCode, Job
+
+PRECISIONS = ("fp32", "bf16-mixed", "bf16")
+SCHEDULES = ("linear", "cosine", "constant")
+
+
+def check_job(job: Job) -> None:
+    """Refuse values outside their range and names that do not exist.
+
+    Raises:
+        TaskError: bad_job.
+    """
+    training = job.training
+    _one_of("training.precision", training.precision, PRECISIONS)
+    _one_of("training.schedule", training.schedule, SCHEDULES)
+    _one_of("training.metric", training.metric, METRICS)
+    _one_of("method.kind", job.method.kind, tuple(METHODS))
+    if job.target is not None:
+        _one_of("target.metric", job.target.metric, METRICS)
+    for name, least in (("batch_size", 1), ("max_length", 4), ("log_every_steps", 1), ("keep_checkpoints", 1)):
+        _at_least(f"training.{name}", getattr(training, name), least)
+    for name in ("micro_batch", "max_steps", "eval_every_steps", "checkpoint_every_steps", "early_stopping_patience"):
+        _at_least(f"training.{name}", getattr(training, name), 1)
+    _at_least("method.lora_rank", job.method.lora_rank, 1)
+    for name in ("epochs", "learning_rate"):
+        if not getattr(training, name) > 0:
+            raise TaskError(FailureCode.BAD_JOB, f"training.{name} must be above 0.")
+    if not 0 <= training.warmup_ratio < 1:
+        raise TaskError(FailureCode.BAD_JOB, "training.warmup_ratio must be at least 0 and below 1.")
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise TaskError(FailureCode.BAD_JOB, f"{field} is {value!r}.", hint=nearest_hint(value, allowed, "values"))
+
+
+def _at_least(field: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise TaskError(FailureCode.BAD_JOB, f"{field} is {value}; it must be at least {least}.")

@@ -1,0 +1,206 @@
+"""The training loop: steps, evaluations, checkpoints, and every reason to stop; reads top to bottom."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tasks.batching import Indices, epoch_batches, micro_batches
+from tasks.device import peak_memory_bytes
+from tasks.evaluate import Evaluation, evaluate
+from tasks.failures import TaskError
+from tasks.protocol import EvaluationStage, EventType, FailureCode, Outcome
+from tasks.schedule import learning_rate_factor
+from tasks.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one optimizer step gave."""
+
+    loss: float
+    """Mean over the samples of the global batch, in nats."""
+    grad_norm: float
+    """L2, before clipping."""
+    learning_rate: float
+    samples: int
+    tokens: int
+
+
+def train(session: Session) -> Outcome:
+    """Train from where `session.progress` is until there is a reason to stop; the last state is checkpointed.
+
+    Raises:
+        TaskError: not_a_number.
+        OSError, RuntimeError: disk full, out of memory; as they come.
+    """
+    progress, training = session.progress, session.job.training
+    log = _StepLog(session)
+    epoch, batches = -1, list[Indices]()
+    step_s = 0.0
+    while True:
+        _evaluate_and_checkpoint(session)
+        if progress.ended is not None:
+            return Outcome(progress.ended)
+        reason = session.asked_to_end(next_s=step_s)
+        if reason is not None:
+            if progress.step > 0:
+                session.save_checkpoint()
+            return reason
+        if progress.step // session.steps_per_epoch != epoch:
+            epoch = progress.step // session.steps_per_epoch
+            batches = epoch_batches(session.task.train.lengths, training.batch_size, seed=training.seed, epoch=epoch)
+        started_s = time.perf_counter()
+        step = _optimizer_step(session, batches[progress.step % session.steps_per_epoch])
+        step_s = time.perf_counter() - started_s
+        progress.step += 1
+        progress.samples += step.samples
+        progress.tokens += step.tokens
+        progress.training_s += step_s
+        log.add(step, step_s)
+
+
+def _optimizer_step(session: Session, batch: Indices) -> Step:
+    """Forward and backward over the micro-batches of one global batch, clip, update.
+
+    Gradients are those of the mean loss over the whole batch, however it is cut: each micro-batch adds the sum of its
+    losses divided by the batch's size, times the number of processes, by which data-parallel averaging divides.
+    """
+    accelerator, training, split = session.accelerator, session.job.training, session.task.train
+    processes = accelerator.num_processes
+    parts = micro_batches(batch, session.micro_batch, rank=accelerator.process_index, world_size=processes)
+    rate = training.learning_rate * learning_rate_factor(
+        session.progress.step,
+        total_steps=session.total_steps,
+        warmup_ratio=training.warmup_ratio,
+        schedule=training.schedule,
+    )
+    for group in session.optimizer.param_groups:
+        group["lr"] = rate
+    session.tuned.set_training()
+    total = torch.zeros((), device=accelerator.device)
+    for number, (indices, count) in enumerate(parts, start=1):
+        inputs = {key: value.to(accelerator.device) for key, value in session.task.inputs(split, indices).items()}
+        targets = session.task.targets(split, indices).to(accelerator.device)
+        # Gradients travel between processes once per step, with the last micro-batch.
+        with nullcontext() if number == len(parts) else accelerator.no_sync(session.wrapped):
+            loss_sum = session.task.loss_sum(session.wrapped(**inputs).logits, targets) * (1.0 if count else 0.0)
+            accelerator.backward(loss_sum * (processes / len(batch)))
+        total += loss_sum.detach()
+    loss = float(accelerator.reduce(total, reduction="sum").item()) / len(batch)
+    learned = [parameter for group in session.optimizer.param_groups for parameter in group["params"]]
+    most = training.max_grad_norm if training.max_grad_norm > 0 else float("inf")
+    grad_norm = float(torch.nn.utils.clip_grad_norm_(learned, most).item())
+    _check_finite(loss, grad_norm, session.progress.step + 1)
+    session.optimizer.step()
+    session.optimizer.zero_grad(set_to_none=True)
+    return Step(
+        loss=loss,
+        grad_norm=grad_norm,
+        learning_rate=rate,
+        samples=len(batch),
+        tokens=int(split.lengths[batch].sum()),
+    )
+
+
+def _check_finite(loss: float, grad_norm: float, step: int) -> None:
+    for what, value in (("loss", loss), ("gradient norm", grad_norm)):
+        if not torch.isfinite(torch.tensor(value)):
+            raise TaskError(
+                FailureCode.NOT_A_NUMBER,
+                f"The {what} is {value} at step {step}.",
+                hint="Lower training.learning_rate or raise training.warmup_ratio; with bf16, try bf16-mixed or fp32. "
+                "Checkpoints from before this step are kept.",
+            )
+
+
+def _evaluate_and_checkpoint(session: Session) -> None:
+    """Evaluate when it is due, decide about the best weights and the end, checkpoint when due or better than before.
+
+    Stands before each step, so that a resume catches up on an evaluation that a signal or a cap cut short.
+    """
+    progress, training = session.progress, session.job.training
+    if progress.step == 0:
+        return
+    is_last = progress.step == session.total_steps
+    due_every = training.eval_every_steps or session.steps_per_epoch
+    is_evaluated = is_best = False
+    if (is_last or progress.step % due_every == 0) and progress.evaluated_step < progress.step:
+        evaluation = evaluate(session, EvaluationStage.INTERVAL)
+        if evaluation is None:
+            return
+        is_evaluated, is_best = True, _judge(session, evaluation)
+        progress.evaluated_step = progress.step
+        if is_last and progress.ended is None:
+            progress.ended = Outcome.COMPLETED
+    every = training.checkpoint_every_steps
+    is_due = is_evaluated if every is None else progress.step % every == 0
+    if is_due or is_best or progress.ended is not None:
+        session.save_checkpoint()
+
+
+def _judge(session: Session, evaluation: Evaluation) -> bool:
+    """Whether this is the best evaluation so far; counts for early stopping and looks at the target."""
+    progress, training, target = session.progress, session.job.training, session.job.target
+    value = evaluation.scores.metrics[training.metric]
+    best = None if progress.best is None else float(progress.best["value"])
+    is_best = value is not None and (best is None or value > best)
+    is_better = value is not None and (best is None or value > best + training.early_stopping_min_delta)
+    progress.without_improvement = 0 if is_better else progress.without_improvement + 1
+    if is_best:
+        progress.best = {"metric": training.metric, "value": value, "step": progress.step}
+    patience = training.early_stopping_patience
+    if patience is not None and progress.without_improvement >= patience:
+        progress.ended = Outcome.EARLY_STOPPED
+    reached = None if target is None else evaluation.scores.metrics[target.metric]
+    if target is not None and reached is not None and reached >= target.value:
+        progress.ended = Outcome.TARGET_REACHED
+    return is_best
+
+
+class _StepLog:
+    """Says every n-th step, with speeds over the steps since the last time; silent on steps an earlier start said."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        past = session.events.find(EventType.TRAIN)
+        self._said = max((int(event.data["step"]) for event in past), default=0)
+        # Time that was spent on steps lost with the machine counts too: elapsed_s never goes back.
+        spent_s = max((float(event.data["elapsed_s"]) for event in past), default=0.0)
+        session.progress.training_s = max(session.progress.training_s, spent_s)
+        self._tokens, self._steps, self._seconds = 0, 0, 0.0
+
+    def add(self, step: Step, step_s: float) -> None:
+        session, progress = self._session, self._session.progress
+        self._tokens += step.tokens
+        self._steps += 1
+        self._seconds += step_s
+        is_due = progress.step % session.job.training.log_every_steps == 0
+        if not (is_due or progress.step in (1, session.total_steps)):
+            return
+        if progress.step > self._said:
+            session.events.emit(EventType.TRAIN, **self._data(step))
+            warning = session.guard.projection((session.total_steps - progress.step) * self._seconds / self._steps)
+            if warning is not None:
+                session.events.warn("cap_projected", warning)
+        self._tokens, self._steps, self._seconds = 0, 0, 0.0
+
+    def _data(self, step: Step) -> dict[str, Any]:
+        session, progress = self._session, self._session.progress
+        return {
+            "step": progress.step,
+            "epoch": progress.step / session.steps_per_epoch,
+            "loss": step.loss,
+            "learning_rate": step.learning_rate,
+            "grad_norm": step.grad_norm,
+            "samples": progress.samples,
+            "tokens": progress.tokens,
+            "tokens_per_s": self._tokens / self._seconds,
+            "step_s": self._seconds / self._steps,
+            "elapsed_s": progress.training_s,
+            "peak_memory_bytes": peak_memory_bytes(session.accelerator.device),
+        }

@@ -1,0 +1,87 @@
+"""manifest.json: how a model came about, and the refusal to go on with another job or other data."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.failures import TaskError
+from tasks.protocol import MANIFEST_FILE, FailureCode, Job
+
+MANIFEST_VERSION = 1
+_MAY_CHANGE = (
+    ("guard",),
+    ("run_id",),
+    ("data", "source"),
+    ("training", "micro_batch"),
+    ("training", "log_every_steps"),
+)
+"""What a resume on another machine may bring: other caps, another path to the same data, a micro-batch that fits."""
+
+
+def write_manifest(out: Path, job: Job, *, data_facts: dict[str, Any], versions: dict[str, str], device: str) -> None:
+    """Write the manifest at the first start; at a resume check that job and data are those of the run, and keep it.
+
+    Raises:
+        TaskError: bad_job or data_invalid, when the folder holds a run of another job or of other data.
+    """
+    path = out / MANIFEST_FILE
+    earlier = read_manifest(out)
+    if earlier is not None:
+        _check_same(out, earlier, job, data_facts)
+        return
+    manifest = {
+        "schema": MANIFEST_VERSION,
+        "run_id": job.run_id,
+        "created_s": time.time(),
+        "seed": job.training.seed,
+        "versions": versions,
+        "device": device,
+        "data": data_facts,
+        "job": asdict(job),
+    }
+    aside = path.with_suffix(".partial")
+    aside.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def read_manifest(out: Path) -> dict[str, Any] | None:
+    """The manifest of a run folder; None when the run has not come so far, or the file is damaged."""
+    try:
+        manifest = json.loads((out / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) else None
+
+
+def _check_same(out: Path, earlier: dict[str, Any], job: Job, data_facts: dict[str, Any]) -> None:
+    before, now = _fixed(earlier["job"]), _fixed(asdict(job))
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            f"{str(out)!r} holds a run of another job; different: {', '.join(changed)}.",
+            hint="Start it in a new folder.",
+        )
+    if earlier["data"]["sha256"] != data_facts["sha256"]:
+        raise TaskError(
+            FailureCode.DATA_INVALID,
+            "The data set has changed since this run began.",
+            hint="Start a new run, or put the old data back.",
+        )
+
+
+def _fixed(job: dict[str, Any]) -> dict[str, Any]:
+    """The job as flat names and values, without what may change."""
+    flat: dict[str, Any] = {}
+    for name, value in job.items():
+        if (name,) in _MAY_CHANGE:
+            continue
+        if not isinstance(value, dict):
+            flat[name] = value
+            continue
+        flat.update({f"{name}.{key}": part for key, part in value.items() if (name, key) not in _MAY_CHANGE})
+    return flat

@@ -1,0 +1,164 @@
+"""The task `text-classification`: its loader, collator, head, loss and metrics. A further task type is one more file.
+
+What the loop needs of a task: `load` (data and tokenizer), `new_model`, `inputs`, `loss_sum`, `score`; see `train.py`.
+Shapes: B samples of a micro-batch, T tokens of its longest sample, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from tasks.batching import Indices
+from tasks.data import LabelledData, Samples, load_data
+from tasks.failures import TaskError
+from tasks.methods import FreshModel
+from tasks.metrics import Scores, classification_scores
+from tasks.protocol import FailureCode, Job
+from tasks.reading import Notify
+from tasks.sources import local_model
+from tasks.tokens import Encoded, check_max_length, encode, load_tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One set of samples as token ids."""
+
+    encoded: Encoded
+    labels: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per sample after truncation."""
+        return self.encoded.lengths.tokens
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextClassification:
+    """Everything of the task that stays the same over a run."""
+
+    job: Job
+    folder: Path
+    """The pre-trained model, on this machine."""
+    tokenizer: Any
+    data: LabelledData
+    train: Split
+    validation: Split
+    test: Split
+
+    def data_facts(self) -> dict[str, Any]:
+        """The fields of the `data` event."""
+        tokens = self.train.lengths
+        return {
+            "source": self.data.source,
+            "sha256": self.data.sha256,
+            "train_samples": len(self.train),
+            "validation_samples": len(self.validation),
+            "test_samples": len(self.test),
+            "labels": list(self.data.labels),
+            "label_counts": self.data.label_counts(),
+            "tokens_per_epoch": int(tokens.sum()),
+            "mean_tokens": float(tokens.mean()),
+            "longest_tokens": int(tokens.max()),
+            "truncated_samples": self.train.encoded.lengths.truncated,
+        }
+
+    def new_model(self) -> FreshModel:
+        """The pre-trained model in float32 with a head for these labels; a new head is drawn from torch's seed.
+
+        Raises:
+            TaskError: model_not_found, when the folder holds nothing that can be loaded for this task.
+        """
+        from transformers import AutoModelForSequenceClassification  # Kept out of the import of this module: seconds.
+
+        names = self.data.labels
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                str(self.folder),
+                num_labels=len(names),
+                id2label=dict(enumerate(names)),
+                label2id={name: at for at, name in enumerate(names)},
+                problem_type="single_label_classification",
+                use_safetensors=True,
+                trust_remote_code=False,
+                # A head that was trained for other labels is replaced by a new one.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise TaskError(
+                FailureCode.MODEL_NOT_FOUND,
+                f"The model cannot be loaded for text classification: {str(error).strip().splitlines()[0][:300]}",
+                hint="Code of a repository is never executed; the architecture must be one that transformers knows.",
+            ) from error
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = self.tokenizer.pad_token_id
+        return FreshModel(model=model, backbone=model.base_model_prefix, head=_head(model, report))
+
+    def inputs(self, split: Split, indices: Indices) -> dict[str, torch.Tensor]:
+        """Token ids (B x T), attention mask (B x T) and so on, padded to the longest of these samples."""
+        columns = {name: [values[at] for at in indices] for name, values in split.encoded.columns.items()}
+        padded = self.tokenizer.pad(columns, padding=True, return_attention_mask=True, return_tensors="pt")
+        return dict(padded)
+
+    def targets(self, split: Split, indices: Indices) -> torch.Tensor:
+        """Label indices (B)."""
+        return torch.from_numpy(split.labels[indices])
+
+    def loss_sum(self, logits_BC: torch.Tensor, targets_B: torch.Tensor) -> torch.Tensor:
+        """Sum of the samples' cross-entropies in nats, computed in float32."""
+        return functional.cross_entropy(logits_BC.float(), targets_B, reduction="sum")
+
+    def score(self, logits: NDArray[np.float64], split: Split) -> Scores:
+        """Metrics of a whole split; logits in the order of its samples."""
+        return classification_scores(logits, split.labels, self.data.labels)
+
+
+def load(job: Job, notify: Notify) -> TextClassification:
+    """Fetch, check, split and tokenize what the job names.
+
+    Raises:
+        TaskError: bad_job, model_not_found, data_not_found or data_invalid.
+    """
+    folder = local_model(job.model.source, job.model.revision)
+    check_max_length(folder, job.training.max_length)
+    data = load_data(job.data, seed=job.training.seed, notify=notify)
+    tokenizer = load_tokenizer(folder)
+
+    def split(samples: Samples) -> Split:
+        return Split(encoded=encode(tokenizer, samples, job.training.max_length), labels=samples.labels)
+
+    return TextClassification(
+        job=job,
+        folder=folder,
+        tokenizer=tokenizer,
+        data=data,
+        train=split(data.train),
+        validation=split(data.validation),
+        test=split(data.test),
+    )
+
+
+def _head(model: nn.Module, report: dict[str, Any]) -> frozenset[str]:
+    """Modules with parameters outside the backbone, and those inside that had no weights in the folder."""
+    prefix = str(model.base_model_prefix)
+    outside = {
+        name for name, child in model.named_children() if name != prefix and any(True for _ in child.parameters())
+    }
+    new = {str(key).rpartition(".")[0] for key in report["missing_keys"]}
+    return frozenset(outside | {name for name in new if not any(_within(name, head) for head in outside)})
+
+
+def _within(name: str, module: str) -> bool:
+    return name == module or name.startswith(module + ".")
