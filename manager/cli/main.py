@@ -6,8 +6,8 @@ import os
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from manager import __version__
 from manager.cli import plan_command, report_command, run_command, runs_command, setup_command
@@ -60,12 +60,10 @@ def _guarded() -> int:
         result = app(standalone_mode=False)
     except TunefareError as error:
         return _fail(error.message, error.hint, error.exit_code)
-    except click.exceptions.Abort:
+    except Abort:
         return _fail("interrupted", None, ExitCode.INTERRUPTED)
-    except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        hint = f"see `{context.command_path} --help`" if context else None
-        return _fail(error.format_message(), hint, ExitCode.USAGE)
+    except TyperException as error:
+        return _fail(error.format_message(), "see `tunefare --help`", ExitCode.USAGE)
     except KeyboardInterrupt:
         return _fail("interrupted", None, ExitCode.INTERRUPTED)
     except BrokenPipeError:

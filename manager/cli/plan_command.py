@@ -39,22 +39,20 @@ def plan(
     """Estimate memory, hours and dollars on every offer. Free, offline, no account needed."""
     # The planner's libraries cost 0.3 s to load: `--help` must not wait for them.
     from manager.cli.plan_view import print_plan
-    from manager.service.planning import narrowed, plan_job, plan_json
+    from manager.service.planning import explain_no_choice, narrowed, plan_job, plan_to_json
     from manager.service.starting import load_spec
 
     context = open_context()
     spec = narrowed(load_spec(file), on=on, max_usd=parse_usd(max_usd))
     made = plan_job(context, spec, catalogs=catalogs)
     if as_json:
-        emit_json(plan_json(made))
+        emit_json(plan_to_json(made))
     else:
         print_plan(made, console(), top=top)
         if made.choice is not None:
             narrate(f"next: tunefare run {file}")
     if made.chosen is None:
-        from manager.service.planning import why_nothing  # only when it is needed
-
-        raise why_nothing(made)
+        raise explain_no_choice(made)
     return ExitCode.DONE
 
 

@@ -60,14 +60,18 @@ def _print_job(plan: Plan, console: Console) -> None:
 
 
 def _print_choice(choice: Estimate, console: Console) -> None:
-    console.print(f"[bold]{money(choice.cost_usd)}[/bold] to the finished job on [bold]{escape(offer_name(choice.offer))}[/bold]")
+    console.print(
+        f"[bold]{money(choice.cost_usd)}[/bold] to the finished job on [bold]{escape(offer_name(choice.offer))}[/bold]"
+    )
     table = Table(box=None, pad_edge=False)
     table.add_column("cost line")
     for title in ("expected", "quantity", "unit price"):
         table.add_column(title, justify="right")
     table.add_column("rests on", overflow="fold")
     for line in choice.lines:
-        quantity = format_hours(line.quantity.expected) if line.unit == "h" else f"{line.quantity.expected:,.2f} {line.unit}"
+        quantity = (
+            format_hours(line.quantity.expected) if line.unit == "h" else f"{line.quantity.expected:,.2f} {line.unit}"
+        )
         price = f"{format_usd(line.unit_price_usd)}/{line.unit}"
         table.add_row(line.name, format_usd(line.total_usd.expected), quantity, price, line.assumption or "")
     console.print(table)
@@ -78,7 +82,9 @@ def _print_choice(choice: Estimate, console: Console) -> None:
 
 def _print_offers(plan: Plan, console: Console, top: int) -> None:
     wide = console.width >= _NARROW
-    table = Table(box=None, pad_edge=False, title=f"{len(plan.offers)} offers, by dollars to a finished job", title_justify="left")
+    table = Table(
+        box=None, pad_edge=False, title=f"{len(plan.offers)} offers, by dollars to a finished job", title_justify="left"
+    )
     table.add_column("$ to finish", justify="right", no_wrap=True)
     if wide:
         table.add_column("low-high", justify="right", no_wrap=True)

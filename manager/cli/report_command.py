@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.output import console, emit, emit_json, narrate
+from manager.cli.output import console, emit_json, narrate
 from manager.errors import ExitCode
 from manager.service.context import open_context
 
@@ -24,17 +24,18 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")] = False,
 ) -> int:
     """Cost against gain: metrics before and after, dollars, estimate against actual."""
-    from manager.service.reporting import reports_json, report_text, write_csv, write_html  # the ledger's libraries
+    # The ledger's and the report's libraries: `--help` must not wait for them.
+    from manager.service.reporting import build_reports, reports_json, reports_renderable, write_csv, write_html
 
-    context = open_context()
+    reports = build_reports(open_context(), runs or [])
     if as_json:
-        emit_json(reports_json(context, runs or []))
+        emit_json(reports_json(reports))
     else:
-        emit(report_text(context, runs or [], width=console().width))
+        console().print(*reports_renderable(reports))
     if html is not None:
-        write_html(context, runs or [], html)
+        write_html(reports, html)
         narrate(f"report: {html}")
     if csv is not None:
-        write_csv(context, runs or [], csv)
+        write_csv(reports, csv)
         narrate(f"table: {csv}")
     return ExitCode.DONE

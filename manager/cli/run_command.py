@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from manager.cli.plan_command import CatalogsOption, FileArgument, MaxUsdOption,
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode, UsageError
 from manager.service.context import open_context
+from manager.units import format_usd
+
+if TYPE_CHECKING:
+    from manager.planner.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -27,17 +31,15 @@ def run(
     catalogs: CatalogsOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needs --max-usd.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Also write the report to this HTML file.")] = None,
-    render: Annotated[
-        bool, typer.Option("--render", help="Print the SkyPilot task instead of launching it.")
-    ] = False,
+    render: Annotated[bool, typer.Option("--render", help="Print the SkyPilot task instead of launching it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, schema 1.")] = False,
 ) -> int:
     """Plan, ask, launch, stream metrics and dollars, tear down, and report."""
     # The planner's and the ledger's libraries: `--help` must not wait for them.
     from manager.cli.live_view import LiveView
     from manager.cli.plan_view import print_plan
-    from manager.service.planning import narrowed, plan_job, why_nothing
-    from manager.service.reporting import report_json, report_text, write_html
+    from manager.service.planning import explain_no_choice, narrowed, plan_job
+    from manager.service.reporting import build_reports, report_to_json, reports_renderable, write_html
     from manager.service.running import launch, render_plan
     from manager.service.starting import load_spec
 
@@ -49,7 +51,7 @@ def run(
     if made.chosen is None:
         if not as_json:
             print_plan(made, console(), top=5)
-        raise why_nothing(made)
+        raise explain_no_choice(made)
     if render:
         emit(render_plan(context, made))
         return ExitCode.DONE
@@ -57,14 +59,35 @@ def run(
         print_plan(made, console(), top=5)
     cap = made.spec.budget.max_usd
     if not yes:
-        _confirm(made.choice is not None, cap is not None)
-    view = LiveView(plan=made, as_json=as_json)
+        _confirm(made)
+    view = LiveView(steps=made.profile.steps, as_json=as_json)
     outcome = launch(context, made, cap_usd=cap, on_update=view.update)
+    reports = build_reports(context, [outcome.record.run_id])
     if as_json:
-        emit_json({"schema": 1, "type": "report", "report": report_json(context, outcome.run_id)}, indent=None)
+        emit_json({"schema": 1, "type": "report", "report": report_to_json(reports[0])}, indent=None)
     else:
-        emit(report_text(context, [outcome.run_id], width=console().width))
+        console().print(*reports_renderable(reports))
     if html is not None:
-        write_html(context, [outcome.run_id], html)
+        write_html(reports, html)
         narrate(f"report: {html}")
+    if outcome.error is not None:
+        raise outcome.error
     return outcome.exit_code
+
+
+def _confirm(plan: Plan) -> None:
+    """Ask before anything costs.
+
+    Raises:
+        UsageError: nobody can answer.
+        click.Abort: the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nothing is launched without a confirmation, and standard input is no terminal",
+            hint="confirm on the command line: --yes --max-usd 5",
+        )
+    cap = plan.spec.budget.max_usd
+    worst = f"cap {format_usd(cap)}" if cap is not None else "no cap: set one with --max-usd"
+    expected = plan.choice.cost_usd.expected if plan.choice and plan.choice.cost_usd else None
+    typer.confirm(f"launch, {format_usd(expected)} expected, {worst}?", default=False, abort=True, err=True)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from manager.cli.output import console, emit, emit_json, narrate
 from manager.errors import ExitCode, TeardownUnconfirmedError
+from manager.runs.states import MAY_BILL
 from manager.service.context import open_context
 
 RunArgument = Annotated[str, typer.Argument(help="Run id, or its unique beginning.")]
@@ -30,10 +31,11 @@ def runs(as_json: JsonOption = False) -> int:
     from manager.service.inspection import list_runs, run_json  # the ledger's libraries, only here
     from manager.units import format_usd
 
-    found = list_runs(open_context())
+    context = open_context()
+    found = list_runs(context)
     if as_json:
         for record in found:
-            emit_json(run_json(record), indent=None)
+            emit_json(run_json(context, record), indent=None)
         return ExitCode.DONE
     if not found:
         narrate("no runs yet")
@@ -66,9 +68,10 @@ def show(run: RunArgument, as_json: JsonOption = False) -> int:
     from manager.service.inspection import find_run, run_json  # the ledger's libraries, only here
     from manager.units import format_usd
 
-    record = find_run(open_context(), run)
+    context = open_context()
+    record = find_run(context, run)
     if as_json:
-        emit_json(run_json(record))
+        emit_json(run_json(context, record))
         return ExitCode.DONE
     emit(f"{record.run_id}  {record.state}  {format_usd(record.cost_usd)}")
     emit(f"folder: {record.run_dir}")
@@ -85,43 +88,62 @@ def show(run: RunArgument, as_json: JsonOption = False) -> int:
 
 
 def logs(
-    run: RunArgument, follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False
+    run: RunArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="The events of the ledger, one JSON object a line.")] = False,
 ) -> int:
     """The log of a run: what the training program and the machine printed."""
-    from manager.service.inspection import log_lines  # the ledger's libraries, only here
+    from manager.service.inspection import event_lines, log_lines  # the ledger's libraries, only here
 
-    for line in log_lines(open_context(), run, follow=follow):
+    context = open_context()
+    for line in event_lines(context, run) if events else log_lines(context, run, follow=follow):
         emit(line)
     return ExitCode.DONE
 
 
 def stop(run: RunArgument) -> int:
     """Save a checkpoint, end the run, take the machine down."""
-    from manager.service.recovery import stop_run  # the ledger's libraries, only here
+    # The ledger's and the engines' libraries: `--help` must not wait for them.
+    from manager.cli.live_view import LiveView
+    from manager.service.recovery import stop_run
 
-    outcome = stop_run(open_context(), run, on_update=_narrate_update)
-    narrate(f"{outcome.run_id}: {outcome.state}")
-    return outcome.exit_code
+    record = stop_run(open_context(), run, on_update=LiveView(steps=None, as_json=False).update)
+    narrate(f"{record.run_id}: {record.state}")
+    if record.state in MAY_BILL:
+        raise _unconfirmed([record.run_id])
+    return ExitCode.DONE
 
 
 def reconcile(
     end: Annotated[bool, typer.Option("--end", help="End what still runs instead of following it.")] = False,
 ) -> int:
     """Compare the ledger with what is really there: adopt or end runs whose client has died."""
-    from manager.service.recovery import reconcile_runs  # the ledger's libraries, only here
+    # The ledger's and the engines' libraries: `--help` must not wait for them.
+    from manager.cli.live_view import LiveView
+    from manager.service.recovery import reconcile_runs
 
-    outcomes = reconcile_runs(open_context(), end=end, on_update=_narrate_update)
-    if not outcomes:
-        narrate("nothing to reconcile: no run without a client may still be billed")
-    for outcome in outcomes:
-        narrate(f"{outcome.run_id}: {outcome.state}")
-    unconfirmed = [o.run_id for o in outcomes if o.exit_code == ExitCode.TEARDOWN_UNCONFIRMED]
-    if unconfirmed:
-        raise TeardownUnconfirmedError(
-            f"teardown not confirmed: {', '.join(unconfirmed)}",
-            hint="these may still be billed: look at the provider's console, then run `tunefare reconcile` again",
-        )
+    results = reconcile_runs(open_context(), end=end, on_update=LiveView(steps=None, as_json=False).update)
+    if not results:
+        narrate("nothing to reconcile: no run may still be billed")
+    for result in results:
+        state = result.outcome.record.state if result.outcome else "unchanged"
+        reason = f": {result.error.message}" if result.error else ""
+        narrate(f"{result.run_id}: {str(result.action).replace('_', ' ')}, {state}{reason}")
+    open_runs = [
+        result.run_id
+        for result in results
+        if result.error is not None or (result.outcome is not None and result.outcome.record.state in MAY_BILL)
+    ]
+    if open_runs:
+        raise _unconfirmed(open_runs)
     return ExitCode.DONE
+
+
+def _unconfirmed(runs: list[str]) -> TeardownUnconfirmedError:
+    return TeardownUnconfirmedError(
+        f"not confirmed to be gone: {', '.join(runs)}",
+        hint="these may still be billed: look at the provider's console, then run `tunefare reconcile` again",
+    )
 
 
 def _utc(time_s: float) -> str:

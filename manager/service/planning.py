@@ -9,16 +9,22 @@ from pathlib import Path
 
 from manager.catalog.models import resolve_model
 from manager.errors import StateError, UsageError
-from manager.planner.build import make_plan
-from manager.planner.codec import plan_from_json, plan_to_json
+from manager.planner.build import explain_no_choice, make_plan
+from manager.planner.calibration import Calibration
+from manager.planner.codec import plan_to_json
 from manager.planner.plan import Plan
-from manager.prices.local import LocalDevice, detect_device
+from manager.prices.local import detect_device
 from manager.prices.sources import gather_offers
 from manager.profiling.measure import measure_data
+from manager.reports.calibrate import calibration_from
+from manager.runs.states import FINAL
 from manager.service.context import Context
+from manager.service.inspection import open_ledger
 from manager.service.starting import write_whole
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile
+
+__all__ = ["explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
 CHEAPEST = "cheapest"
 
@@ -46,9 +52,9 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         catalogs=catalogs or context.config.catalogs,
         home=context.user_home,
         now_s=now_s,
-        local=local_device(),
+        local=detect_device(),
         local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
-        local_price_source=local_price_source(context),
+        local_price_source=_local_price_source(context),
     )
     plan = make_plan(
         spec=spec,
@@ -56,7 +62,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         offers=reading.offers,
         created_at_s=now_s,
         notes=reading.notes,
-        calibration=calibration(context),
+        calibration=_calibration(context),
     )
     save_plan(context, plan)
     return plan
@@ -88,3 +94,18 @@ def save_plan(context: Context, plan: Plan) -> Path:
     except OSError as error:
         raise StateError(f"plan {file} cannot be written: {error.strerror}", hint="free some disk space") from error
     return file
+
+
+def _local_price_source(context: Context) -> str:
+    value = next(value for value in context.config.values if value.setting.name == "local_price_usd_per_hour")
+    if value.origin == "default":
+        return f"assumption, setting local_price_usd_per_hour: {value.setting.text}"
+    return f"setting local_price_usd_per_hour, from {value.origin}"
+
+
+def _calibration(context: Context) -> tuple[Calibration, ...]:
+    """What this user's own runs say about devices; nothing before the first run."""
+    if not context.home.ledger_file.exists():
+        return ()
+    with open_ledger(context) as ledger:
+        return calibration_from(ledger.run_events(run_id) for run_id in ledger.run_ids(FINAL))

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import dataclasses
 from decimal import Decimal
+from random import SystemRandom
 
 from manager.errors import OverBudgetError
 from manager.launch.engine import Engine, LaunchRequest
 from manager.launch.local import LocalEngine
+from manager.launch.render import render_yaml
 from manager.launch.sky_engine import SkyEngine
+from manager.launch.sky_upload import stage_upload
 from manager.planner.build import explain_no_choice
 from manager.planner.plan import Estimate, Plan
-from manager.runs.ledger import Ledger, new_run_id
-from manager.runs.supervise import RunOutcome, Update, supervise
+from manager.runs.ids import new_run_id
+from manager.runs.supervise import RunOrder, RunOutcome, SuperviseSettings, supervise
+from manager.runs.updates import OnUpdate
 from manager.service.context import Context
+from manager.service.inspection import open_ledger
+from manager.units import SECONDS_PER_HOUR, format_usd
 from tasks.protocol import GuardChoice, Job
 
 LOCAL = "local"
-MAX_FALLBACKS = 4
+SKY = "sky"
+MOST_FALLBACKS = 4
+"""Offers tried after the chosen one; each attempt costs minutes."""
 
 
-def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: Callable[[Update], None]) -> RunOutcome:
+def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate) -> RunOutcome:
     """Carry a plan out: launch its choice, else the next offer with capacity; returns when the machine is gone.
 
     Args:
@@ -31,46 +38,49 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
         on_update: called for every change, from this thread.
 
     Raises:
-        NothingFitsError, OverBudgetError: the plan chose nothing.
-        StateError: the ledger cannot be used; nothing was started.
+        NothingFitsError: the plan chose nothing because nothing fits.
+        OverBudgetError: the plan chose nothing because of a limit, or expects more than the cap.
+        StateError: the ledger cannot be used; what had been started was taken down.
     """
-    request, engine_name = prepare(context, plan, cap_usd=cap_usd)
-    with Ledger.open(context.home.ledger_file) as ledger:
-        ledger.create_run(
-            request.run_id,
-            plan=plan,
-            run_dir=request.run_dir,
-            engine=engine_name,
-            cap_usd=cap_usd,
-            at_s=context.clock(),
-        )
+    request, engine = prepare(context, plan, cap_usd=cap_usd)
+    with open_ledger(context) as ledger:
         return supervise(
-            request=request,
-            engine=engines(context)[engine_name],
-            ledger=ledger,
-            clock=context.clock,
-            on_update=on_update,
-            stop_grace_s=float(context.config.number("stop_grace_s")),
+            RunOrder(request=request, plan=plan, cap_usd=cap_usd),
+            engines()[engine],
+            ledger,
+            context.clock,
+            on_update,
+            supervise_settings(context),
         )
+
+
+def render_plan(context: Context, plan: Plan) -> str:
+    """The SkyPilot task of a plan as YAML; its working directory is laid out in a folder of the state folder.
+
+    Raises:
+        NothingFitsError, OverBudgetError: the plan chose nothing.
+        EngineError: the files for the machine cannot be prepared.
+    """
+    request, _ = prepare(context, plan, cap_usd=plan.spec.budget.max_usd)
+    return render_yaml(request, upload_dir=stage_upload(request))
 
 
 def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[LaunchRequest, str]:
-    """The launch request of a plan and the engine that carries it; nothing is started or written.
+    """The launch request of a plan and the name of the engine that carries it; nothing is started or written.
 
     Raises:
-        NothingFitsError, OverBudgetError: the plan chose nothing, or the cap lies under the estimate.
+        NothingFitsError, OverBudgetError: the plan chose nothing, or expects more than the cap.
     """
     choice = plan.choice
     if choice is None:
         raise explain_no_choice(plan)
     if cap_usd is not None and choice.cost_usd is not None and choice.cost_usd.expected > cap_usd:
         raise OverBudgetError(
-            f"the plan expects ${choice.cost_usd.expected:.2f}, over the cap of ${cap_usd}",
-            hint="raise --max-usd, or plan again with it",
+            f"the plan expects {format_usd(choice.cost_usd.expected)}, over the cap of {format_usd(cap_usd)}",
+            hint="raise --max-usd, or choose a smaller model, method or number of epochs",
         )
-    estimates = _with_fallbacks(plan, choice, cap_usd)
-    run_id = new_run_id(plan.spec.name, context.clock())
-    deadline_hours = plan.spec.budget.deadline_hours
+    estimates = with_fallbacks(plan, choice)
+    run_id = new_run_id(plan.spec.name, context.clock(), SystemRandom())
     request = LaunchRequest(
         run_id=run_id,
         job=build_job(plan, estimates, run_id=run_id, cap_usd=cap_usd),
@@ -78,33 +88,57 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
         run_dir=context.home.runs_dir / run_id,
         idle_minutes_to_autostop=int(context.config.number("idle_minutes_to_autostop")),
         launch_timeout_s=float(context.config.number("launch_timeout_s")),
-        max_duration_s=None if deadline_hours is None else deadline_hours * 3600,
+        max_duration_s=_max_duration_s(plan),
     )
-    return request, LOCAL if choice.offer.cloud == LOCAL else "sky"
+    return request, LOCAL if choice.offer.cloud == LOCAL else SKY
 
 
-def engines(context: Context) -> dict[str, Engine]:
-    """Both engines by name."""
-    return {LOCAL: LocalEngine(python=sys.executable), "sky": SkyEngine(python=sys.executable)}
+def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
+    """The choice and the next offers that can run the very same job: same engine, and room for its micro-batch."""
+    if choice.offer.cloud == LOCAL:
+        return (choice,)
+    rest = [
+        estimate
+        for estimate in plan.offers
+        if estimate is not choice
+        and estimate.offer.cloud != LOCAL
+        and estimate.offer.num_nodes == choice.offer.num_nodes
+        and (estimate.micro_batch or 0) >= (choice.micro_batch or 0)
+    ]
+    return (choice, *rest[:MOST_FALLBACKS])
 
 
 def build_job(plan: Plan, estimates: tuple[Estimate, ...], *, run_id: str, cap_usd: Decimal | None) -> Job:
     """The job file of a launch; its guard counts with the dearest of the offers that may be taken."""
     spec = plan.spec
     prices = [e.offer.price_usd_per_hour for e in estimates if e.offer.price_usd_per_hour is not None]
-    training = _replace_micro_batch(plan, estimates)
-    deadline_hours = spec.budget.deadline_hours
+    micro_batch = spec.training.micro_batch or estimates[0].micro_batch
     return Job(
         run_id=run_id,
         task=spec.task,
         model=spec.model,
         data=spec.data,
         method=spec.method,
-        training=training,
+        training=dataclasses.replace(spec.training, micro_batch=micro_batch),
         guard=GuardChoice(
             price_usd_per_hour=float(max(prices)) if prices else None,
             max_usd=None if cap_usd is None else float(cap_usd),
-            max_duration_s=None if deadline_hours is None else deadline_hours * 3600,
+            max_duration_s=_max_duration_s(plan),
         ),
         target=spec.target,
     )
+
+
+def engines() -> dict[str, Engine]:
+    """Both engines by name."""
+    return {LOCAL: LocalEngine(), SKY: SkyEngine()}
+
+
+def supervise_settings(context: Context) -> SuperviseSettings:
+    """Patience of supervision, from the settings."""
+    return SuperviseSettings(cancel_grace_s=float(context.config.number("stop_grace_s")))
+
+
+def _max_duration_s(plan: Plan) -> float | None:
+    hours = plan.spec.budget.deadline_hours
+    return None if hours is None else hours * SECONDS_PER_HOUR

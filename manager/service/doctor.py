@@ -1,0 +1,109 @@
+"""Check what tunefare needs on this machine, without changing anything but an empty state folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import dataclass
+
+from manager import __version__
+from manager.errors import TunefareError
+from manager.prices.local import detect_device
+from manager.prices.sources import gather_offers
+from manager.runs.states import MAY_BILL
+from manager.service.context import Context
+from manager.service.inspection import list_runs
+from manager.units import format_bytes
+
+OK = "ok"
+MISSING = "missing"
+ERROR = "error"
+_TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "peft", "sklearn", "safetensors", "pandas")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: str
+    """`ok`, `missing` (works without, with less) or `error`."""
+    detail: str
+    hint: str | None = None
+
+
+def examine(context: Context) -> list[Check]:
+    """Look at everything; no check keeps another from being made."""
+    return [
+        Check(name="tunefare", state=OK, detail=f"{__version__}, Python {platform.python_version()}"),
+        _state_folder(context),
+        _ledger(context),
+        _training_libraries(),
+        _device(),
+        _prices(context),
+        _sky(),
+    ]
+
+
+def _state_folder(context: Context) -> Check:
+    try:
+        context.home.ensure()
+    except TunefareError as error:
+        return Check(name="state folder", state=ERROR, detail=error.message, hint=error.hint)
+    return Check(name="state folder", state=OK, detail=str(context.home.root))
+
+
+def _ledger(context: Context) -> Check:
+    try:
+        runs = list_runs(context)
+    except TunefareError as error:
+        return Check(name="ledger", state=ERROR, detail=error.message, hint=error.hint)
+    billing = [record.run_id for record in runs if record.state in MAY_BILL]
+    if billing:
+        return Check(
+            name="ledger",
+            state=ERROR,
+            detail=f"{len(runs)} runs, {len(billing)} may still be billed: {', '.join(billing)}",
+            hint="`tunefare reconcile` looks after those whose client has died",
+        )
+    return Check(name="ledger", state=OK, detail=f"{len(runs)} runs, none may still be billed")
+
+
+def _training_libraries() -> Check:
+    missing = [name for name in _TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        return Check(
+            name="training here",
+            state=MISSING,
+            detail=f"not installed: {', '.join(missing)}",
+            hint="to train on this machine: install tunefare[local]",
+        )
+    return Check(name="training here", state=OK, detail="torch, transformers, accelerate, peft are installed")
+
+
+def _device() -> Check:
+    device = detect_device()
+    if device.accelerator is not None:
+        return Check(name="device", state=OK, detail=f"{device.accelerator_count} x {device.name}")
+    cores = f"{device.logical_cores} cores" if device.physical_cores is None else f"{device.physical_cores} cores"
+    memory = f"{format_bytes(device.available_memory_bytes)} of {format_bytes(device.memory_bytes)} free"
+    return Check(name="device", state=OK, detail=f"no GPU; {device.name}, {cores}, {memory}")
+
+
+def _prices(context: Context) -> Check:
+    try:
+        reading = gather_offers(catalogs=context.config.catalogs, home=context.user_home, now_s=context.clock())
+    except TunefareError as error:
+        return Check(name="prices", state=ERROR, detail=error.message, hint=error.hint)
+    clouds = sorted({offer.cloud for offer in reading.offers})
+    return Check(
+        name="prices",
+        state=OK,
+        detail=f"{len(reading.offers):,} offers: {', '.join(clouds)}",
+        hint="; ".join(reading.notes) or None,
+    )
+
+
+def _sky() -> Check:
+    checked = check_sky()
+    return Check(name="SkyPilot", state=OK if checked.usable else MISSING, detail=checked.detail, hint=checked.hint)

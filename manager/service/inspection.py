@@ -1,0 +1,132 @@
+"""Look at runs: list, one, its log, its events."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from manager.runs.ledger import Ledger
+from manager.runs.records import RunEvents, RunRecord
+from manager.runs.states import FINAL, MAY_BILL
+from manager.service.context import Context
+from tasks.protocol import EVENT_PREFIX
+
+RUN_JSON_VERSION = 1
+LOG_FILE = "log.txt"
+_POLL_S = 0.5
+
+
+def open_ledger(context: Context) -> Ledger:
+    """The ledger of this user; it is created when there is none.
+
+    Raises:
+        StateError: it cannot be read, written or created.
+    """
+    context.home.ensure()
+    return Ledger.open(context.home.ledger_file)
+
+
+def list_runs(context: Context) -> list[RunRecord]:
+    """All runs, newest first, but those that may still be billed before all others."""
+    if not context.home.ledger_file.exists():
+        return []
+    with open_ledger(context) as ledger:
+        newest_first = sorted(ledger.runs(), key=lambda record: record.created_at_s, reverse=True)
+    return sorted(newest_first, key=lambda record: record.state not in MAY_BILL)
+
+
+def find_run(context: Context, prefix: str) -> RunRecord:
+    """One run by its id or the unique beginning of it.
+
+    Raises:
+        UsageError: none, or several.
+    """
+    with open_ledger(context) as ledger:
+        return ledger.run(prefix)
+
+
+def find_events(context: Context, prefix: str) -> RunEvents:
+    """A run with its events."""
+    with open_ledger(context) as ledger:
+        return ledger.run_events(prefix)
+
+
+def run_json(context: Context, record: RunRecord) -> dict[str, Any]:
+    """A run in its published form, schema 1; times in Unix seconds, money in dollars, null where unknown."""
+    with open_ledger(context) as ledger:
+        counts = Counter(str(event.type) for event in ledger.events(record.run_id))
+    offer = record.offer
+    return {
+        "schema": RUN_JSON_VERSION,
+        "run_id": record.run_id,
+        "state": str(record.state),
+        "may_bill": record.state in MAY_BILL,
+        "engine": record.engine,
+        "plan_id": record.plan.plan_id,
+        "run_dir": str(record.run_dir),
+        "created_at_s": record.created_at_s,
+        "billing_started_at_s": record.billing_started_at_s,
+        "billing_ended_at_s": record.billing_ended_at_s,
+        "cap_usd": _number(record.cap_usd),
+        "cost_usd": _number(record.cost_usd),
+        "offer": None
+        if offer is None
+        else {
+            "cloud": offer.cloud,
+            "region": offer.region,
+            "instance_type": offer.instance_type,
+            "accelerator": offer.accelerator,
+            "accelerator_count": offer.accelerator_count,
+            "num_nodes": offer.num_nodes,
+            "use_spot": offer.use_spot,
+            "price_usd_per_hour": _number(offer.price_usd_per_hour),
+        },
+        "history": [{**asdict(change), "state": str(change.state)} for change in record.history],
+        "charges": [
+            {
+                **asdict(charge),
+                "price_usd_per_hour": _number(charge.price_usd_per_hour),
+                "amount_usd": _number(charge.amount_usd),
+            }
+            for charge in record.charges
+        ],
+        "evidence": [{**asdict(evidence), "left": list(evidence.left)} for evidence in record.evidence],
+        "failed_attempts": list(record.failed_attempts),
+        "last_seq": record.last_seq,
+        "event_counts": dict(counts),
+    }
+
+
+def log_lines(context: Context, prefix: str, *, follow: bool) -> Iterator[str]:
+    """What the training program and the machine printed, without the event lines; with follow until the run ends."""
+    record = find_run(context, prefix)
+    file = record.run_dir / LOG_FILE
+    position = 0
+    while True:
+        # The state is asked first: what was written before the run ended is then read in the last round.
+        ended = not follow or find_run(context, record.run_id).state in FINAL
+        if file.exists():
+            with file.open("rb") as log:
+                log.seek(position)
+                chunk = log.read()
+            whole = chunk if ended else chunk[: chunk.rfind(b"\n") + 1]
+            position += len(whole)
+            for line in whole.decode("utf-8", "replace").splitlines():
+                if not line.startswith(EVENT_PREFIX):
+                    yield line
+        if ended:
+            return
+        time.sleep(_POLL_S)
+
+
+def event_lines(context: Context, prefix: str) -> Iterator[str]:
+    """The events of a run as they stand in the ledger, one JSON object a line (see `tasks.protocol`)."""
+    for event in find_events(context, prefix).events:
+        yield event.to_line()
+
+
+def _number(value: object) -> float | None:
+    return None if value is None else float(str(value))
