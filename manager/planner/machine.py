@@ -45,6 +45,8 @@ def machine_of(
     unsupported = efficiency(accelerator.name).unsupported
     if unsupported is not None:
         return f"{REASON_PROGRAM}: {accelerator.name} {unsupported}"
+    if profile.precision != "fp32" and not accelerator.supports_bf16:
+        return f"{REASON_PROGRAM}: {accelerator.name} does not compute in bfloat16"
     count = offer.accelerator_count
     share = min(1.0, count)
     device = gpu_device(accelerator, precision=profile.precision, width=profile.hidden_size, share=share)

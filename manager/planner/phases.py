@@ -90,14 +90,15 @@ def _compute_band(
     if calibration is not None:
         name, band = "calibration", calibration.band()
         stated.append(Assumption(name=name, text=f"{calibration.time_factor:.2f} x formula; {calibration.basis}"))
+    elif machine.device.is_cpu:
+        # The unknown speed of the cores outweighs the error of the formulas and is stated in its place.
+        row = assumptions.of("cpu_flops_per_vcpu", cloud)
+        name, band = row.name, _inverse(row.value.scaled(1 / row.value.expected))
+        stated.append(row.stated())
     else:
         row = assumptions.of("training_band", cloud)
-        name, band = "training_band", row.value
+        name, band = row.name, row.value
         stated.append(row.stated())
-        if machine.device.is_cpu:
-            cpu = assumptions.of("cpu_flops_per_vcpu", cloud)
-            band = _product(band, _inverse(_relative(cpu.value)))
-            stated.append(cpu.stated())
     if machine.replicas > 1:
         kept = assumptions.of("data_parallel_share", cloud)
         band = _product(band, _inverse(kept.value))
@@ -171,10 +172,6 @@ def _per_rate(amount: float, row: AssumedQuantity, *, unit: float) -> Interval:
 
 def _inverse(interval: Interval) -> Interval:
     return Interval(low=1 / interval.high, expected=1 / interval.expected, high=1 / interval.low)
-
-
-def _relative(interval: Interval) -> Interval:
-    return interval.scaled(1 / interval.expected)
 
 
 def _product(one: Interval, other: Interval) -> Interval:

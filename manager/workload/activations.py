@@ -9,7 +9,7 @@ Legend: H hidden_size, W width of all heads, I intermediate_size, S length in to
 from __future__ import annotations
 
 from manager.workload.layers import adapted_linears, attention_width
-from manager.workload.precision import Precision, precision_regime, trained_precision
+from manager.workload.precision import Precision, precision_regime
 from manager.workload.profile import WorkloadProfile
 
 _FLOAT32 = 4
@@ -46,8 +46,8 @@ def stashed_bytes_per_token(profile: WorkloadProfile) -> int:
     return profile.hidden_size * precision_regime(profile.precision).residual
 
 
-def working_bytes_per_token(profile: WorkloadProfile, *, length: int, is_cpu: bool) -> float:
-    """Bytes of the gradients (or, frozen, the tensors) that are alive beside saved ones while one layer runs.
+def working_bytes_per_token(profile: WorkloadProfile, *, length: int, is_cpu: bool, is_training: bool = True) -> float:
+    """Bytes of what is alive beside saved tensors while one layer runs: gradients, or tensors of an evaluation.
 
     The widest place is the MLP: I twice, three times when gated, beside the residual; on a CPU with dropout on
     attention weights it may be the scores.
@@ -55,7 +55,7 @@ def working_bytes_per_token(profile: WorkloadProfile, *, length: int, is_cpu: bo
     regime = precision_regime(profile.precision)
     inner = (3 if profile.gated_mlp else 2) * profile.intermediate_size * regime.compute
     attention = 4.0 * attention_width(profile) * regime.compute
-    if _materialises_scores(profile, is_cpu=is_cpu):
+    if _materialises_scores(profile, is_cpu=is_cpu and is_training):
         attention += 2.0 * profile.attention_heads * length * regime.compute
     return 2 * profile.hidden_size * regime.residual + max(inner, attention)
 
@@ -75,19 +75,17 @@ def _adapter_inputs(profile: WorkloadProfile, regime: Precision, *, is_cpu: bool
     """Inputs of the A matrices (copies behind a dropout of their own, each with its mask) and of the B matrices."""
     rank = profile.lora_rank or 0
     adapted = adapted_linears(profile)
-    # Behind adapters in float32 the input is cast to float32; under autocast their products run in bf16.
-    element = trained_precision(profile).compute if profile.precision == "bf16" else regime.compute
-    inner = rank * len(adapted) * element
+    inner = rank * len(adapted) * regime.compute
     if profile.lora_dropout > 0:
-        mask = element if is_cpu else 1
-        return inner + sum(linear.inputs for linear in adapted) * (element + mask)
-    shared = regime.residual == element
+        mask = regime.compute if is_cpu else 1
+        return inner + sum(linear.inputs for linear in adapted) * (regime.compute + mask)
+    shared = regime.residual == regime.compute
     widths: dict[str, int] = {}
     for linear in adapted:
         group = _input_group(linear.role) if shared else linear.role
         if group != "output":
             widths[group] = linear.inputs
-    return inner + sum(widths.values()) * element
+    return inner + sum(widths.values()) * regime.compute
 
 
 def _input_group(role: str) -> str:

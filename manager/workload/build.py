@@ -13,7 +13,7 @@ from manager.catalog.model_shape import ModelShape, classifier_parameters
 from manager.spec.model import RunSpec
 from manager.workload.flops import evaluation_flops, step_flops
 from manager.workload.layers import ROLES, adapted_linears, roles_of_targets
-from manager.workload.precision import trained_precision
+from manager.workload.precision import precision_regime
 from manager.workload.profile import DataStats, WorkloadProfile
 from manager.workload.traits import traits_of
 
@@ -97,7 +97,7 @@ def _counted(draft: WorkloadProfile, shape: ModelShape, *, all_linear: bool) -> 
         "frozen": draft.head_parameters,
     }[draft.method]
     counted = replace(draft, parameters=draft.parameters + adapters, trainable_parameters=trainable)
-    regime = trained_precision(counted)
+    regime = precision_regime(counted.precision)
     return replace(
         counted,
         flops_per_step=step_flops(counted),

@@ -1,7 +1,7 @@
 """Device: the speed at which one accelerator (or a CPU) does the work of a profile.
 
 Peaks come from the catalog, the share of them that a job reaches from the dated table `data/efficiency.csv` with a
-source per row. A regime that the silicon lacks is not guessed: bf16 on a GPU without it runs at the float32 rate.
+source per row. A regime that the silicon lacks has no device, since the training program refuses it.
 """
 
 from __future__ import annotations
@@ -67,20 +67,19 @@ def gpu_device(accelerator: Accelerator, *, precision: str, width: int, share: f
     """
     reached = efficiency(accelerator.name)
     bandwidth = accelerator.memory_bandwidth_bytes_per_s
-    in_bf16 = precision != "fp32" and accelerator.peak_bf16_flops_per_s is not None
+    in_bf16 = precision != "fp32"
     peak = accelerator.peak_bf16_flops_per_s if in_bf16 else accelerator.peak_fp32_flops_per_s
     if peak is None or bandwidth is None:
         return None
     matmul = reached.matmul_bf16 * width / (width + _HALF_WIDTH) if in_bf16 else reached.matmul_fp32
     kind = "bf16" if in_bf16 else "fp32"
-    without = ", which has no bf16 units" if precision != "fp32" and not in_bf16 else ""
     return Device(
         name=accelerator.name,
         is_cpu=False,
         matmul_flops_per_s=peak * matmul * share,
         memory_bytes_per_s=bandwidth * reached.bandwidth * share,
         issue_s_per_op=reached.issue_s_per_op,
-        basis=f"{matmul:.0%} of {peak / 1e12:g} TFLOP/s {kind}{without}, {reached.bandwidth:.0%} of "
+        basis=f"{matmul:.0%} of {peak / 1e12:g} TFLOP/s {kind}, {reached.bandwidth:.0%} of "
         f"{bandwidth / 1e9:g} GB/s; {reached.source}",
     )
 

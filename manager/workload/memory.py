@@ -17,15 +17,17 @@ from manager.workload.activations import (
     working_bytes_per_token,
 )
 from manager.workload.layers import dense_parameters
-from manager.workload.precision import precision_regime, trained_precision
+from manager.workload.precision import precision_regime
 from manager.workload.profile import MemoryLines, WorkloadProfile
 
 CUDA_CONTEXT_BYTES = 3 * GIB // 4
 """CUDA context, cuBLAS workspaces, loaded kernels: 0.3 GiB on small GPUs to 1 GiB on Hopper (nvidia-smi, CUDA 12)."""
-CPU_PROCESS_BYTES = 7 * GIB // 10
+CPU_PROCESS_BYTES = 11 * GIB // 20
 """Resident size of Python with torch, transformers and the data loader before a model is loaded."""
 RESERVE_SHARE = 0.08
 """Reserved by the caching allocator beyond what is allocated; replays of real traces gave 0 to 0.32."""
+CPU_RESERVE_SHARE = 0.03
+"""Of the C library's heap: MiniLM at 8 and 32 x 256 tokens came within 2 % of the resident size with it."""
 _FLOAT32 = 4
 
 
@@ -36,17 +38,18 @@ def memory_lines(profile: WorkloadProfile, *, micro_batch: int, is_cpu: bool, re
     """
     regime = precision_regime(profile.precision)
     tokens = micro_batch * profile.data.longest_tokens
-    trainable, trained = profile.trainable_parameters, trained_precision(profile)
+    trainable = profile.trainable_parameters
     # DistributedDataParallel keeps its buckets beside the gradients.
-    gradients = trainable * trained.gradient * (2 if replicas > 1 else 1)
+    gradients = trainable * regime.gradient * (2 if replicas > 1 else 1)
     activations = _activation_bytes(profile, tokens=tokens, is_cpu=is_cpu)
     loss_chain = _loss_chain_bytes(profile, micro_batch=micro_batch, tokens=tokens)
-    working = tokens * working_bytes_per_token(profile, length=profile.data.longest_tokens, is_cpu=is_cpu)
-    update = _update_bytes(profile, is_cpu=is_cpu)
-    # Backward and update follow one another: the larger of the two peaks counts.
-    temporaries = max(round(working), update - activations - loss_chain)
+    length = profile.data.longest_tokens
+    backward = tokens * working_bytes_per_token(profile, length=length, is_cpu=is_cpu)
+    evaluation = 2 * tokens * working_bytes_per_token(profile, length=length, is_cpu=is_cpu, is_training=False)
+    # Evaluations take twice the micro-batch and save nothing: the larger of the two peaks counts.
+    temporaries = round(max(backward, evaluation - activations - loss_chain))
     weights = profile.parameters * regime.weight + _weight_copy_bytes(profile)
-    optimizer_state = trainable * trained.optimizer_state
+    optimizer_state = trainable * regime.optimizer_state
     allocated = weights + gradients + optimizer_state + activations + loss_chain + temporaries
     return MemoryLines(
         weights=weights,
@@ -56,7 +59,7 @@ def memory_lines(profile: WorkloadProfile, *, micro_batch: int, is_cpu: bool, re
         loss_chain=loss_chain,
         temporaries=temporaries,
         context=CPU_PROCESS_BYTES if is_cpu else CUDA_CONTEXT_BYTES,
-        allocator_reserve=round(allocated * RESERVE_SHARE),
+        allocator_reserve=round(allocated * (CPU_RESERVE_SHARE if is_cpu else RESERVE_SHARE)),
     )
 
 
@@ -112,12 +115,3 @@ def _weight_copy_bytes(profile: WorkloadProfile) -> int:
     if profile.method == "frozen":
         return 0
     return dense_parameters(profile) * precision_regime(profile.precision).weight_copy
-
-
-def _update_bytes(profile: WorkloadProfile, *, is_cpu: bool) -> int:
-    """Temporaries of torch's AdamW: on a GPU one copy of all (foreach), on a CPU two of the largest tensor."""
-    element = trained_precision(profile).weight
-    if not is_cpu:
-        return profile.trainable_parameters * element
-    largest = max(profile.embedding_parameters, profile.hidden_size * profile.intermediate_size)
-    return 2 * min(profile.trainable_parameters, largest) * element

@@ -2,14 +2,12 @@
 
 fp32: everything in 4 bytes. bf16-mixed: autocast over fp32 weights (Micikevicius et al. 2017, arXiv:1710.03740):
 weights, gradients and AdamW's two moments stay in 4 bytes, products run on 2-byte copies, the residual stream stays in
-4 bytes because norms run in fp32. bf16: weights, gradients, moments and activations in 2 bytes.
+4 bytes because norms run in fp32. bf16: weights, gradients, moments and activations in 2 bytes, adapters included.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from manager.workload.profile import WorkloadProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +40,3 @@ def precision_regime(name: str) -> Precision:
         KeyError: no such regime; the run file's reader lets none of those through.
     """
     return _REGIMES[name]
-
-
-def trained_precision(profile: WorkloadProfile) -> Precision:
-    """The regime of what learns: that of the run, but for adapters, which PEFT keeps in float32 over bf16 weights."""
-    return _REGIMES["fp32"] if profile.method == "lora" and profile.precision == "bf16" else _REGIMES[profile.precision]
