@@ -42,7 +42,7 @@ START_TIMEOUT_S = 30.0
 """For the runner to write its identity."""
 DURATION_MARGIN_S = 15.0
 """The task keeps its longest duration itself and in good order; the runner steps in this much later."""
-DOWN_GRACE_S = 5.0
+DOWN_GRACE_S = 3.0
 """Between SIGTERM and SIGKILL in `down`."""
 DOWN_PATIENCE_S = 10.0
 """For killed processes to vanish."""

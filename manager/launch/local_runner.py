@@ -25,6 +25,8 @@ EXIT_FILE = "exit.json"
 LOG_FILE = "log.txt"
 POLL_S = 0.25
 """Between two looks at the task and its descendants."""
+CANNOT_START = 127
+"""Exit status of a task whose interpreter does not exist, as a shell gives it."""
 KILL_AFTER_S = 30.0
 """Between SIGTERM at the longest duration and SIGKILL."""
 
@@ -67,8 +69,13 @@ def _claim(run_dir: Path) -> None:
 
 def _run(run_dir: Path, command: list[str], max_duration_s: float | None) -> int:
     started = time.monotonic()
-    with (run_dir / LOG_FILE).open("ab") as log:
-        task = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir)
+    try:
+        with (run_dir / LOG_FILE).open("ab") as log:
+            task = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir)
+    except OSError as error:
+        sys.stderr.write(f"the task cannot be started: {error}\n")
+        _write_exit(run_dir, CANNOT_START)
+        return 0
     recorder = _Recorder(run_dir / PROCESSES_FILE)
     while True:
         recorder.look()

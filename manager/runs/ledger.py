@@ -7,7 +7,7 @@ transaction that writes, so that two processes cannot break them together. One c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Self
 
 from manager.errors import StateError
 from manager.launch.engine import Evidence, Handle, Launched
+from manager.planner.codec import plan_to_text
 from manager.planner.plan import Plan
 from manager.runs import rows
 from manager.runs.clients import Client, nobody
@@ -31,29 +32,13 @@ class Ledger(LedgerReader):
     """An open ledger; use it as a context manager. Every method raises StateError when the file cannot be used."""
 
     @classmethod
-    def open(
-        cls,
-        path: Path,
-        *,
-        plan_to_json: Callable[[Plan], str] | None = None,
-        plan_from_json: Callable[[str], Plan] | None = None,
-        busy_timeout_s: float = BUSY_TIMEOUT_S,
-    ) -> Self:
+    def open(cls, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:
         """Open the ledger, create it (mode 0600) or migrate it; a file that cannot be used is left as it is."""
-        from manager.planner import codec
-
-        db = open_connection(path, busy_timeout_s=busy_timeout_s)
-        return cls(
-            path,
-            db,
-            plan_to_json=plan_to_json or codec.plan_to_json,
-            plan_from_json=plan_from_json or codec.plan_from_json,
-        )
+        return cls(path, open_connection(path, busy_timeout_s=busy_timeout_s))
 
     def reopen(self) -> Ledger:
         """A connection of its own to the same ledger, for another thread."""
-        db = open_connection(self._path, busy_timeout_s=BUSY_TIMEOUT_S)
-        return Ledger(self._path, db, plan_to_json=self._plan_to_json, plan_from_json=self._plan_from_json)
+        return Ledger.open(self._path)
 
     def create_run(
         self,
@@ -70,7 +55,7 @@ class Ledger(LedgerReader):
         Raises:
             StateError: a run of this name exists.
         """
-        plan_json = self._plan_to_json(plan)
+        plan_json = plan_to_text(plan)
         with self._write() as db:
             if db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
                 raise StateError(f"the ledger already has a run {run_id}", hint="Start it again under a new name.")

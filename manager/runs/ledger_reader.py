@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from manager.errors import UsageError
-from manager.planner.plan import Plan
+from manager.planner.codec import plan_from_text
 from manager.runs import rows
 from manager.runs.clients import Client
 from manager.runs.ledger_file import explained
@@ -22,18 +22,9 @@ from tasks.protocol import Event, parse_event
 class LedgerReader:
     """The reading half of an open ledger; each method sees one moment of it."""
 
-    def __init__(
-        self,
-        path: Path,
-        db: sqlite3.Connection,
-        *,
-        plan_to_json: Callable[[Plan], str],
-        plan_from_json: Callable[[str], Plan],
-    ) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self._path = path
         self._db = db
-        self._plan_to_json = plan_to_json
-        self._plan_from_json = plan_from_json
 
     def close(self) -> None:
         """Close the connection."""
@@ -171,7 +162,7 @@ class LedgerReader:
             run_id=run_id,
             state=history[-1].state,
             created_at_s=created_at_s,
-            plan=self._plan_from_json(plan_json),
+            plan=plan_from_text(plan_json),
             run_dir=Path(run_dir),
             engine=engine,
             cap_usd=rows.money_from_text(cap_usd),
