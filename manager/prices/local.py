@@ -35,7 +35,7 @@ _ISA_OF_FLAG = {
     "sve": "sve",
 }
 """Linux's name of a processor feature -> its name here."""
-_MODEL_WORDS = re.compile(r"NVIDIA|Tesla|GeForce|Quadro|Graphics|Device", re.IGNORECASE)
+_MODEL_WORDS = re.compile(r"NVIDIA|Tesla|GeForce|Quadro|Graphics|Generation|Device", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,8 @@ def _machine(
 
 
 def _reason_to_drop(cloud: str, instance_type: str, name: str, count: float, arch: str) -> str | None:
+    if not instance_type:
+        return "instance_type_missing"
     if arch == "i386":
         return "unsupported_architecture"
     if not name and (count > 0 or (cloud == "azure" and instance_type.startswith(_AZURE_GPU_SERIES))):

@@ -28,6 +28,7 @@ RULES: dict[str, str] = {
     "spot_equals_on_demand": "spot costs the same as on-demand",
     "spot_is_a_tenth": "spot is exactly 10 % of on-demand: the provider's floor, not a market price",
     "duplicate_row": "the same row stands twice in the catalog",
+    "instance_type_missing": "the row names no machine; left out",
     "accelerator_missing": "the machine has an accelerator that the catalog does not name; left out",
     "accelerator_count_missing": "the catalog does not say how many accelerators there are; left out",
     "count_corrected": "the number of accelerators is wrong in the catalog; the shipped table's number is used",
