@@ -4,6 +4,7 @@ SkyPilot reads prices at three levels, `slurm.pricing`, then the cluster's, then
 key by key. A machine with accelerators costs accelerators x price, all in: `cpu` and `memory` prices hold only for jobs
 without one. The configuration does not say which partition has which accelerators, so an accelerator is offered where
 a partition names it; one that is priced further out is offered on the cluster as a whole.
+Machines of a pool without an accelerator are not offered: their price depends on the CPUs that a job asks for.
 Kubernetes pools, which the same file can price, are not read yet.
 """
 
@@ -141,7 +142,16 @@ def _pricing(level: Mapping[str, Any], config: Path, place: str) -> dict[str, De
     at = f"{place}.pricing"
     pricing = _mapping(level.get("pricing"), config, at)
     accelerators = _mapping(pricing.get("accelerators"), config, f"{at}.accelerators")
-    return {str(name): _price(price, config, f"{at}.accelerators.{name}") for name, price in accelerators.items()}
+    return {
+        _canonical(str(name)): _price(price, config, f"{at}.accelerators.{name}")
+        for name, price in accelerators.items()
+    }
+
+
+def _canonical(name: str) -> str:
+    """The catalog's spelling of a name in other case, as SkyPilot compares them; any other name as it is."""
+    known = accelerator(name)
+    return known.name if known is not None and known.name.casefold() == name.casefold() else name
 
 
 def _price(value: object, config: Path, what: str) -> Decimal:

@@ -58,6 +58,11 @@ def test_offer_says_cluster_partition_age_and_memory(tmp_path: Path) -> None:
     assert not offer.use_spot
 
 
+def test_case_of_a_name_does_not_matter(tmp_path: Path) -> None:
+    reading = read(tmp_path, "slurm: {cluster_configs: {lab: {pricing: {accelerators: {a100: 2}}}}}")
+    assert reading.offers[0].key == "slurm/lab/-/A100:1/on-demand"
+
+
 def test_zero_is_unknown(tmp_path: Path) -> None:
     text = "slurm: {cluster_configs: {lab: {pricing: {accelerators: {A100: 0}}}}}"
     assert set(priced(read(tmp_path, text)).values()) == {None}
