@@ -15,7 +15,7 @@ from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, StateChange
 from manager.runs.states import RunState
 from manager.runs.updates import ChargeUpdate, EventUpdate, LogUpdate, OnUpdate, StateUpdate, Update
-from manager.units import MoneyInterval
+from manager.units import SECONDS_PER_HOUR, MoneyInterval
 from tasks.protocol import Event
 
 Clock = Callable[[], float]
@@ -142,12 +142,13 @@ class Session:
         settings: SuperviseSettings,
     ) -> Session:
         """The session of a run whose client is gone, as the ledger knows it."""
+        deadline_hours = record.plan.spec.budget.deadline_hours
         session = cls(
             run_id=record.run_id,
             run_dir=record.run_dir,
             plan=record.plan,
             cap_usd=record.cap_usd,
-            max_duration_s=None,
+            max_duration_s=None if deadline_hours is None else deadline_hours * SECONDS_PER_HOUR,
             engine=engine,
             ledger=ledger,
             clock=clock,
