@@ -118,6 +118,7 @@ def order(
     cap_usd: Decimal | None = None,
     max_duration_s: float | None = None,
     plan_steps: int = 100,
+    measured: bool = True,
     **orders: object,
 ) -> RunOrder:
     """An order for the fake task of tests/unit/launch/fake_task.py."""
@@ -129,7 +130,7 @@ def order(
         run_dir=run_dir,
         max_duration_s=max_duration_s,
     )
-    return RunOrder(request=request, plan=plan(plan_steps), cap_usd=cap_usd)
+    return RunOrder(request=request, plan=plan(plan_steps, measured=measured), cap_usd=cap_usd)
 
 
 def event(seq: int, kind: EventType = EventType.WARNING, **data: object) -> Event:
