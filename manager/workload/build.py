@@ -111,7 +111,7 @@ def _adapter_parameters(draft: WorkloadProfile, shape: ModelShape, *, all_linear
         return 0
     per_layer = sum(linear.adapter_parameters(draft.lora_rank) for linear in adapted_linears(draft))
     # `all-linear` also adapts the pooler that the backbone of BERT and its kin brings along.
-    has_pooler = all_linear and shape.family == "encoder" and shape.head_hidden_parameters == 0
+    has_pooler = all_linear and shape.has_pooler
     pooler = 2 * draft.lora_rank * draft.hidden_size if has_pooler else 0
     return draft.layers * per_layer + pooler
 

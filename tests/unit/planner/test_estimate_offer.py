@@ -1,0 +1,160 @@
+"""One offer's estimate: fit, reasons, hours, and a bill that adds up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from manager.catalog.accelerators import accelerator
+from manager.planner.assumptions import shipped_assumptions
+from manager.planner.calibration import Calibration, calibration_of, device_keys
+from manager.planner.estimate import estimate_offer
+from manager.planner.plan import Estimate
+from manager.prices.offer import Offer
+from manager.workload.profile import WorkloadProfile
+from tests.support.plan_factory import GIB, make_cpu_offer, make_data, make_gpu_offer, make_profile, make_spec
+
+
+def _estimate(offer: Offer, profile: WorkloadProfile | None = None, calibration: Calibration | None = None) -> Estimate:
+    specification = None if offer.accelerator is None else accelerator(offer.accelerator)
+    return estimate_offer(profile or make_profile(), offer, specification, shipped_assumptions(), calibration)
+
+
+def test_the_bill_adds_up_to_the_cent_of_a_cent() -> None:
+    estimate = _estimate(make_gpu_offer(price="0.8048"))
+    cost = estimate.cost_usd
+    assert cost is not None
+    for end in ("low", "expected", "high"):
+        assert sum(getattr(line.total_usd, end) for line in estimate.lines) == getattr(cost, end)
+    assert cost.low < cost.expected < cost.high
+
+
+def test_each_line_is_its_quantity_times_the_price() -> None:
+    for line in _estimate(make_gpu_offer(price="1.5")).lines:
+        assert line.unit == "h"
+        assert abs(Decimal(repr(line.quantity.expected)) * Decimal("1.5") - line.total_usd.expected) <= Decimal(
+            "0.0000005"
+        )
+
+
+def test_hours_are_those_of_the_lines() -> None:
+    estimate = _estimate(make_gpu_offer())
+    assert estimate.hours is not None
+    assert estimate.hours.expected == pytest.approx(sum(line.quantity.expected for line in estimate.lines))
+    assert estimate.training_hours == next(line.quantity for line in estimate.lines if line.name == "training")
+
+
+def test_every_assumption_of_a_line_is_stated() -> None:
+    estimate = _estimate(make_gpu_offer())
+    stated = {assumption.name for assumption in estimate.assumptions}
+    assert {line.assumption for line in estimate.lines} <= stated
+
+
+def test_a_machine_that_is_here_boots_in_no_time() -> None:
+    lines = {line.name: line for line in _estimate(make_cpu_offer()).lines}
+    assert lines["boot"].total_usd.high == 0
+    assert lines["teardown"].total_usd.high == 0
+    assert lines["training"].quantity.expected > 0
+
+
+def test_weights_that_are_here_are_not_downloaded_to_this_machine() -> None:
+    profile = replace(make_profile(), model_is_here=True)
+    lines = {line.name: line for line in _estimate(make_cpu_offer(), profile).lines}
+    assert lines["download"].quantity.high == 0
+
+
+def test_a_model_folder_is_sent_from_here_and_takes_longer_than_from_the_hub() -> None:
+    from_hub = replace(make_profile(), model_from_hub=True)
+    from_home = replace(make_profile(), model_from_hub=False)
+    times = [
+        next(line.quantity.expected for line in _estimate(make_gpu_offer(), profile).lines if line.name == "download")
+        for profile in (from_hub, from_home)
+    ]
+    assert times[0] < times[1]
+
+
+@pytest.mark.parametrize(
+    ("offer", "reason"),
+    [
+        (make_gpu_offer(price=None), "unknown price"),
+        (replace(make_gpu_offer(), flags=("placeholder_price",)), "unknown price"),
+        (make_gpu_offer("no-such-card"), "unknown accelerator"),
+        (make_gpu_offer("tpu-v5litepod-8"), "training program does not run there yet: TPU"),
+        (make_gpu_offer("MI300X"), "training program does not run there yet: AMD GPU"),
+        (make_gpu_offer("V100"), "training program does not run there yet: V100 needs"),
+        (make_gpu_offer("A100", nodes=2), "training program does not run there yet: 2 nodes"),
+        (make_gpu_offer("A100", count=16.0 * 3), "batch cannot be shared: 32 samples over 48 devices"),
+        (make_cpu_offer(memory_bytes=None), "unknown memory"),
+        (make_cpu_offer(memory_bytes=GIB // 2), "does not fit: needs"),
+        (make_cpu_offer(vcpus=0.0), "unknown speed"),
+    ],
+)
+def test_an_offer_that_cannot_be_chosen_says_why(offer: Offer, reason: str) -> None:
+    estimate = _estimate(offer)
+    assert estimate.reason is not None
+    assert estimate.reason.startswith(reason)
+    assert estimate.cost_usd is None
+
+
+def test_bf16_is_refused_where_the_silicon_lacks_it() -> None:
+    estimate = _estimate(make_gpu_offer("T4"), make_profile(spec=make_spec(precision="bf16-mixed")))
+    assert estimate.reason == "training program does not run there yet: T4 does not compute in bfloat16"
+
+
+def test_what_does_not_fit_says_what_it_needs_and_has() -> None:
+    estimate = _estimate(make_gpu_offer("L4"), make_profile("mistral"))
+    assert not estimate.fits
+    assert estimate.micro_batch is None
+    assert estimate.memory is not None
+    assert estimate.reason is not None
+    assert "GiB, has " in estimate.reason
+
+
+def test_an_unknown_price_keeps_fit_and_hours() -> None:
+    estimate = _estimate(make_gpu_offer(price=None))
+    assert estimate.fits
+    assert estimate.hours is not None
+    assert estimate.lines == ()
+
+
+def test_a_fraction_of_an_accelerator_has_that_fraction_of_its_memory_and_speed() -> None:
+    whole, half = _estimate(make_gpu_offer("A100")), _estimate(make_gpu_offer("A100", count=0.5))
+    assert whole.training_hours is not None
+    assert half.training_hours is not None
+    assert half.training_hours.expected > whole.training_hours.expected
+
+
+def test_a_calibration_narrows_the_band_and_moves_it() -> None:
+    calibration = Calibration(device="*/L4", time_factor=1.5, memory_factor=None, runs=9, basis="9 runs")
+    plain, calibrated = _estimate(make_gpu_offer()), _estimate(make_gpu_offer(), calibration=calibration)
+    assert plain.training_hours is not None
+    assert calibrated.training_hours is not None
+    ratio = calibrated.training_hours.expected / plain.training_hours.expected
+    assert ratio == pytest.approx(1.5, rel=1e-6)
+    spread = calibrated.training_hours.high / calibrated.training_hours.low
+    assert spread < 1.3 < plain.training_hours.high / plain.training_hours.low
+
+
+def test_a_memory_calibration_can_rule_an_offer_out() -> None:
+    calibration = Calibration(device="aws/L4", time_factor=1.0, memory_factor=50.0, runs=1, basis="1 run")
+    assert _estimate(make_gpu_offer(), make_profile("bert-base"), calibration).fits is False
+
+
+def test_the_calibration_of_the_cloud_comes_before_that_of_all() -> None:
+    everywhere = Calibration(device="*/L4", time_factor=1.0, memory_factor=None, runs=1, basis="a")
+    here = replace(everywhere, device="aws/L4", basis="b")
+    assert calibration_of("aws", "L4", [everywhere, here]) is here
+    assert calibration_of("gcp", "L4", [everywhere, here]) is everywhere
+    assert calibration_of("gcp", "A100", [everywhere, here]) is None
+    assert device_keys("local", None) == ("local/cpu", "*/cpu")
+
+
+def test_estimated_token_counts_widen_the_band() -> None:
+    measured = _estimate(make_gpu_offer(), make_profile())
+    guessed = _estimate(make_gpu_offer(), make_profile(data=make_data(measured=False)))
+    assert measured.training_hours is not None
+    assert guessed.training_hours is not None
+    assert guessed.training_hours.high > measured.training_hours.high
+    assert guessed.training_hours.low < measured.training_hours.low

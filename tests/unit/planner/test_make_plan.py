@@ -1,0 +1,146 @@
+"""The choice among offers: order, filters, caps, and what is said when nothing is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from manager.errors import NothingFitsError, OverBudgetError
+from manager.planner.build import explain_no_choice, make_plan
+from manager.planner.plan import Plan
+from manager.prices.offer import Offer
+from manager.spec.model import RunSpec, Where
+from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec
+
+_OFFERS = (
+    make_gpu_offer("L4", price="0.80"),
+    make_gpu_offer("A100", price="3.67", cloud="gcp", region="us-central1"),
+    make_gpu_offer("L4", price="0.30", spot=True),
+    make_gpu_offer("H100", price=None, cloud="runpod"),
+)
+
+
+def _plan(spec: RunSpec | None = None, offers: Sequence[Offer] = _OFFERS, model: str = "minilm") -> Plan:
+    asked = spec or make_spec()
+    return make_plan(spec=asked, profile=make_profile(model, asked), offers=offers, created_at_s=1.0, notes=["n"])
+
+
+def test_the_cheapest_to_a_finished_job_is_chosen() -> None:
+    plan = _plan()
+    costs = [estimate.cost_usd.expected for estimate in plan.offers if estimate.cost_usd]
+    assert costs == sorted(costs)
+    assert plan.chosen == 0
+    assert plan.choice is not None
+    assert plan.choice.offer.accelerator == "L4"
+
+
+def test_every_offer_comes_back_once_chosen_or_with_a_reason() -> None:
+    plan = _plan()
+    assert len(plan.offers) + len(plan.rejected) == len(_OFFERS)
+    assert all(estimate.reason is None for estimate in plan.offers)
+    assert all(estimate.reason for estimate in plan.rejected)
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        (Where(clouds=("gcp",), spot=True), "cloud not allowed: aws"),
+        (Where(regions=("US-Central1",), spot=True), "region not allowed: us-east-1"),
+        (Where(accelerators=("a100",), spot=True), "accelerator not allowed: L4"),
+        (Where(), "spot not allowed: where.spot is false"),
+    ],
+)
+def test_where_rules_offers_out(where: Where, reason: str) -> None:
+    plan = _plan(make_spec(where=where))
+    assert reason in [estimate.reason for estimate in plan.rejected]
+    assert plan.chosen == 0
+
+
+def test_order_of_offers_does_not_matter() -> None:
+    assert _plan(offers=_OFFERS) == _plan(offers=_OFFERS[::-1])
+
+
+def test_equal_offers_are_ordered_by_their_identity_and_on_demand_first() -> None:
+    one, other = make_gpu_offer(region="a", price="1"), make_gpu_offer(region="b", price="1")
+    spot = replace(one, use_spot=True)
+    plan = _plan(make_spec(where=Where(spot=True)), offers=(spot, other, one))
+    assert [estimate.offer for estimate in plan.offers] == [one, other, spot]
+
+
+def test_the_same_question_has_the_same_id_and_another_price_another() -> None:
+    plan = _plan()
+    later = make_plan(
+        spec=plan.spec, profile=plan.profile, offers=_OFFERS, created_at_s=99.0, notes=["another catalog age"]
+    )
+    assert later.plan_id == plan.plan_id
+    assert _plan(offers=(make_gpu_offer("L4", price="0.81"), *_OFFERS[1:])).plan_id != plan.plan_id
+    assert _plan(make_spec(epochs=2)).plan_id != plan.plan_id
+
+
+def test_the_cap_is_compared_with_the_expected_cost() -> None:
+    choice = _plan().choice
+    assert choice is not None
+    assert choice.cost_usd is not None
+    between = (choice.cost_usd.expected + choice.cost_usd.high) / 2
+    plan = _plan(make_spec(max_usd=str(between)))
+    assert plan.chosen == 0
+    assert any("more than the cap" in note for note in plan.notes)
+    under = _plan(make_spec(max_usd=str(choice.cost_usd.expected / 2)))
+    assert under.chosen is None
+    assert under.rejected[0].reason is not None
+    assert under.rejected[0].reason.startswith("over budget: ")
+
+
+def test_no_choice_because_of_the_cap_names_the_cheapest() -> None:
+    error = explain_no_choice(_plan(make_spec(max_usd="0.001")))
+    assert isinstance(error, OverBudgetError)
+    assert "aws/us-east-1/1xL4" in error.message
+    assert "cap of $0.001" in error.message
+    assert error.hint is not None
+    assert "budget.max_usd" in error.hint
+
+
+def test_no_choice_because_of_the_deadline_names_the_fastest() -> None:
+    error = explain_no_choice(_plan(make_spec(deadline_hours=0.01)))
+    assert isinstance(error, OverBudgetError)
+    assert "past the deadline of 36 s" in error.message
+
+
+def test_no_choice_because_nothing_fits_names_the_nearest_and_what_to_do() -> None:
+    error = explain_no_choice(_plan(model="mistral", offers=(make_gpu_offer("T4"), make_gpu_offer("L4"))))
+    assert isinstance(error, NothingFitsError)
+    assert "1xL4" in error.message
+    assert error.hint is not None
+    assert "lora" in error.hint
+
+
+def test_no_choice_because_of_wishes_or_prices_or_at_all() -> None:
+    wishes = explain_no_choice(_plan(make_spec(where=Where(clouds=("mars",)))))
+    assert isinstance(wishes, NothingFitsError)
+    assert wishes.hint is not None
+    assert "where" in wishes.hint
+    prices = explain_no_choice(_plan(offers=(make_cpu_offer(price=None),)))
+    assert prices.hint is not None
+    assert "price" in prices.hint
+    assert isinstance(explain_no_choice(_plan(offers=())), NothingFitsError)
+
+
+def test_rejected_offers_stand_nearest_first() -> None:
+    offers = (make_gpu_offer("tpu-v5litepod-8"), make_gpu_offer(price=None), make_gpu_offer("L4"), make_gpu_offer("T4"))
+    plan = _plan(model="mistral", offers=offers)
+    kinds = [(estimate.reason or "").split(":")[0] for estimate in plan.rejected]
+    assert kinds[:3] == ["does not fit"] * 3
+    assert kinds[3] == "training program does not run there yet"
+    assert plan.rejected[0].offer.accelerator == "L4"
+
+
+def test_planning_loads_no_heavy_library() -> None:
+    heavy = "{'numpy', 'pandas', 'pydantic', 'torch', 'sky', 'rich', 'psutil'}"
+    modules = "sys, manager.planner.build, manager.planner.codec, manager.workload.build, manager.profiling.measure"
+    code = f"import {modules}; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
