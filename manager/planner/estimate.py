@@ -24,7 +24,6 @@ from manager.workload.profile import MemoryLines, WorkloadProfile
 _MICRO_DOLLAR = Decimal("0.000001")
 REASON_FIT = "does not fit"
 REASON_PRICE = "unknown price"
-REASON_MACHINE = "cannot be estimated"
 REASON_BATCH = "batch cannot be shared"
 
 
@@ -110,8 +109,8 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
     """The verdict on the offer's kind of machine, with the bill at the offer's price."""
     price = offer.price_usd_per_hour
     reason = verdict.reason
-    if reason is None and (price is None or "placeholder_price" in offer.flags):
-        price, reason = None, f"{REASON_PRICE}: {offer.price_source}"
+    if reason is None and price is None:
+        reason = f"{REASON_PRICE}: {offer.price_source}"
     lines: tuple[CostLine, ...] = ()
     if price is not None:
         lines = tuple(_cost_line(phase, price) for phase in verdict.phases)

@@ -70,7 +70,7 @@ def build_profile(spec: RunSpec, shape: ModelShape, data: DataStats) -> Workload
         tokens_per_epoch=round(data.train_samples * data.mean_tokens),
         weights_bytes=_weights_bytes(shape),
         checkpoint_bytes=0,
-        basis=_basis(spec, data, known_targets=roles is not None),
+        basis=_basis(spec, known_targets=roles is not None),
         head_size=shape.head_dim,
         activation=traits.activation,
         hidden_dropout=traits.hidden_dropout,
@@ -143,8 +143,7 @@ def _weights_bytes(shape: ModelShape) -> int:
     return shape.parameters * _BYTES_OF_DTYPE.get(shape.stored_dtype or "float32", 4)
 
 
-def _basis(spec: RunSpec, data: DataStats, *, known_targets: bool) -> str:
-    parts = [_BASIS, f"data: {data.basis}"]
-    if not known_targets:
-        parts.append(f"lora_targets {spec.method.lora_targets!r} not known here, all linear layers assumed")
-    return "; ".join(parts)
+def _basis(spec: RunSpec, *, known_targets: bool) -> str:
+    if known_targets:
+        return _BASIS
+    return f"{_BASIS}; lora_targets {spec.method.lora_targets!r} not known here, all linear layers assumed"

@@ -79,7 +79,6 @@ def test_a_model_folder_is_sent_from_here_and_takes_longer_than_from_the_hub() -
     ("offer", "reason"),
     [
         (make_gpu_offer(price=None), "unknown price"),
-        (replace(make_gpu_offer(), flags=("placeholder_price",)), "unknown price"),
         (make_gpu_offer("no-such-card"), "unknown accelerator"),
         (make_gpu_offer("tpu-v5litepod-8"), "training program does not run there yet: TPU"),
         (make_gpu_offer("MI300X"), "training program does not run there yet: AMD GPU"),
