@@ -12,19 +12,18 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch.engine import Evidence, Handle, Launched, LaunchRequest, MachineState
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
+from manager.launch.sky_answers import GONE, REFUSED, evidence_of, offer_taken, refusal, state_of, too_late
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.offer import Offer
-from manager.units import usd
 from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
 
 LOG_FILE = "sky.log"
@@ -39,20 +38,6 @@ DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 3600.0
 EVENTS_TIMEOUT_S = 180.0
 CANCEL_POLL_S = 2.0
-
-_REFUSED = frozenset({"ResourcesUnavailableError", "NoCloudAccessError", "UnknownOfferError"})
-"""Kinds of error after which the next offer is tried: no capacity or quota, no account, not in SkyPilot's catalog."""
-_GONE = frozenset({"ClusterDoesNotExist", "LookupError"})
-_JOB_STATES = {
-    None: MachineState.STARTING,
-    "INIT": MachineState.STARTING,
-    "PENDING": MachineState.STARTING,
-    "SETTING_UP": MachineState.STARTING,
-    "RUNNING": MachineState.RUNNING,
-    "SUCCEEDED": MachineState.SUCCEEDED,
-    "FAILED_SETUP": MachineState.SETUP_FAILED,
-}
-"""SkyPilot's states of a job; those not named (FAILED, FAILED_DRIVER, CANCELLED) are failures."""
 
 
 class SkyEngine:
@@ -111,10 +96,10 @@ class SkyEngine:
                     answer = self._launch(handle, task, timeout_s=limit_s)
                 except SkyPilotError as error:
                     if error.kind == "Timeout" and offers_left == 1:
-                        raise _too_late(request, failed) from error
-                    if error.kind not in _REFUSED and error.kind != "Timeout":
+                        raise too_late(request, failed) from error
+                    if error.kind not in REFUSED and error.kind != "Timeout":
                         raise
-                    failed.append(_refusal(offer, error))
+                    failed.append(refusal(offer, error))
                     self.down(handle)
                 else:
                     return self._launched(handle, offer, answer, started_at_s, failed)
@@ -131,11 +116,11 @@ class SkyEngine:
         """SkyPilot's table and the job's state on the machine; the provider is asked about a machine that is silent."""
         args = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
         try:
-            return _state(self._call(handle, "status", args, timeout_s=QUERY_TIMEOUT_S))
+            return state_of(self._call(handle, "status", args, timeout_s=QUERY_TIMEOUT_S))
         except SkyPilotError:
             # The table says UP and the machine is silent: only the provider knows.
             try:
-                return _state(self._call(handle, "status", {**args, "refresh": True}, timeout_s=QUERY_TIMEOUT_S))
+                return state_of(self._call(handle, "status", {**args, "refresh": True}, timeout_s=QUERY_TIMEOUT_S))
             except SkyPilotError:
                 return MachineState.UNKNOWN
 
@@ -176,14 +161,14 @@ class SkyEngine:
             args = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
             self._call(handle, "cancel", args, timeout_s=QUERY_TIMEOUT_S)
         except SkyPilotError as error:
-            if error.kind not in _GONE and self.status(handle) is not MachineState.GONE:
+            if error.kind not in GONE and self.status(handle) is not MachineState.GONE:
                 raise
 
     def fetch(self, handle: Handle) -> None:
         """Copy events, manifest, tuned model and log to the run's folder; what does not exist there is left out.
 
         Raises:
-            EngineError: the machine cannot be reached.
+            EngineError: the machine is gone or cannot be reached.
         """
         remote, local = remote_dir(handle.details["run_id"]), Path(handle.run_dir)
         items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE)]
@@ -192,7 +177,15 @@ class SkyEngine:
         items.append(
             (f"~/sky_logs/{handle.details.get('job_id', '*')}-{handle.name}/run.log", str(local / TASK_LOG_FILE))
         )
-        self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
+        try:
+            self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
+        except SkyPilotError as error:
+            if error.kind not in GONE:
+                raise
+            raise EngineError(
+                f"nothing more can be fetched: the machine of {handle.name} is gone",
+                hint="What had been streamed until then is in the ledger.",
+            ) from error
 
     def down(self, handle: Handle) -> None:
         """End unfinished launches of the cluster, then the cluster; no cluster is success.
@@ -229,7 +222,7 @@ class SkyEngine:
                 answer=f"no answer: {error.message}",
                 left=(),
             )
-        return _evidence(handle.name, asked_at_s, answer)
+        return evidence_of(handle.name, asked_at_s, answer)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -248,7 +241,7 @@ class SkyEngine:
         taken = {key: answer[key] for key in ("region", "zone", "instance_type", "price_usd_per_hour")}
         return Launched(
             handle=replace(handle, details={**handle.details, "job_id": answer["job_id"], "sky": taken}),
-            offer=_taken(offer, answer),
+            offer=offer_taken(offer, answer),
             billing_started_at_s=started_at_s,
             failed_attempts=tuple(failed),
         )
@@ -269,8 +262,7 @@ class SkyEngine:
         return local.read_bytes() if answer["fetched"] else b""
 
     def _keep_provider(self, handle: Handle) -> None:
-        if self._provider(handle) is not None:
-            return
+        """Asked anew at each teardown: a fall-back may lie at another provider than the attempt before it."""
         try:
             answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
         except SkyPilotError:
@@ -301,57 +293,3 @@ class SkyEngine:
 
     def _log_path(self, handle: Handle) -> Path:
         return Path(handle.run_dir) / LOG_FILE
-
-
-def _state(answer: dict[str, Any]) -> MachineState:
-    if answer["cluster"] is None:
-        return MachineState.GONE
-    if answer["cluster"] == "UP":
-        return _JOB_STATES.get(answer["job"], MachineState.FAILED)
-    return MachineState.STARTING if answer["cluster"] == "INIT" else MachineState.UNKNOWN
-
-
-def _too_late(request: LaunchRequest, failed: list[str]) -> EngineError:
-    return EngineError(
-        "; ".join([f"no machine was ready within {request.launch_timeout_s:g} s", *failed]),
-        hint="Try again later, or allow more clouds, regions or accelerators under `where`.",
-    )
-
-
-def _refusal(offer: Offer, error: SkyPilotError) -> str:
-    reasons = error.history or (error.message,)
-    reason = " | ".join(dict.fromkeys(" ".join(text.split()) for text in reasons))
-    return f"{offer.key}: {reason[:600]}"
-
-
-def _taken(offer: Offer, answer: dict[str, Any]) -> Offer:
-    """The offer as SkyPilot filled it in: what it left open is known now, its price only where it was unknown."""
-    region = answer["region"] if answer["region"] is not None else offer.region
-    on_slurm = offer.cloud == "slurm"
-    instance_type = offer.instance_type or (answer["zone"] if on_slurm else answer["instance_type"])
-    price, source = offer.price_usd_per_hour, offer.price_source
-    if price is None and answer["price_usd_per_hour"]:
-        price, source = usd(Decimal(str(answer["price_usd_per_hour"]))), "SkyPilot, at the launch"
-    return replace(offer, region=region, instance_type=instance_type, price_usd_per_hour=price, price_source=source)
-
-
-def _evidence(name: str, asked_at_s: float, answer: dict[str, Any]) -> Evidence:
-    instances, provider = answer["instances"], answer["provider"]
-    left = [f"launch request {request}" for request in answer["launches"]]
-    if answer["cluster"] is not None:
-        left.append(f"{name} ({answer['cluster']})")
-    left += [f"{instance} ({state})" for instance, state in (instances or {}).items()]
-    words = [f"SkyPilot has {'no' if answer['cluster'] is None else 'a'} cluster {name}"]
-    if answer["launches"]:
-        words.append(f"{len(answer['launches'])} launch requests are unfinished")
-    if instances is not None:
-        words.append(f"{provider} reports {len(instances)} instances" if instances else f"{provider} reports none")
-    else:
-        words.append("no machine had been asked of a provider")
-    return Evidence(
-        confirmed=not left,
-        asked_at_s=asked_at_s,
-        source="SkyPilot status, forced refresh" + (f"; {provider}" if instances is not None else ""),
-        answer="; ".join(words),
-        left=tuple(left),
-    )

@@ -51,7 +51,8 @@ def next_move(name: str) -> dict[str, Any]:
 
 def copy(items: list[list[str]]) -> dict[str, Any]:
     """The machine's files are those in FOLDER/machine, found by their last name."""
-    fetched, missing = [], []
+    fetched: list[str] = []
+    missing: list[str] = []
     for source, target in items:
         file = FOLDER / "machine" / Path(source).name
         if file.is_file():

@@ -12,7 +12,7 @@ import pytest
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch import sky_engine
-from manager.launch.engine import Handle, LaunchRequest, MachineState
+from manager.launch.engine import Engine, Handle, LaunchRequest, MachineState
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyWorker
 from manager.prices.offer import Offer
@@ -27,7 +27,7 @@ LAUNCHED = {
     "price_usd_per_hour": 3.67,
     "provider": {"name": "slurm", "name_on_cloud": "tf-demo-1", "config": {"cluster": "lab"}},
 }
-NOTHING_LEFT = {"cluster": None, "launches": [], "provider": "slurm", "instances": {}}
+NOTHING_LEFT: dict[str, Any] = {"cluster": None, "launches": [], "provider": "slurm", "instances": {}}
 
 
 def offer(partition: str, price: str | None = "1.99", **changes: Any) -> Offer:
@@ -318,13 +318,14 @@ def test_cancel_asks_the_program_first(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, said: str, states: list[str], ended_by_sky: bool
 ) -> None:
     times = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(sky_engine.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("manager.launch.sky_engine.time.monotonic", lambda: float(next(times)))
     stage.play(
         run=[{"result": {"exit_code": 0, "out": said, "err": ""}}],
         status=[{"result": {"cluster": "UP", "job": job}} for job in states],
     )
     stage.engine.cancel(stage.handle(), grace_s=100.0)
-    assert bool(stage.calls("cancel")) is ended_by_sky if (stage.folder / "calls.jsonl").exists() else not ended_by_sky
+    assert bool(stage.calls("cancel")) is ended_by_sky
+    assert stage.calls("run")[0][1]["env"] == {"TUNEFARE_RUN_ID": "demo-1"}
 
 
 def test_fetch_brings_what_there_is(stage: Stage) -> None:
@@ -335,6 +336,17 @@ def test_fetch_brings_what_there_is(stage: Stage) -> None:
     stage.engine.fetch(handle)
     assert (Path(handle.run_dir) / "events.jsonl").read_text() == "e"
     assert (Path(handle.run_dir) / "log.txt").read_text() == "l"
+
+
+def test_nothing_can_be_fetched_from_a_machine_that_is_gone(stage: Stage) -> None:
+    stage.play(fetch=[{"error": ["LookupError", "SkyPilot knows no cluster tf-demo-1"]}])
+    with pytest.raises(EngineError, match="is gone"):
+        stage.engine.fetch(stage.handle())
+
+
+def test_it_is_an_engine() -> None:
+    engine: Engine = SkyEngine()
+    assert engine.name == "sky"
 
 
 def test_importing_the_engine_loads_no_sky() -> None:

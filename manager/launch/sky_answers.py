@@ -1,0 +1,86 @@
+"""What SkyPilot's answers mean: pure functions from the worker's JSON to the engine's values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from manager.errors import EngineError
+from manager.launch.engine import Evidence, LaunchRequest, MachineState
+from manager.launch.sky_worker import SkyPilotError
+from manager.prices.offer import Offer
+from manager.units import usd
+
+REFUSED = frozenset({"ResourcesUnavailableError", "NoCloudAccessError", "UnknownOfferError"})
+"""Kinds of error after which the next offer is tried: no capacity or quota, no account, not in SkyPilot's catalog."""
+GONE = frozenset({"ClusterDoesNotExist", "LookupError"})
+"""Kinds of error that say that there is no machine."""
+JOB_STATES = {
+    None: MachineState.STARTING,
+    "INIT": MachineState.STARTING,
+    "PENDING": MachineState.STARTING,
+    "SETTING_UP": MachineState.STARTING,
+    "RUNNING": MachineState.RUNNING,
+    "SUCCEEDED": MachineState.SUCCEEDED,
+    "FAILED_SETUP": MachineState.SETUP_FAILED,
+}
+"""SkyPilot's states of a job; those not named (FAILED, FAILED_DRIVER, CANCELLED) are failures."""
+
+
+def state_of(answer: dict[str, Any]) -> MachineState:
+    """The state that SkyPilot's table and the job's state amount to."""
+    if answer["cluster"] is None:
+        return MachineState.GONE
+    if answer["cluster"] == "UP":
+        return JOB_STATES.get(answer["job"], MachineState.FAILED)
+    return MachineState.STARTING if answer["cluster"] == "INIT" else MachineState.UNKNOWN
+
+
+def too_late(request: LaunchRequest, failed: list[str]) -> EngineError:
+    """The error when the time for the launch is over."""
+    return EngineError(
+        "; ".join([f"no machine was ready within {request.launch_timeout_s:g} s", *failed]),
+        hint="Try again later, or allow more clouds, regions or accelerators under `where`.",
+    )
+
+
+def refusal(offer: Offer, error: SkyPilotError) -> str:
+    """One sentence on an offer that was not to be had."""
+    reasons = error.history or (error.message,)
+    reason = " | ".join(dict.fromkeys(" ".join(text.split()) for text in reasons))
+    return f"{offer.key}: {reason[:600]}"
+
+
+def offer_taken(offer: Offer, answer: dict[str, Any]) -> Offer:
+    """The offer as SkyPilot filled it in: what it left open is known now, its price only where it was unknown."""
+    region = answer["region"] if answer["region"] is not None else offer.region
+    on_slurm = offer.cloud == "slurm"
+    instance_type = offer.instance_type or (answer["zone"] if on_slurm else answer["instance_type"])
+    price, source = offer.price_usd_per_hour, offer.price_source
+    if price is None and answer["price_usd_per_hour"]:
+        price, source = usd(Decimal(str(answer["price_usd_per_hour"]))), "SkyPilot, at the launch"
+    return replace(offer, region=region, instance_type=instance_type, price_usd_per_hour=price, price_source=source)
+
+
+def evidence_of(name: str, asked_at_s: float, answer: dict[str, Any]) -> Evidence:
+    """What the answers amount to; confirmed only when nobody knows of anything left."""
+    instances, provider = answer["instances"], answer["provider"]
+    left = [f"launch request {request}" for request in answer["launches"]]
+    if answer["cluster"] is not None:
+        left.append(f"{name} ({answer['cluster']})")
+    left += [f"{instance} ({state})" for instance, state in (instances or {}).items()]
+    words = [f"SkyPilot has {'no' if answer['cluster'] is None else 'a'} cluster {name}"]
+    if answer["launches"]:
+        words.append(f"{len(answer['launches'])} launch requests are unfinished")
+    if instances is not None:
+        words.append(f"{provider} reports {len(instances)} instances" if instances else f"{provider} reports none")
+    else:
+        words.append("it knows of no machine that a provider could be asked about")
+    return Evidence(
+        confirmed=not left,
+        asked_at_s=asked_at_s,
+        source="SkyPilot status, forced refresh" + (f"; {provider}" if instances is not None else ""),
+        answer="; ".join(words),
+        left=tuple(left),
+    )

@@ -1,0 +1,218 @@
+"""The rendered SkyPilot task and the folder that goes up with it: nothing a user typed reaches a shell or is lost."""
+
+import io
+import re
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from manager.errors import EngineError
+from manager.launch.engine import LaunchRequest
+from manager.launch.render import cluster_name, render_task, render_yaml, script
+from manager.launch.sky_upload import stage_upload, write_job
+from manager.prices.offer import Offer
+from tasks.protocol import DataChoice, Job, ModelChoice, parse_job
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "sky_task.yaml"
+EVIL = "x; curl evil #'\"$(id)`id`"
+
+
+def offer(
+    cloud: str, region: str | None, instance_type: str | None, accelerator: str | None = "L4", **changes: Any
+) -> Offer:
+    values: dict[str, Any] = {
+        "cloud": cloud,
+        "region": region,
+        "instance_type": instance_type,
+        "accelerator": accelerator,
+        "accelerator_count": 1.0 if accelerator else 0,
+        "accelerator_memory_bytes": None,
+        "vcpus": 8,
+        "host_memory_bytes": None,
+        "use_spot": False,
+        "price_usd_per_hour": Decimal("0.80"),
+        "price_source": "test",
+        "price_age_s": None,
+    }
+    return Offer(**{**values, **changes})
+
+
+AWS = offer("aws", "us-east-1", "g6.xlarge")
+SPOT = offer("gcp", "us-central1", "g2-standard-4", use_spot=True)
+SLURM = offer("slurm", "lab", "a100b", "A100")
+
+
+def request(
+    run_dir: Path, *offers: Offer, model: str = "org/model", data: str = "org/data", **changes: Any
+) -> LaunchRequest:
+    job = Job(run_id="demo-1", model=ModelChoice(source=model), data=DataChoice(source=data))
+    return LaunchRequest(run_id="demo-1", job=job, offers=offers or (AWS,), run_dir=run_dir, **changes)
+
+
+def test_golden() -> None:
+    text = render_yaml(request(Path("/runs/demo-1"), AWS, SPOT), upload_dir=Path("/runs/demo-1/upload"))
+    assert text == GOLDEN.read_text()
+
+
+def test_the_yaml_says_what_the_data_says() -> None:
+    asked = request(Path("/runs/demo-1"), AWS, SPOT, SLURM, max_duration_s=3600.0)
+    text = render_yaml(asked, upload_dir=Path("/runs/demo-1/upload"))
+    assert YAML(typ="safe", pure=True).load(io.StringIO(text)) == render_task(
+        asked, upload_dir=Path("/runs/demo-1/upload")
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "resources"),
+    [
+        (AWS, {"infra": "aws/us-east-1", "instance_type": "g6.xlarge", "accelerators": "L4:1"}),
+        (SPOT, {"infra": "gcp/us-central1", "use_spot": True, "instance_type": "g2-standard-4"}),
+        (SLURM, {"infra": "slurm/lab/a100b", "accelerators": "A100:1"}),
+        (offer("slurm", "lab", "cpu", None), {"infra": "slurm/lab/cpu", "cpus": "8+"}),
+        (offer("kubernetes", None, "4CPU--16GB", "H100"), {"infra": "kubernetes", "accelerators": "H100:1"}),
+        (offer("vast", None, None), {"infra": "vast", "max_hourly_cost": 0.88}),
+    ],
+)
+def test_resources_of_an_offer(what: Offer, resources: dict[str, Any]) -> None:
+    task = render_task(request(Path("/r"), what), upload_dir=Path("/r/upload"))
+    assert resources.items() <= task["resources"].items()
+    pinned = "instance_type" in task["resources"]
+    assert pinned == (what.cloud in ("aws", "gcp"))
+    assert task["resources"]["labels"] == {"tunefare-run": "demo-1"}
+
+
+def test_a_machine_downs_itself_when_idle_except_on_slurm_where_skypilot_refuses_it() -> None:
+    ordered = render_task(request(Path("/r"), AWS, SLURM), upload_dir=Path("/r/upload"))["resources"]["ordered"]
+    assert ordered[0]["autostop"] == {"idle_minutes": 10, "down": True}
+    assert "autostop" not in ordered[1]
+
+
+def test_nothing_typed_by_the_user_is_in_the_yaml_and_the_job_keeps_it(tmp_path: Path) -> None:
+    asked = request(tmp_path, model=EVIL, data=f"s3://{EVIL}")
+    upload = stage_upload(asked)
+    assert "evil" not in render_yaml(asked, upload_dir=upload)
+    job = parse_job((upload / "job.json").read_text())
+    assert job.model.source == EVIL
+    assert job.data.source == f"s3://{EVIL}"
+
+
+def test_local_inputs_travel_under_fixed_names(tmp_path: Path) -> None:
+    model, data = tmp_path / "my model's; $(id)", tmp_path / "da ta's.CSV"
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "1").write_text("weights")
+    (model / "sub").mkdir(parents=True)
+    (model / "model.safetensors").symlink_to(tmp_path / "blobs" / "1")
+    (model / "sub" / "config.json").write_text("{}")
+    (model / ".gitignore").write_text("*.safetensors")
+    data.write_text("text,label\n")
+    upload = stage_upload(request(tmp_path / "run", model=str(model), data=str(data)))
+    job = parse_job((upload / "job.json").read_text())
+    assert (job.model.source, job.data.source) == ("./model_in", "./data_in/data.csv")
+    assert (upload / "data_in" / "data.csv").read_text() == "text,label\n"
+    weights = upload / "model_in" / "model.safetensors"
+    assert weights.read_text() == "weights"
+    assert not weights.is_symlink()
+    assert (upload / "model_in" / "sub" / "config.json").exists()
+    assert not (upload / "model_in" / ".gitignore").exists()
+    assert (upload / "tasks" / "protocol.py").exists()
+    assert not list(upload.rglob("__pycache__"))
+
+
+def test_a_data_folder_travels_as_a_folder_whatever_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "data.v2"
+    folder.mkdir()
+    (folder / "train.csv").write_text("x")
+    upload = stage_upload(request(tmp_path / "run", data=str(folder)))
+    assert parse_job((upload / "job.json").read_text()).data.source == "./data_in"
+    assert (upload / "data_in" / "train.csv").exists()
+
+
+def test_a_folder_that_links_to_itself_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.csv").write_text("x")
+    (folder / "again").symlink_to(folder)
+    upload = stage_upload(request(tmp_path / "run", data=str(folder)))
+    assert [p.name for p in (upload / "data_in").rglob("*.csv")] == ["train.csv"]
+
+
+def test_an_unknown_price_stays_unknown_in_the_job(tmp_path: Path) -> None:
+    asked = request(tmp_path)
+    upload = stage_upload(asked)
+    write_job(upload, asked, offer("vast", None, None, price_usd_per_hour=None), billing_started_s=5.0)
+    guard = parse_job((upload / "job.json").read_text()).guard
+    assert (guard.price_usd_per_hour, guard.billing_started_s) == (None, 5.0)
+
+
+@pytest.mark.parametrize("run_id", ["demo-1", "a" * 63, "bbc-news-20261121-064210-7f3a", "x" * 27])
+def test_cluster_names_are_ones_that_every_cloud_takes(run_id: str) -> None:
+    name = cluster_name(run_id)
+    assert re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name)
+    assert len(name) <= 29
+    assert name == cluster_name(run_id)
+    assert name != cluster_name(run_id[:-1] + "9")
+
+
+@pytest.mark.parametrize("run_id", ["", "A", "a b", "a;b", "-a", "a-", "a" * 64, "a\n"])
+def test_bad_run_ids_are_refused(run_id: str) -> None:
+    with pytest.raises(EngineError, match="cannot name a cluster"):
+        cluster_name(run_id)
+
+
+@pytest.mark.parametrize("path", ["/a'b", '/a"b', "/a$b", "/a`b", "/a\\b", "/a\nb"])
+def test_folders_that_skypilot_would_tear_are_refused(path: str) -> None:
+    with pytest.raises(EngineError, match="cannot copy"):
+        render_task(request(Path("/r")), upload_dir=Path(path))
+
+
+@pytest.mark.parametrize("name", ["setup.sh", "run.sh", "stop.sh"])
+def test_scripts_are_bash(name: str) -> None:
+    assert subprocess.run(["bash", "-n"], input=script(name), text=True, check=False).returncode == 0
+
+
+def test_the_run_script_hands_on_the_exit_status_and_leaves_a_pid_to_stop_by(tmp_path: Path) -> None:
+    home = tmp_path / "home with space"
+    work = home / "work"
+    work.mkdir(parents=True)
+    (work / "job.json").write_text("{}")
+    python = home / "python"
+    python.write_text('#!/bin/bash\necho "$@" > "$HOME/called"\nexit 3\n')
+    python.chmod(0o755)
+    environment = {
+        "HOME": str(home),
+        "PATH": "/usr/bin:/bin",
+        "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_PYTHON": str(python),
+    }
+    done = subprocess.run(["bash", "-c", script("run.sh")], env=environment, cwd=work, check=False)
+    assert done.returncode == 3
+    run_dir = home / "tunefare-run" / "demo-1"
+    assert (home / "called").read_text() == f"-m tasks.train {run_dir}/job.json --out {run_dir}\n"
+    stopped = subprocess.run(
+        ["bash", "-c", script("stop.sh")], env=environment, capture_output=True, text=True, check=True
+    )
+    assert stopped.stdout == "ended\n"
+
+
+def test_the_stop_script_asks_only_the_process_that_it_means(tmp_path: Path) -> None:
+    run_dir = tmp_path / "tunefare-run" / "demo-1"
+    run_dir.mkdir(parents=True)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "TUNEFARE_RUN_ID": "demo-1"}
+
+    def stop() -> str:
+        command = ["bash", "-c", script("stop.sh")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert stop() == "not-started\n"
+    with subprocess.Popen(["sleep", "30"]) as process:
+        started = Path(f"/proc/{process.pid}/stat").read_text().split()[21]
+        (run_dir / "pid").write_text(f"{process.pid} {int(started) + 1}\n")
+        assert stop() == "ended\n"
+        assert process.poll() is None
+        (run_dir / "pid").write_text(f"{process.pid} {started}\n")
+        assert stop() == "asked\n"
+        assert process.wait(timeout=5) == -15
