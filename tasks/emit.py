@@ -6,6 +6,7 @@ off, and what it already holds is not said again after a resume, so that a consu
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -97,7 +98,7 @@ class EventWriter:
             self._stdout.flush()
         except BrokenPipeError:
             # Whoever read the stream is gone; the run goes on, the file has everything.
-            self._stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            self._stdout = io.StringIO()
 
 
 def _read_and_repair(path: Path, *, repair: bool) -> list[Event]:

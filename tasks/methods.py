@@ -84,7 +84,8 @@ def lora(fresh: FreshModel, choice: MethodChoice) -> TunedModel:
         lora_alpha=choice.lora_alpha,
         lora_dropout=choice.lora_dropout,
         target_modules=targets,
-        modules_to_save=sorted(fresh.head),
+        # These two names are added by PEFT itself.
+        modules_to_save=sorted(fresh.head - {"classifier", "score"}),
     )
     try:
         return TunedModel(model=get_peft_model(fresh.model, config))

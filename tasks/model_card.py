@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tasks.protocol import Job
@@ -21,7 +22,7 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
             _front_matter(job),
             f"# {job.run_id}",
             "",
-            f"`{job.model.source}` tuned for {job.task} ({_method(job)}) with tunefare.",
+            f"`{_base_name(job)}` tuned for {job.task} ({_method(job)}) with tunefare.",
             "",
             "## Quality on the test set",
             "",
@@ -46,9 +47,17 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
     )
 
 
+def _base_name(job: Job) -> str:
+    return Path(job.model.source).name if _is_path(job) else job.model.source
+
+
+def _is_path(job: Job) -> bool:
+    return job.model.source.startswith(("/", ".", "~"))
+
+
 def _front_matter(job: Job) -> str:
     lines = ["---", f"pipeline_tag: {job.task}", "library_name: transformers", "tags:", "- tunefare"]
-    if not job.model.source.startswith(("/", ".", "~")):
+    if not _is_path(job):
         # A path of the training machine would be a dead link on the hub.
         lines.insert(1, f"base_model: {job.model.source}")
     return "\n".join([*lines, "---", ""])

@@ -234,6 +234,7 @@ def _lock(out: Path) -> IO[Any]:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        stream.close()
         raise TaskError(FailureCode.BAD_JOB, "another training program is at work in this folder") from error
     return stream
 

@@ -1,0 +1,66 @@
+"""The event stream: whole lines, no gaps, the same in file and standard output."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from tasks.emit import EventWriter
+from tasks.protocol import EVENT_PREFIX, EventType, parse_event
+
+
+def writer(path: Path, stdout: io.StringIO | None = None, *, is_main: bool = True) -> EventWriter:
+    return EventWriter(path, is_main=is_main, stdout=stdout or io.StringIO(), clock=lambda: 12.5)
+
+
+def test_file_and_standard_output_carry_the_same_lines(tmp_path: Path) -> None:
+    stdout = io.StringIO()
+    events = writer(tmp_path / "events.jsonl", stdout)
+    events.emit(EventType.PHASE, name="training")
+    events.warn("duplicates", "größer\nals gedacht")
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert stdout.getvalue().splitlines() == [EVENT_PREFIX + line for line in lines]
+    assert [parse_event(line).seq for line in lines] == [0, 1]
+    assert parse_event(lines[1]).data["message"] == "größer\nals gedacht"
+    assert parse_event(lines[1]).time_s == 12.5
+
+
+def test_numbers_go_on_after_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    writer(path).emit(EventType.PHASE, name="a")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"v":1,"seq":1,"t":1.0,"type":"pha')
+    again = writer(path)
+    assert path.read_bytes() == whole
+    again.emit(EventType.PHASE, name="b")
+    assert [parse_event(line).seq for line in path.read_text().splitlines()] == [0, 1]
+    assert [event.data["name"] for event in again.find(EventType.PHASE)] == ["a", "b"]
+    assert again.find(EventType.PHASE, name="c") == []
+
+
+def test_other_processes_are_silent_and_repair_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"torn")
+    stdout = io.StringIO()
+    other = writer(path, stdout, is_main=False)
+    other.warn("x", "y")
+    other.emit_last(EventType.FAILED, code="internal", message="m", hint=None)
+    assert (path.read_bytes(), stdout.getvalue()) == (b"torn", "")
+
+
+def test_the_last_word_is_said_even_without_a_file(tmp_path: Path) -> None:
+    stdout = io.StringIO()
+    events = writer(tmp_path / "gone" / "events.jsonl", stdout)
+    events.emit_last(EventType.FAILED, code="disk_full", message="m", hint=None)
+    assert parse_event(stdout.getvalue().removeprefix(EVENT_PREFIX)).data["code"] == "disk_full"
+
+
+def test_a_reader_that_left_does_not_end_the_run(tmp_path: Path) -> None:
+    class Broken(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    events = writer(tmp_path / "events.jsonl", Broken())
+    events.warn("a", "1")
+    events.warn("b", "2")
+    assert [event.data["code"] for event in writer(tmp_path / "events.jsonl").events] == ["a", "b"]
