@@ -89,6 +89,17 @@ class EventWriter:
             if event.type is event_type and all(event.data.get(name) == value for name, value in data.items())
         ]
 
+    def running_s(self, started_s: float) -> float:
+        """Seconds that the program has run so far, over all starts; `started_s` is the Unix time of this one."""
+        spans: list[list[float]] = []
+        for event in self.events:
+            if event.time_s >= started_s:
+                break
+            if event.type is EventType.STARTED or not spans:
+                spans.append([event.time_s, event.time_s])
+            spans[-1][1] = event.time_s
+        return self._clock() - started_s + sum(last - first for first, last in spans)
+
     def _next(self, event_type: EventType, data: dict[str, Any]) -> Event:
         return Event(seq=self._next_seq, time_s=self._clock(), type=event_type, data=data)
 

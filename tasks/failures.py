@@ -28,6 +28,12 @@ def as_task_error(error: BaseException) -> TaskError:
         return error
     if isinstance(error, ProtocolError):
         return TaskError(FailureCode.BAD_JOB, str(error))
+    if isinstance(error, ModuleNotFoundError):
+        return TaskError(
+            FailureCode.INTERNAL,
+            f"The package {error.name!r} is not installed.",
+            hint="Training needs the packages of tasks/requirements.txt; here: pip install 'tunefare[local]'.",
+        )
     text = str(error).lower()
     if _is_disk_full(error, text):
         return TaskError(

@@ -1,6 +1,7 @@
 """The task `text-classification`: its loader, collator, head, loss and metrics. A further task type is one more file.
 
-What the loop needs of a task: `load` (data and tokenizer), `new_model`, `inputs`, `loss_sum`, `score`; see `train.py`.
+What `run.py` and `loop.py` need of a task: `load` (data and tokenizer), `new_model`, `inputs`, `targets`, `loss_sum`,
+`score`, `data_facts`.
 Shapes: B samples of a micro-batch, T tokens of its longest sample, C classes.
 """
 

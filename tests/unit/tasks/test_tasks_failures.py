@@ -184,6 +184,7 @@ def test_two_programs_in_one_folder(
         (MemoryError(), FailureCode.OUT_OF_MEMORY),
         (ProtocolError("schema"), FailureCode.BAD_JOB),
         (RuntimeError("size mismatch"), FailureCode.INTERNAL),
+        (ModuleNotFoundError("x", name="torch"), FailureCode.INTERNAL),
     ],
 )
 def test_errors_of_libraries_get_a_code(error: Exception, code: FailureCode) -> None:

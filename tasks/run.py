@@ -1,0 +1,134 @@
+"""One run from data to tuned model; reads top to bottom."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from accelerate import Accelerator  # type: ignore[import-untyped]
+
+from tasks.checkpoint import newest_first
+from tasks.device import device_name, peak_memory_bytes, versions
+from tasks.emit import EventWriter
+from tasks.evaluate import evaluate
+from tasks.export import evaluations_on_test, export_model
+from tasks.guard import Guard
+from tasks.job_checks import check_job
+from tasks.loop import train
+from tasks.manifest import write_manifest
+from tasks.protocol import CHECKPOINTS_DIR, EvaluationStage, EventType, Job, Outcome, PhaseName
+from tasks.session import Session, open_session, start_accelerator
+from tasks.stop import StopFlag
+from tasks.text_classification import TextClassification, load
+
+
+def run(job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, *, started_s: float) -> None:
+    """Data, model, baseline, training, final evaluation, tuned model; each step says what it does as an event.
+
+    Args:
+        job: what to do.
+        out: folder of the run; goes on from its last checkpoint.
+        events: the run's stream.
+        guard: caps on dollars and duration.
+        stop: SIGTERM and SIGINT.
+        started_s: Unix time at which the program was started.
+
+    Raises:
+        TaskError: a failure with a code.
+        Interrupted: stopped before there was anything to save.
+        Exception: what the libraries raise; `failures.as_task_error` knows what it stands for.
+    """
+    check_job(job)
+    accelerator = start_accelerator(job)
+    _say_started(job, out, events, accelerator)
+
+    events.emit(EventType.PHASE, name=str(PhaseName.LOADING_DATA))
+    task = _load_task(job, events, stop)
+    facts = task.data_facts()
+    if accelerator.is_main_process:
+        write_manifest(out, job, data_facts=facts, versions=versions(), device=device_name(accelerator.device))
+    events.emit(EventType.DATA, **facts)
+
+    events.emit(EventType.PHASE, name=str(PhaseName.LOADING_MODEL))
+    with stop.immediate():
+        session = open_session(job, out, events, guard, stop, accelerator, task)
+    events.emit(EventType.MODEL, **session.model_facts())
+
+    _baseline(session)
+    session.resume()
+
+    events.emit(EventType.PHASE, name=str(PhaseName.TRAINING))
+    outcome = _final_evaluation(session, train(session))
+    output = _save(session)
+
+    events.emit(
+        EventType.FINISHED,
+        outcome=str(outcome),
+        steps=session.progress.step,
+        best=session.progress.best,
+        training_s=session.progress.training_s,
+        total_s=events.running_s(started_s),
+        peak_memory_bytes=peak_memory_bytes(accelerator.device),
+        output=None if output is None else str(output),
+    )
+    accelerator.end_training()
+
+
+def _say_started(job: Job, out: Path, events: EventWriter, accelerator: Accelerator) -> None:
+    saved = newest_first(out / CHECKPOINTS_DIR)
+    events.emit(
+        EventType.STARTED,
+        versions=versions(),
+        device=accelerator.device.type,
+        device_name=device_name(accelerator.device),
+        device_count=accelerator.num_processes,
+        precision=job.training.precision,
+        pid=os.getpid(),
+        resumed_from_step=int(saved[0].name.rpartition("-")[2]) if saved else None,
+    )
+
+
+def _load_task(job: Job, events: EventWriter, stop: StopFlag) -> TextClassification:
+    # Warnings are said afterwards: a signal that breaks off the loading must not break off a line of the stream.
+    warnings: list[tuple[str, str]] = []
+    try:
+        with stop.immediate():
+            return load(job, lambda code, message: warnings.append((code, message)))
+    finally:
+        for code, message in warnings:
+            if not events.find(EventType.WARNING, code=code, message=message):
+                events.warn(code, message)
+
+
+def _baseline(session: Session) -> None:
+    """Evaluate the untouched model, unless an earlier start did."""
+    said = session.events.find(EventType.EVALUATION, stage=str(EvaluationStage.BASELINE))
+    if said:
+        session.test_evaluation_s = float(said[-1].data["duration_s"])
+        return
+    session.events.emit(EventType.PHASE, name=str(PhaseName.BASELINE))
+    evaluation = evaluate(session, EvaluationStage.BASELINE)
+    session.test_evaluation_s = 0.0 if evaluation is None else evaluation.duration_s
+
+
+def _final_evaluation(session: Session, outcome: Outcome) -> Outcome:
+    """Evaluate the best weights on test; the outcome, which is `stopped` when a signal cut this short."""
+    if outcome is Outcome.STOPPED or session.progress.step == 0:
+        return outcome
+    session.events.emit(EventType.PHASE, name=str(PhaseName.FINAL_EVALUATION))
+    session.load_best()
+    evaluation = evaluate(session, EvaluationStage.FINAL)
+    return Outcome.STOPPED if evaluation is None and session.stop.requested else outcome
+
+
+def _save(session: Session) -> Path | None:
+    """Write the model with the best weights; its folder on the first process, None when there was no training."""
+    if session.progress.step == 0:
+        return None
+    session.events.emit(EventType.PHASE, name=str(PhaseName.SAVING))
+    session.load_best()
+    output: Path | None = None
+    if session.accelerator.is_main_process:
+        output = export_model(session, evaluations_on_test(session))
+    session.accelerator.wait_for_everyone()
+    return output
