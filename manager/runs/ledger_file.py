@@ -5,6 +5,7 @@ A file that cannot be used is never changed, moved or replaced: it may hold the 
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -28,8 +29,7 @@ def open_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
         StateError: the file is damaged, newer, no ledger, locked, or cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _create(path)
     except OSError as error:
         raise StateError(
             f"the ledger {path} cannot be opened for writing: {error.strerror}",
@@ -50,6 +50,22 @@ def open_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
             db.close()
             raise
     return db
+
+
+def _create(path: Path) -> None:
+    """Make an empty file of mode 0600 where there is none.
+
+    A file that exists is not opened here: closing any descriptor of it would drop the locks that SQLite holds for
+    other connections of this process (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return  # another process was faster
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextmanager

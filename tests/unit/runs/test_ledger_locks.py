@@ -1,0 +1,20 @@
+"""Several connections of one process beside other processes: none may take the write-ahead log away from another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from manager.runs.ledger import Ledger
+
+
+def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
+    """The last connection that closes deletes the log; another process must see that this one is still open."""
+    file = tmp_path / "ledger.sqlite3"
+    with Ledger.open(file) as first:
+        Ledger.open(file).close()
+        code = f"from manager.runs.ledger import Ledger; from pathlib import Path; Ledger.open(Path({str(file)!r})).close()"
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        assert (tmp_path / "ledger.sqlite3-wal").exists()
+        assert first.runs() == ()
