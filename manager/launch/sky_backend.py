@@ -150,6 +150,7 @@ def evidence(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """Version, API server and clouds; starts no API server."""
     import sky
+    from sky.client import sdk
     from sky.server import common as server_common
 
     info = server_common.get_api_server_status()
@@ -158,7 +159,7 @@ def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
         "version": sky.__version__,
         "api_server": info.status.value,
         "api_server_is_local": bool(server_common.is_api_server_local()),
-        "clouds": sorted(str(cloud) for cloud in sky.get(sky.enabled_clouds())) if healthy else None,
+        "clouds": sorted(str(cloud) for cloud in sky.get(sdk.enabled_clouds())) if healthy else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
 from decimal import Decimal
@@ -12,6 +13,7 @@ import pytest
 
 from manager.launch.engine import LaunchRequest
 from manager.launch.render import render_yaml
+from manager.launch.sky_check import check_sky
 from manager.launch.sky_upload import stage_upload
 from manager.prices.offer import Offer
 from tasks.protocol import DataChoice, Job, ModelChoice
@@ -87,6 +89,49 @@ def test_skypilot_reads_each_task_as_it_was_meant(tmp_path: Path) -> None:
     assert [[(r["cloud"], r["region"], r["zone"], r["instance"], r["spot"]) for r in task] for task in read] == expected
     assert all(r["labels"] == {"tunefare-run": "demo-1"} for task in read for r in task)
     assert [task[0]["down"] for task in read] == [True, True, True, False, True]
+
+
+NAMES = (
+    "launch",
+    "tail_logs",
+    "status",
+    "job_status",
+    "cancel",
+    "down",
+    "get",
+    "stream_and_get",
+    "api_status",
+    "api_cancel",
+)
+
+
+def test_skypilot_has_what_the_worker_calls() -> None:
+    code = (
+        "import sky, sys; from sky import exceptions, provision, global_user_state; from sky.client import sdk;"
+        "from sky.provision.slurm import utils as slurm; from sky.utils import common_utils as common;"
+        "wanted = [(sky, n) for n in sys.argv[1:]] + [(sdk, 'enabled_clouds'), (sky.StatusRefreshMode, 'FORCE'),"
+        " (exceptions, 'ClusterDoesNotExist'), (exceptions, 'ResourcesUnavailableError'),"
+        " (provision, 'query_instances'),"
+        " (global_user_state, 'get_cluster_yaml_dict'), (slurm, 'get_slurm_ssh_config'), (slurm, 'get_submit_user'),"
+        " (slurm, 'get_identity_file'), (slurm, 'get_identities_only'), (common, 'make_cluster_name_on_cloud')];"
+        "print([n for o, n in wanted if not hasattr(o, n)])"
+    )
+    command = [sys.executable, "-P", "-c", code, *NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_worker_answers_where_no_api_server_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SKYPILOT_API_SERVER_LOCAL_PORT", str(port))
+    monkeypatch.delenv("SKYPILOT_API_SERVER_ENDPOINT", raising=False)
+    check = check_sky(log_path=tmp_path / "sky.log")
+    assert check.problem is None
+    assert check.api_server == "unhealthy"
+    assert check.clouds is None
 
 
 COLUMNS = (
