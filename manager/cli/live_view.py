@@ -1,8 +1,19 @@
-"""What a running job says: plain lines on standard error, or JSON lines on standard output."""
+"""What a running job says: plain lines on standard error, or JSON lines on standard output.
+
+A terminal that is held (Ctrl-S) or a pipe whose reader sleeps must not hold the supervision of a machine that bills:
+lines are written by a thread of their own, in order, and supervision never waits for it before the run is over.
+"""
 
 from __future__ import annotations
 
-from manager.cli.output import emit_json, narrate
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from manager.cli.output import emit, narrate
 from manager.runs.updates import (
     ChargeUpdate,
     EventUpdate,
@@ -15,26 +26,56 @@ from manager.runs.updates import (
 from manager.units import MoneyInterval, format_usd
 from tasks.protocol import Event, EventType
 
+_STEP_INTERVAL_S = 1.0
+
 
 class LiveView:
-    """Prints updates of one run as they come."""
+    """Prints updates of one or more runs as they come; a context manager that writes what is left at its end."""
 
-    def __init__(self, *, steps: int | None, as_json: bool) -> None:
+    def __init__(self, *, steps: int | None, as_json: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._steps = steps
         self._as_json = as_json
+        self._clock = clock
         self._runs: set[str] = set()
+        self._told_step_at_s = -_STEP_INTERVAL_S
+        self._lines: queue.SimpleQueue[tuple[Callable[[str], None], str] | None] = queue.SimpleQueue()
+        self._error: OSError | None = None
+        self._writer = threading.Thread(target=self._write, name="live-view", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._writer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.put(None)
+        self._writer.join()
 
     def update(self, update: Update) -> None:
-        """Show one update."""
+        """Show one update.
+
+        Raises:
+            BrokenPipeError: nobody reads any more; the run is ended in good order by who called.
+        """
+        if self._error is not None:
+            raise self._error
         if self._as_json:
-            emit_json(update_to_json(update), indent=None)
+            self._lines.put((emit, json.dumps(update_to_json(update), ensure_ascii=False, allow_nan=False)))
             return
         if update.run_id not in self._runs:
             self._runs.add(update.run_id)
-            narrate(f"run {update.run_id}")
+            self._lines.put((narrate, f"run {update.run_id}"))
         text = self._text(update)
         if text:
-            narrate(text)
+            self._lines.put((narrate, text))
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            write, text = line
+            try:
+                write(text)
+            except OSError as error:
+                self._error = error
+                return
 
     def _text(self, update: Update) -> str | None:
         match update:
@@ -53,6 +94,14 @@ class LiveView:
             case ChargeUpdate():
                 return None
 
+    def _step_is_due(self, step: int) -> bool:
+        """Steps of small models come by the dozen: one a second is told, and the last."""
+        now_s = self._clock()
+        if now_s - self._told_step_at_s < _STEP_INTERVAL_S and step != self._steps:
+            return False
+        self._told_step_at_s = now_s
+        return True
+
     def _event(self, event: Event) -> str | None:
         data = event.data
         match event.type:
@@ -62,6 +111,8 @@ class LiveView:
                 resumed = data.get("resumed_from_step")
                 return f"{data['device_name']}{f', resumed from step {resumed}' if resumed else ''}"
             case EventType.TRAIN:
+                if not self._step_is_due(int(data["step"])):
+                    return None
                 speed = f"{data['tokens_per_s']:,.0f} tokens/s"
                 return f"step {data['step']}{_of(self._steps)}  loss {data['loss']:.4f}  {speed}"
             case EventType.EVALUATION:

@@ -60,8 +60,8 @@ def run(
     cap = made.spec.budget.max_usd
     if not yes:
         _confirm(made)
-    view = LiveView(steps=made.profile.steps, as_json=as_json)
-    outcome = launch(context, made, cap_usd=cap, on_update=view.update)
+    with LiveView(steps=made.profile.steps, as_json=as_json) as view:
+        outcome = launch(context, made, cap_usd=cap, on_update=view.update)
     reports = build_reports(context, [outcome.record.run_id])
     if as_json:
         emit_json({"schema": 1, "type": "report", "report": report_to_json(reports[0])}, indent=None)

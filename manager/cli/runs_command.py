@@ -107,7 +107,8 @@ def stop(run: RunArgument) -> int:
     from manager.cli.live_view import LiveView
     from manager.service.recovery import stop_run
 
-    record = stop_run(open_context(), run, on_update=LiveView(steps=None, as_json=False).update)
+    with LiveView(steps=None, as_json=False) as view:
+        record = stop_run(open_context(), run, on_update=view.update)
     narrate(f"{record.run_id}: {record.state}")
     if record.state in MAY_BILL:
         raise _unconfirmed([record.run_id])
@@ -122,7 +123,8 @@ def reconcile(
     from manager.cli.live_view import LiveView
     from manager.service.recovery import reconcile_runs
 
-    results = reconcile_runs(open_context(), end=end, on_update=LiveView(steps=None, as_json=False).update)
+    with LiveView(steps=None, as_json=False) as view:
+        results = reconcile_runs(open_context(), end=end, on_update=view.update)
     if not results:
         narrate("nothing to reconcile: no run may still be billed")
     for result in results:

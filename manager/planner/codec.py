@@ -118,6 +118,7 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "training_hours": _interval_to_json(estimate.training_hours),
         "cost_usd": _cost_to_json(estimate),
         "assumptions": [{"name": assumed.name, "text": assumed.text} for assumed in estimate.assumptions],
+        "calibration_factor": estimate.calibration_factor,
         "reason": estimate.reason,
     }
 
@@ -178,6 +179,7 @@ def _estimate_from_json(record: Json) -> Estimate:
         cost_usd=None if cost is None else decoded(MoneyInterval, cost),
         lines=() if cost is None else tuple(decoded(CostLine, line) for line in cost["lines"]),
         assumptions=tuple(decoded(Assumption, entry) for entry in record["assumptions"]),
+        calibration_factor=record["calibration_factor"],
         reason=record["reason"],
     )
 

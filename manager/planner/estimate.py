@@ -40,6 +40,7 @@ class Verdict:
     training_hours: Interval | None
     assumptions: tuple[Assumption, ...]
     reason: str | None
+    calibration_factor: float = 1.0
 
 
 def estimate_offer(
@@ -101,6 +102,7 @@ def judge_machine(
         hours=total,
         training_hours=next(phase.hours for phase in phases if phase.name == "training"),
         assumptions=used,
+        calibration_factor=1.0 if calibration is None else calibration.time_factor,
         reason=None,
     )
 
@@ -124,6 +126,7 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
         cost_usd=_sum(lines) if lines else None,
         lines=lines,
         assumptions=verdict.assumptions,
+        calibration_factor=verdict.calibration_factor,
         reason=reason,
     )
 

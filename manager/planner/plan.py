@@ -55,6 +55,8 @@ class Estimate:
     """Total of `lines`; None when the price or the hours are unknown."""
     lines: tuple[CostLine, ...]
     assumptions: tuple[Assumption, ...]
+    calibration_factor: float = 1.0
+    """By which own runs have changed the formula's training time; 1 where none has."""
     reason: str | None
     """Why the offer cannot be chosen, or None: `needs 14.2 GiB, has 8.0 GiB` ..."""
 

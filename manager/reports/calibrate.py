@@ -1,27 +1,25 @@
 """Measured runs become calibrations of the planner: how long training took, and how much memory, for each device.
 
-A factor is always against the planner's bare formula. An estimate that was itself calibrated says so among its
-assumptions; that factor is divided out, else the second run would undo what the first one taught.
+A factor is always against the planner's bare formula. An estimate that was itself calibrated says so in
+`calibration_factor`; that is divided out, else the second run would undo what the first one taught.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from manager.planner.calibration import Calibration, device_keys
-from manager.planner.plan import Estimate
 from manager.reports.build import build_report, launched_estimate
 from manager.runs.records import RunEvents
 from manager.units import SECONDS_PER_HOUR
 from tasks.protocol import EventType
 
-_APPLIED = "calibration"
-_FACTOR = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?) x formula")
+MIN_TRAINING_S = 60.0
+"""Shorter runs say more about warm-up and overheads than about the speed of the device."""
 _ANY_CPU = "*/cpu"
 """No calibration is given for it: one machine's processor says nothing about another's."""
 
@@ -61,10 +59,9 @@ def measured(run: RunEvents) -> Measured | None:
         return None
     report = build_report(run)
     trained_s = next((phase.duration_s for phase in report.phases if phase.name == "training"), None)
-    applied = _applied_factor(estimate)
-    if not trained_s or not report.steps_done or applied is None or estimate.training_hours.expected <= 0:
+    if not trained_s or trained_s < MIN_TRAINING_S or not report.steps_done or estimate.training_hours.expected <= 0:
         return None
-    formula_s = estimate.training_hours.expected * SECONDS_PER_HOUR / applied
+    formula_s = estimate.training_hours.expected * SECONDS_PER_HOUR / estimate.calibration_factor
     done = report.steps_done / record.plan.profile.steps
     memory = report.gauge("peak_memory")
     return Measured(
@@ -73,15 +70,6 @@ def measured(run: RunEvents) -> Measured | None:
         memory_factor=memory.ratio if memory else None,
         at_s=record.created_at_s,
     )
-
-
-def _applied_factor(estimate: Estimate) -> float | None:
-    """The factor that the planner had applied: 1 without a calibration, None when it cannot be read."""
-    text = next((assumption.text for assumption in estimate.assumptions if assumption.name == _APPLIED), None)
-    if text is None:
-        return 1.0
-    found = _FACTOR.match(text)
-    return (float(found[1]) or None) if found else None
 
 
 def _calibration(device: str, found: list[Measured]) -> Calibration:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from manager import __version__
 from manager.errors import TunefareError
+from manager.launch.sky_check import check_sky
 from manager.prices.local import detect_device
 from manager.prices.sources import gather_offers
 from manager.runs.states import MAY_BILL
@@ -106,4 +107,8 @@ def _prices(context: Context) -> Check:
 
 def _sky() -> Check:
     checked = check_sky()
-    return Check(name="SkyPilot", state=OK if checked.usable else MISSING, detail=checked.detail, hint=checked.hint)
+    if checked.problem is not None:
+        return Check(name="SkyPilot", state=MISSING, detail=checked.problem, hint=checked.hint)
+    clouds = "not known before the first launch" if checked.clouds is None else ", ".join(checked.clouds)
+    detail = f"{checked.version}, API server {checked.api_server}, clouds: {clouds}"
+    return Check(name="SkyPilot", state=OK, detail=detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(folder=tmp_path)
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    commands = Cli(folder=tmp_path)
+    yield commands
+    commands.end()
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ def test_minilm_on_bbc_news(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.code == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])["report"]
-    tuned = report["quality"]["tuned"]["accuracy"]
+    tuned = report["scores"]["accuracy"]["tuned"]
     assert tuned >= 0.96
-    assert tuned > report["quality"]["baseline"]["accuracy"] + 0.3
+    assert tuned > report["scores"]["accuracy"]["baseline"] + 0.3
     assert "bbc-news-minilm" in (tmp_path / "report.html").read_text()
     assert trainers_of(tmp_path) == []

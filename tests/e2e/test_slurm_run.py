@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.slurm_lab import SlurmLab
-from tests.support.cli import Cli, finish, wait_for, write_news, write_run_file, write_tiny_model
+from tests.support.cli import Cli, wait_for, write_news, write_run_file, write_tiny_model
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(900)]
 
@@ -39,7 +39,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cli(tmp_path: Path, lab: SlurmLab) -> Iterator[Cli]:
-    yield Cli(folder=tmp_path, environment=lab.environment())
+    commands = Cli(folder=tmp_path, environment=lab.environment())
+    yield commands
+    commands.end()
     assert lab.squeue() == []
     assert clusters(lab) == []
 
@@ -100,9 +102,9 @@ def test_the_cheapest_partition_is_taken_and_metrics_arrive_while_it_runs(
     cli: Cli, tmp_path: Path, model: Path
 ) -> None:
     write_job(tmp_path, model, training={"epochs": 120, "eval_every_steps": 300})
-    process = cli.start(*RUN, "--json")
+    running = cli.start(*RUN, "--json")
     wait_for_training(cli)
-    done = finish(process, timeout_s=400)
+    done = running.finish(timeout_s=400)
     assert done.code == 0, done.stderr
     run = only_run(cli)
     assert run["state"] == "succeeded"
@@ -111,7 +113,7 @@ def test_the_cheapest_partition_is_taken_and_metrics_arrive_while_it_runs(
     numbers = event_numbers(cli)
     assert numbers == list(range(len(numbers)))
     report = json.loads(done.stdout.splitlines()[-1])["report"]
-    assert report["quality"]["tuned"]["accuracy"] > 0.9
+    assert report["scores"]["accuracy"]["tuned"] > 0.9
     assert any((tmp_path / "home" / "runs" / run["run_id"]).rglob("*.safetensors"))
 
 
@@ -138,9 +140,12 @@ def test_a_failing_task_ends_with_its_reason_and_no_machine(cli: Cli, tmp_path: 
     assert only_run(cli)["state"] == "failed"
 
 
-def test_a_failing_setup_ends_with_its_reason_and_no_machine(cli: Cli, tmp_path: Path, model: Path) -> None:
+def test_a_failing_setup_ends_with_its_reason_and_no_machine(
+    cli: Cli, tmp_path: Path, model: Path, lab: SlurmLab
+) -> None:
     write_job(tmp_path, model)
-    done = cli.run(*RUN, timeout_s=600, TUNEFARE_PYTHON="/no/such/python")
+    with lab.site_variable("TUNEFARE_PYTHON", "/no/such/python"):
+        done = cli.run(*RUN, timeout_s=600)
     assert done.code == 1, done.stderr
     assert "set-up" in done.stderr.lower()
     assert only_run(cli)["state"] == "failed"
@@ -148,10 +153,10 @@ def test_a_failing_setup_ends_with_its_reason_and_no_machine(cli: Cli, tmp_path:
 
 def test_a_killed_client_is_adopted(cli: Cli, tmp_path: Path, model: Path) -> None:
     write_job(tmp_path, model, training={"epochs": 300, "eval_every_steps": 1000})
-    process = cli.start(*RUN)
+    running = cli.start(*RUN)
     wait_for_training(cli)
-    process.kill()
-    finish(process)
+    running.process.kill()
+    running.finish()
     done = cli.run("reconcile", timeout_s=500)
     assert done.code == 0, done.stderr
     run = only_run(cli)
@@ -163,11 +168,11 @@ def test_a_killed_client_is_adopted(cli: Cli, tmp_path: Path, model: Path) -> No
 
 def test_stop_saves_a_checkpoint_and_takes_the_machine_down(cli: Cli, tmp_path: Path, model: Path) -> None:
     write_job(tmp_path, model, training=LONG)
-    process = cli.start(*RUN)
+    running = cli.start(*RUN)
     wait_for_training(cli)
     stopped = cli.run("stop", only_run(cli)["run_id"], timeout_s=300)
     assert stopped.code == 0, stopped.stderr
-    finish(process, timeout_s=300)
+    running.finish(timeout_s=300)
     run = only_run(cli)
     assert run["state"] == "stopped"
     assert run["evidence"][-1]["confirmed"] is True

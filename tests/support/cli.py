@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,52 +36,75 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A command that has been started; what it says goes into files, so that it never waits for a reader."""
+
+    process: subprocess.Popen[bytes]
+    place: Path
+    """Folder of the files `out` and `err`."""
+
+    def finish(self, *, timeout_s: float = 240) -> Done:
+        """Wait for its end; one that hangs is killed and fails the test."""
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+            raise AssertionError(f"command hangs; it said: {self._said('out')[-2000:]} {self._said('err')}") from None
+        return Done(code=self.process.returncode, stdout=self._said("out"), stderr=self._said("err"))
+
+    def _said(self, name: str) -> str:
+        return (self.place / name).read_text(errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cli:
     """Runs `tunefare` in `folder`, with all state in `folder/home`."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    started: list[Running] = field(default_factory=list)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command and give its process (in a session of its own, as in a terminal of its own)."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "manager.cli", *arguments],
-            cwd=self.folder,
-            env={
-                **self.environment,
-                "TUNEFARE_HOME": str(self.folder / "home"),
-                "PYTHONPATH": str(Path(__file__).parents[2]),
-                "HF_HUB_OFFLINE": "1",
-                "OMP_NUM_THREADS": "1",
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, *arguments: str, **environment: str) -> Running:
+        """Start a command (in a session of its own, as in a terminal of its own)."""
+        place = Path(tempfile.mkdtemp(dir=self.folder, prefix="said-"))
+        with (place / "out").open("w") as out, (place / "err").open("w") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "manager.cli", *arguments],
+                cwd=self.folder,
+                env={
+                    **self.environment,
+                    "TUNEFARE_HOME": str(self.folder / "home"),
+                    "PYTHONPATH": str(Path(__file__).parents[2]),
+                    "HF_HUB_OFFLINE": "1",
+                    "OMP_NUM_THREADS": "1",
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        running = Running(process=process, place=place)
+        self.started.append(running)
+        return running
+
+    def end(self) -> None:
+        """End commands that a failed test has left."""
+        for running in self.started:
+            if running.process.poll() is None:
+                os.killpg(running.process.pid, signal.SIGKILL)
+                running.process.wait(10)
 
     def run(self, *arguments: str, timeout_s: float = 240, **environment: str) -> Done:
         """Run a command to its end."""
-        return finish(self.start(*arguments, **environment), timeout_s=timeout_s)
+        return self.start(*arguments, **environment).finish(timeout_s=timeout_s)
 
     def json_lines(self, *arguments: str) -> list[dict[str, Any]]:
         """Run a command that prints JSON lines."""
         done = self.run(*arguments)
         assert done.code == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def finish(process: subprocess.Popen[str], *, timeout_s: float = 240) -> Done:
-    """Wait for a command; one that hangs is killed and fails the test."""
-    try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        stdout, stderr = process.communicate()
-        raise AssertionError(f"command hangs; it said: {stdout[-2000:]} {stderr[-4000:]}") from None
-    return Done(code=process.returncode, stdout=stdout, stderr=stderr)
 
 
 def wait_for(condition: Callable[[], bool], *, what: str, timeout_s: float = 120) -> None:
@@ -118,7 +142,7 @@ def write_news(folder: Path, *, rows: int = 240, seed: int = 0) -> Path:
 
 def write_run_file(folder: Path, *, model: Path | str, data: Path | str | dict[str, Any], **changes: object) -> Path:
     """A run file for the small model; `changes` replace whole top-level keys, training is merged."""
-    training = {"epochs": 2, "batch_size": 16, "max_length": 32, "learning_rate": 0.003, "log_every_steps": 1}
+    training = {"epochs": 2, "batch_size": 16, "max_length": 32, "learning_rate": 0.002, "log_every_steps": 1}
     content: dict[str, Any] = {
         "schema": 1,
         "name": "tiny",
@@ -162,7 +186,7 @@ def write_tiny_model(folder: Path, *, not_a_number: bool = False) -> Path:
         intermediate_size=64,
         max_position_embeddings=64,
     )
-    model = BertModel(config)
+    model: Any = BertModel(config)  # type: ignore[no-untyped-call]
     if not_a_number:
         with torch.no_grad():
             model.encoder.layer[0].output.dense.bias.fill_(float("nan"))

@@ -6,9 +6,11 @@ Owns the order of things and the rule that one lab is up at a time. A lab that w
 
 import contextlib
 import fcntl
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -119,6 +121,17 @@ class SlurmLab:
     def fill_partition(self, name: str) -> int:
         """Take every node of a partition, so that SkyPilot must fail over; gives the job's id."""
         return jobs.fill(self._layout, name)
+
+    @contextlib.contextmanager
+    def site_variable(self, name: str, value: str) -> Iterator[None]:
+        """Let the site export one more variable to all jobs, as an administrator's mistake would."""
+        profile = self._layout.job_home / ".profile"
+        before = profile.read_text()
+        profile.write_text(f"{before}export {name}={shlex.quote(value)}\n")
+        try:
+            yield
+        finally:
+            profile.write_text(before)
 
     def free_partition(self, name: str) -> None:
         """Give the partition back that `fill_partition` took."""

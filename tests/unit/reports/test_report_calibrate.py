@@ -10,7 +10,6 @@ from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.estimate import estimate_offer
-from manager.planner.plan import Assumption
 from manager.reports.build import build_report
 from manager.reports.calibrate import calibration_from
 from manager.runs.records import RunEvents
@@ -23,10 +22,9 @@ def _trained_s(run: RunEvents) -> float:
     return next(phase.duration_s for phase in build_report(run).phases if phase.name == "training")
 
 
-def _calibrated(run: RunEvents, text: str) -> RunEvents:
+def _calibrated(run: RunEvents, factor: float) -> RunEvents:
     plan = run.record.plan
-    assumption = Assumption(name="calibration", text=text)
-    offers = (replace(plan.offers[0], assumptions=(assumption,)),)
+    offers = (replace(plan.offers[0], calibration_factor=factor),)
     return RunEvents(record=replace(run.record, plan=replace(plan, offers=offers)), events=run.events)
 
 
@@ -43,7 +41,7 @@ def test_factors_are_measured_over_estimated() -> None:
 
 def test_a_factor_that_had_been_applied_is_divided_out() -> None:
     plain = calibration_from([make_run()])[0].time_factor
-    again = calibration_from([_calibrated(make_run(), "0.50 x formula; 1 run")])[0].time_factor
+    again = calibration_from([_calibrated(make_run(), 0.5)])[0].time_factor
     assert again == pytest.approx(plain / 2)
 
 
@@ -57,11 +55,13 @@ def test_the_planners_own_factor_is_read() -> None:
         estimate = estimate_offer(plan.profile, offer, l4, shipped_assumptions(), calibration)
         record = replace(run.record, plan=replace(plan, offers=(estimate,)))
         found.append(calibration_from([RunEvents(record=record, events=run.events)])[0].time_factor)
-    assert found[0] == pytest.approx(found[1], rel=0.05)
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
-def test_a_factor_that_cannot_be_read_is_not_guessed() -> None:
-    assert calibration_from([_calibrated(make_run(), "somehow better")]) == ()
+def test_a_run_too_short_to_time_teaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    monkeypatch.setattr("manager.reports.calibrate.MIN_TRAINING_S", _trained_s(run) + 1)
+    assert calibration_from([run]) == ()
 
 
 def test_a_run_that_stopped_early_counts_by_its_steps() -> None:
