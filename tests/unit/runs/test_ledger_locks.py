@@ -14,7 +14,9 @@ def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path: Path) -> Non
     file = tmp_path / "ledger.sqlite3"
     with Ledger.open(file) as first:
         Ledger.open(file).close()
-        code = f"from manager.runs.ledger import Ledger; from pathlib import Path; Ledger.open(Path({str(file)!r})).close()"
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        code = "import pathlib, sys
+from manager.runs.ledger import Ledger
+Ledger.open(pathlib.Path(sys.argv[1])).close()"
+        subprocess.run([sys.executable, "-c", code, str(file)], check=True, timeout=60)
         assert (tmp_path / "ledger.sqlite3-wal").exists()
         assert first.runs() == ()
