@@ -37,7 +37,8 @@ EXAMPLES = (
         data_path="bbcnews/data",
         values={
             "name": "bbc-news-minilm",
-            "training.epochs": 3,
+            "training.epochs": 2,
+            "training.batch_size": 16,
             "training.max_length": 128,
             "training.learning_rate": 1e-4,
             "budget.max_usd": 1,
