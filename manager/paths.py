@@ -36,6 +36,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def rendered_dir(self) -> Path:
+        """Working directories of tasks printed by `run --render`."""
+        return self.root / "rendered"
+
+    @property
     def plans_dir(self) -> Path:
         """One JSON file a plan."""
         return self.root / "plans"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Self
 
 from manager.cli.output import emit, narrate
+from manager.errors import InterruptedRunError
 from manager.runs.updates import (
     ChargeUpdate,
     EventUpdate,
@@ -54,10 +55,13 @@ class LiveView:
         """Show one update.
 
         Raises:
-            BrokenPipeError: nobody reads any more; the run is ended in good order by who called.
+            InterruptedRunError: nobody reads any more; who called ends the run in good order.
         """
         if self._error is not None:
-            raise self._error
+            raise InterruptedRunError(
+                f"the reader of the output has gone: {self._error.strerror}",
+                hint="to let a run go on without a reader, send its output to a file",
+            ) from self._error
         if self._as_json:
             self._lines.put((emit, json.dumps(update_to_json(update), ensure_ascii=False, allow_nan=False)))
             return

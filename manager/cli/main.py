@@ -57,7 +57,7 @@ def main() -> None:
 
 def _guarded() -> int:
     try:
-        result = app(standalone_mode=False)
+        result = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
     except TunefareError as error:
         return _fail(error.message, error.hint, error.exit_code)
     except Abort:

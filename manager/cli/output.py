@@ -30,10 +30,11 @@ def emit_json(value: Any, *, indent: int | None = 2) -> None:
     emit(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
 
 
-def console() -> Console:
-    """A console for tables on standard output; without a terminal it is plain text of a fixed width."""
+def console(*, to_stderr: bool = False) -> Console:
+    """A console for tables on standard output (or error); without a terminal it is plain text of a fixed width."""
+    stream = sys.stderr if to_stderr else sys.stdout
     # rich asks the terminal of any standard stream for its width; output sent into a file keeps a readable one.
     columns = shutil.get_terminal_size((_DEFAULT_COLUMNS, 24)).columns
-    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+    if not stream.isatty() and "COLUMNS" not in os.environ:
         columns = _DEFAULT_COLUMNS
-    return Console(file=sys.stdout, width=columns, highlight=False)
+    return Console(file=stream, width=columns, highlight=False)

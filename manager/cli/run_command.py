@@ -11,8 +11,8 @@ import typer
 from manager.cli.output import console, emit, emit_json, narrate
 from manager.cli.plan_command import CatalogsOption, FileArgument, MaxUsdOption, OnOption, parse_usd
 from manager.cli.setup_command import DEFAULT_FILE
-from manager.errors import ExitCode, UsageError
-from manager.service.context import open_context
+from manager.errors import ExitCode, TunefareError, UsageError
+from manager.service.context import Context, open_context
 from manager.units import format_usd
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def run(
     # The planner's and the ledger's libraries: `--help` must not wait for them.
     from manager.cli.live_view import LiveView
     from manager.cli.plan_view import print_plan
-    from manager.service.planning import explain_no_choice, narrowed, plan_job
-    from manager.service.reporting import build_reports, report_to_json, reports_renderable, write_html
+    from manager.service.planning import explain_no_choice, narrowed, plan_job, plan_to_json
     from manager.service.running import launch, render_plan
     from manager.service.starting import load_spec
 
@@ -55,14 +54,32 @@ def run(
     if render:
         emit(render_plan(context, made))
         return ExitCode.DONE
-    if not as_json:
-        print_plan(made, console(), top=5)
+    if as_json:
+        emit_json({"schema": 1, "type": "plan", "plan": plan_to_json(made)}, indent=None)
+    if not yes or not as_json:
+        print_plan(made, console(to_stderr=as_json), top=5)
     cap = made.spec.budget.max_usd
     if not yes:
         _confirm(made)
     with LiveView(steps=made.profile.steps, as_json=as_json) as view:
         outcome = launch(context, made, cap_usd=cap, on_update=view.update)
-    reports = build_reports(context, [outcome.record.run_id])
+    try:
+        _report(context, outcome.record.run_id, html=html, as_json=as_json)
+    except TunefareError as error:
+        # How the run ended matters more than a report that cannot be written.
+        if outcome.error is None:
+            raise
+        narrate(f"tunefare: error: {error.message}")
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.exit_code
+
+
+def _report(context: Context, run_id: str, *, html: Path | None, as_json: bool) -> None:
+    # The report's libraries: `--help` must not wait for them.
+    from manager.service.reporting import build_reports, report_to_json, reports_renderable, write_html
+
+    reports = build_reports(context, [run_id])
     if as_json:
         emit_json({"schema": 1, "type": "report", "report": report_to_json(reports[0])}, indent=None)
     else:
@@ -70,9 +87,6 @@ def run(
     if html is not None:
         write_html(reports, html)
         narrate(f"report: {html}")
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.exit_code
 
 
 def _confirm(plan: Plan) -> None:
@@ -80,7 +94,7 @@ def _confirm(plan: Plan) -> None:
 
     Raises:
         UsageError: nobody can answer.
-        click.Abort: the answer is no.
+        typer.Abort: the answer is no.
     """
     if not sys.stdin.isatty():
         raise UsageError(

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from manager.cli.output import console, emit, emit_json, narrate
-from manager.errors import ExitCode, TeardownUnconfirmedError
-from manager.runs.states import MAY_BILL
+from manager.errors import EngineError, ExitCode, InterruptedRunError, TeardownUnconfirmedError
+from manager.runs.states import MAY_BILL, RunState
 from manager.service.context import open_context
 
 RunArgument = Annotated[str, typer.Argument(help="Run id, or its unique beginning.")]
@@ -110,12 +110,18 @@ def stop(run: RunArgument) -> int:
     with LiveView(steps=None, as_json=False) as view:
         record = stop_run(open_context(), run, on_update=view.update)
     narrate(f"{record.run_id}: {record.state}")
+    if record.state in (RunState.RUNNING, RunState.STOPPING, RunState.TEARING_DOWN):
+        raise EngineError(
+            f"{record.run_id} was asked to stop and has not ended yet: {str(record.state).replace('_', ' ')}",
+            hint=f"look again: `tunefare show {record.run_id}`; if its client hangs, end it, then `tunefare reconcile`",
+        )
     if record.state in MAY_BILL:
         raise _unconfirmed([record.run_id])
     return ExitCode.DONE
 
 
 def reconcile(
+    runs: Annotated[list[str] | None, typer.Argument(help="Run ids or their beginnings; none: all.")] = None,
     end: Annotated[bool, typer.Option("--end", help="End what still runs instead of following it.")] = False,
 ) -> int:
     """Compare the ledger with what is really there: adopt or end runs whose client has died."""
@@ -124,7 +130,7 @@ def reconcile(
     from manager.service.recovery import reconcile_runs
 
     with LiveView(steps=None, as_json=False) as view:
-        results = reconcile_runs(open_context(), end=end, on_update=view.update)
+        results = reconcile_runs(open_context(), runs or None, end=end, on_update=view.update)
     if not results:
         narrate("nothing to reconcile: no run may still be billed")
     for result in results:
@@ -136,6 +142,9 @@ def reconcile(
         for result in results
         if result.error is not None or (result.outcome is not None and result.outcome.record.state in MAY_BILL)
     ]
+    for result in results:
+        if isinstance(result.error, InterruptedRunError):
+            raise result.error
     if open_runs:
         raise _unconfirmed(open_runs)
     return ExitCode.DONE

@@ -13,7 +13,7 @@ from manager.prices.local import detect_device
 from manager.prices.sources import gather_offers
 from manager.runs.states import MAY_BILL
 from manager.service.context import Context
-from manager.service.inspection import list_runs
+from manager.service.inspection import has_client, list_runs, open_ledger
 from manager.units import format_bytes
 
 OK = "ok"
@@ -55,19 +55,23 @@ def _state_folder(context: Context) -> Check:
 
 
 def _ledger(context: Context) -> Check:
+    if not context.home.ledger_file.exists():
+        return Check(name="ledger", state=OK, detail="no run yet")
     try:
         runs = list_runs(context)
+        with open_ledger(context) as ledger:
+            open_runs = [record.run_id for record in runs if record.state in MAY_BILL]
+            billing = [run_id for run_id in open_runs if not has_client(ledger, run_id, context.clock())]
     except TunefareError as error:
         return Check(name="ledger", state=ERROR, detail=error.message, hint=error.hint)
-    billing = [record.run_id for record in runs if record.state in MAY_BILL]
     if billing:
         return Check(
             name="ledger",
             state=ERROR,
-            detail=f"{len(runs)} runs, {len(billing)} may still be billed: {', '.join(billing)}",
-            hint="`tunefare reconcile` looks after those whose client has died",
+            detail=f"{len(runs)} runs, {len(billing)} may still be billed and have no client: {', '.join(billing)}",
+            hint="run `tunefare reconcile`",
         )
-    return Check(name="ledger", state=OK, detail=f"{len(runs)} runs, none may still be billed")
+    return Check(name="ledger", state=OK, detail=f"{len(runs)} runs, none left behind by its client")
 
 
 def _training_libraries() -> Check:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from manager.runs.clients import lives
 from manager.runs.ledger import Ledger
 from manager.runs.records import RunEvents, RunRecord
-from manager.runs.states import FINAL, MAY_BILL
+from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.service.context import Context
 from tasks.protocol import EVENT_PREFIX
 
@@ -101,25 +102,38 @@ def run_json(context: Context, record: RunRecord) -> dict[str, Any]:
 
 
 def log_lines(context: Context, prefix: str, *, follow: bool) -> Iterator[str]:
-    """What the training program and the machine printed, without the event lines; with follow until the run ends."""
+    """What the training program and the machine printed, without the event lines; with follow until it ends."""
     record = find_run(context, prefix)
     file = record.run_dir / LOG_FILE
     position = 0
     while True:
         # The state is asked first: what was written before the run ended is then read in the last round.
-        ended = not follow or find_run(context, record.run_id).state in FINAL
+        ended = not follow or _has_ended(context, record.run_id)
         if file.exists():
             with file.open("rb") as log:
                 log.seek(position)
                 chunk = log.read()
             whole = chunk if ended else chunk[: chunk.rfind(b"\n") + 1]
             position += len(whole)
-            for line in whole.decode("utf-8", "replace").splitlines():
+            # Only "\n" ends a line: `splitlines` would also cut at separators inside a text.
+            for line in whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []:
                 if not line.startswith(EVENT_PREFIX):
                     yield line
         if ended:
             return
         time.sleep(_POLL_S)
+
+
+def has_client(ledger: Ledger, run_id: str, now_s: float) -> bool:
+    """Whether the process that looks after the run still lives."""
+    return lives(ledger.client(run_id), last_activity_s=ledger.last_activity_s(run_id), now_s=now_s)
+
+
+def _has_ended(context: Context, run_id: str) -> bool:
+    """Whether nothing more will be logged: the run is over, or nobody looks after it."""
+    with open_ledger(context) as ledger:
+        state = ledger.state(run_id)
+        return state in FINAL or state is RunState.UNCONFIRMED or not has_client(ledger, run_id, context.clock())
 
 
 def event_lines(context: Context, prefix: str) -> Iterator[str]:

@@ -17,11 +17,14 @@ def stop_run(context: Context, run: str, *, on_update: OnUpdate) -> RunRecord:
         UsageError: no such run.
         StateError: its client does not obey in time.
     """
-    with open_ledger(context) as ledger:
-        return stop(run, ledger, engines(), context.clock, on_update, settings=supervise_settings(context))
+    with open_ledger(context) as ledger, engines() as known:
+        return stop(run, ledger, known, context.clock, on_update, settings=supervise_settings(context))
 
 
-def reconcile_runs(context: Context, *, end: bool, on_update: OnUpdate) -> tuple[Reconciled, ...]:
-    """Bring every run that may be billed and has no client to its end, with all its events and evidence."""
-    with open_ledger(context) as ledger:
-        return reconcile(ledger, engines(), context.clock, on_update, end=end, settings=supervise_settings(context))
+def reconcile_runs(
+    context: Context, runs: list[str] | None, *, end: bool, on_update: OnUpdate
+) -> tuple[Reconciled, ...]:
+    """Bring runs (None: all) that may be billed and have no client to their end, with all events and evidence."""
+    settings = supervise_settings(context)
+    with open_ledger(context) as ledger, engines() as known:
+        return reconcile(ledger, known, context.clock, on_update, run_ids=runs, end=end, settings=settings)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from random import SystemRandom
 
-from manager.errors import OverBudgetError
+from manager.errors import OverBudgetError, UsageError
 from manager.launch.engine import Engine, LaunchRequest
 from manager.launch.local import LocalEngine
 from manager.launch.render import render_yaml
@@ -43,10 +45,10 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
         StateError: the ledger cannot be used; what had been started was taken down.
     """
     request, engine = prepare(context, plan, cap_usd=cap_usd)
-    with open_ledger(context) as ledger:
+    with open_ledger(context) as ledger, engines() as known:
         return supervise(
             RunOrder(request=request, plan=plan, cap_usd=cap_usd),
-            engines()[engine],
+            known[engine],
             ledger,
             context.clock,
             on_update,
@@ -59,9 +61,16 @@ def render_plan(context: Context, plan: Plan) -> str:
 
     Raises:
         NothingFitsError, OverBudgetError: the plan chose nothing.
+        UsageError: it chose this machine.
         EngineError: the files for the machine cannot be prepared.
     """
-    request, _ = prepare(context, plan, cap_usd=plan.spec.budget.max_usd)
+    request, engine = prepare(context, plan, cap_usd=plan.spec.budget.max_usd)
+    if engine == LOCAL:
+        raise UsageError(
+            "the cheapest offer is this machine, which SkyPilot does not launch",
+            hint="name a cloud: --render --on aws",
+        )
+    request = dataclasses.replace(request, run_dir=context.home.rendered_dir / request.run_id)
     return render_yaml(request, upload_dir=stage_upload(request))
 
 
@@ -80,15 +89,16 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
             hint="raise --max-usd, or choose a smaller model, method or number of epochs",
         )
     estimates = with_fallbacks(plan, choice)
+    max_duration_s = _max_duration_s(context, plan, estimates, cap_usd)
     run_id = new_run_id(plan.spec.name, context.clock(), SystemRandom())
     request = LaunchRequest(
         run_id=run_id,
-        job=build_job(plan, estimates, run_id=run_id, cap_usd=cap_usd),
+        job=build_job(plan, choice, run_id=run_id, cap_usd=cap_usd, max_duration_s=max_duration_s),
         offers=tuple(estimate.offer for estimate in estimates),
         run_dir=context.home.runs_dir / run_id,
         idle_minutes_to_autostop=int(context.config.number("idle_minutes_to_autostop")),
         launch_timeout_s=float(context.config.number("launch_timeout_s")),
-        max_duration_s=_max_duration_s(plan),
+        max_duration_s=max_duration_s,
     )
     return request, LOCAL if choice.offer.cloud == LOCAL else SKY
 
@@ -108,30 +118,34 @@ def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
     return (choice, *rest[:MOST_FALLBACKS])
 
 
-def build_job(plan: Plan, estimates: tuple[Estimate, ...], *, run_id: str, cap_usd: Decimal | None) -> Job:
-    """The job file of a launch; its guard counts with the dearest of the offers that may be taken."""
+def build_job(plan: Plan, choice: Estimate, *, run_id: str, cap_usd: Decimal | None, max_duration_s: float) -> Job:
+    """The job file of a launch; the engine puts the price of the offer that it takes into the guard."""
     spec = plan.spec
-    prices = [e.offer.price_usd_per_hour for e in estimates if e.offer.price_usd_per_hour is not None]
-    micro_batch = spec.training.micro_batch or estimates[0].micro_batch
+    price = choice.offer.price_usd_per_hour
     return Job(
         run_id=run_id,
         task=spec.task,
         model=spec.model,
         data=spec.data,
         method=spec.method,
-        training=dataclasses.replace(spec.training, micro_batch=micro_batch),
+        training=dataclasses.replace(spec.training, micro_batch=spec.training.micro_batch or choice.micro_batch),
         guard=GuardChoice(
-            price_usd_per_hour=float(max(prices)) if prices else None,
+            price_usd_per_hour=None if price is None else float(price),
             max_usd=None if cap_usd is None else float(cap_usd),
-            max_duration_s=_max_duration_s(plan),
+            max_duration_s=max_duration_s,
         ),
         target=spec.target,
     )
 
 
-def engines() -> dict[str, Engine]:
-    """Both engines by name."""
-    return {LOCAL: LocalEngine(), SKY: SkyEngine()}
+@contextmanager
+def engines() -> Iterator[dict[str, Engine]]:
+    """Both engines by name; worker processes of theirs end with the context."""
+    sky = SkyEngine()
+    try:
+        yield {LOCAL: LocalEngine(), SKY: sky}
+    finally:
+        sky.close()
 
 
 def supervise_settings(context: Context) -> SuperviseSettings:
@@ -139,6 +153,12 @@ def supervise_settings(context: Context) -> SuperviseSettings:
     return SuperviseSettings(cancel_grace_s=float(context.config.number("stop_grace_s")))
 
 
-def _max_duration_s(plan: Plan) -> float | None:
-    hours = plan.spec.budget.deadline_hours
-    return None if hours is None else hours * SECONDS_PER_HOUR
+def _max_duration_s(context: Context, plan: Plan, estimates: tuple[Estimate, ...], cap_usd: Decimal | None) -> float:
+    """Longest time from launch to end: the deadline, what the cap buys on the cheapest offer, the user's setting."""
+    hours = [context.config.number("longest_run_hours")]
+    if plan.spec.budget.deadline_hours is not None:
+        hours.append(Decimal(str(plan.spec.budget.deadline_hours)))
+    prices = [e.offer.price_usd_per_hour for e in estimates if e.offer.price_usd_per_hour]
+    if cap_usd is not None and prices:
+        hours.append(cap_usd / min(prices))
+    return float(min(hours)) * SECONDS_PER_HOUR
