@@ -51,6 +51,9 @@ def parse_spec(text: str, *, name: str, folder: Path) -> RunSpec:
         return RunFile.model_validate(tree).to_spec(folder)
     except ValidationError as error:
         raise _explain(error, tree, name) from error
+    except (OSError, RuntimeError) as error:
+        # The operating system refuses the path itself: a name too long, a user's home that does not exist.
+        raise SpecError(f"{name}: a source cannot be looked up: {error}", hint="check model and data") from error
 
 
 def _parse_yaml(text: str, name: str) -> CommentedMap:

@@ -25,7 +25,8 @@ _DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+    # Strict: `true` is no number and 3.5 no count.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class ModelPart(_Part):
@@ -89,7 +90,7 @@ class TrainingPart(_Part):
 
 
 class BudgetPart(_Part):
-    max_usd: Annotated[Decimal, Field(gt=0)] | None = None
+    max_usd: Annotated[Decimal, Field(gt=0, strict=False)] | None = None
     deadline_hours: Annotated[float, Field(gt=0)] | None = None
 
 

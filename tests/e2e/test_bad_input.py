@@ -84,7 +84,7 @@ def test_nan_loss_fails_the_run_with_its_reason(cli: Cli, tmp_path: Path) -> Non
     write_run_file(tmp_path, model=poison, data=write_news(tmp_path))
     done = cli.run("run", "--on", "local", "--yes", "--max-usd", "1")
     assert done.code == 1, done.stderr
-    assert "not a number" in done.stderr.lower()
+    assert "not finite" in done.stderr.lower()
     assert [run["state"] for run in cli.json_lines("runs", "--json")] == ["failed"]
 
 

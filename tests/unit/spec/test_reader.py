@@ -81,6 +81,13 @@ def test_remote_data_stays_as_written() -> None:
             None,
         ),
         (GOOD + "budget: {max_usd: 0}\n", "`budget.max_usd` is 0", None),
+        (GOOD + "budget: {max_usd: true}\n", "`budget.max_usd` is True", None),
+        (GOOD + "budget: {deadline_hours: .inf}\n", "`budget.deadline_hours` is inf", None),
+        (GOOD + "training: {weight_decay: .nan}\n", "`training.weight_decay` is nan", None),
+        (GOOD + "training: {batch_size: true}\n", "`training.batch_size` is True", None),
+        (GOOD + "training: {batch_size: 3.5}\n", "`training.batch_size` is 3.5", None),
+        (GOOD.replace("./news.csv", "~nosuchuser/x.csv"), "a source cannot be looked up", "check model and data"),
+        (GOOD.replace("./news.csv", "x" * 5000), "a source cannot be looked up", "check model and data"),
     ],
 )
 def test_mistakes_are_named_with_line_and_hint(text: str, message: str, hint: str | None) -> None:
