@@ -20,7 +20,7 @@ from manager.runs.ledger import Ledger
 from manager.runs.records import RunRecord
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
 from manager.runs.states import FINAL, MAY_BILL, RunState
-from manager.runs.teardown import RunOutcome, close_run, release, store_missing_events
+from manager.runs.teardown import RunOutcome, close_after_error, close_run, release, store_missing_events
 from manager.runs.updates import OnUpdate
 from manager.runs.verdict import End, EndReason, end_from_history
 from manager.runs.watch import watch
@@ -228,7 +228,7 @@ class _Reconciliation:
             reason = End(reason=EndReason.ENGINE_FAILED, message=error.message, hint=error.hint)
         except BaseException as error:
             # As in `supervise`: whatever happened, the task is taken down before the error goes on.
-            close_run(session, End(reason=EndReason.ERROR, message=str(error) or type(error).__name__))
+            close_after_error(session, error)
             raise
         action = ReconcileAction.ADOPTED if wanted is None else ReconcileAction.ENDED
         return Reconciled(run_id=record.run_id, action=action, outcome=close_run(session, reason))

@@ -18,7 +18,7 @@ from manager.runs.ledger import Ledger
 from manager.runs.records import StateChange
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
 from manager.runs.states import RunState
-from manager.runs.teardown import RunOutcome, close_run, release
+from manager.runs.teardown import RunOutcome, close_after_error, close_run, release
 from manager.runs.updates import OnUpdate, StateUpdate
 from manager.runs.verdict import End, EndReason
 from manager.runs.watch import watch
@@ -105,7 +105,7 @@ def _launch_to_end(session: Session, request: LaunchRequest, interrupts: Interru
     except BaseException as error:
         # Also a bug or a full disk ends what was started; then the error goes on to whoever asked.
         _meter_attempt(session, request, started_at_s)
-        close_run(session, End(reason=EndReason.ERROR, message=str(error) or type(error).__name__))
+        close_after_error(session, error)
         raise
     if end.reason is not EndReason.NO_CAPACITY:
         _meter_attempt(session, request, started_at_s)

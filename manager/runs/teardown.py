@@ -20,7 +20,7 @@ from manager.runs.records import RunRecord
 from manager.runs.session import Session
 from manager.runs.states import RunState
 from manager.runs.updates import EvidenceUpdate
-from manager.runs.verdict import End, Verdict, judge
+from manager.runs.verdict import End, EndReason, Verdict, judge
 from tasks.protocol import EVENTS_FILE
 
 T = TypeVar("T")
@@ -60,6 +60,7 @@ def close_run(session: Session, end: End, *, ended_at_s: float | None = None) ->
         ended_at_s: Unix time at which the machine had ended already; None: it ends now.
 
     Raises:
+        TeardownUnconfirmedError: something is left for all that is known, and another error came on top of it.
         StateError: the ledger could not be written; the machine was taken down all the same.
     """
     errors = _Errors()
@@ -72,15 +73,30 @@ def close_run(session: Session, end: End, *, ended_at_s: float | None = None) ->
     gone_at_s = session.clock() if ended_at_s is None else ended_at_s
     errors.attempt(lambda: session.charge_to(gone_at_s), None)
     verdict = errors.attempt(lambda: judge(end, session.ledger.events(session.run_id), machine), None)
-    if verdict is not None and evidence is not None and not evidence.confirmed:
-        verdict = Verdict(state=RunState.UNCONFIRMED, error=_unconfirmed(session.run_id, evidence))
+    left = None if evidence is None or evidence.confirmed else _unconfirmed(session.run_id, evidence)
+    if left is not None:
+        verdict = Verdict(state=RunState.UNCONFIRMED, error=left)
     if verdict is not None:
         why = None if verdict.error is None else verdict.error.message
         errors.attempt(partial(session.enter, verdict.state, why), None)
     if errors.first is not None or verdict is None:
+        if left is not None:
+            raise left from errors.first
         # Where the last state could not be written the run may bill for all the ledger knows: it is reconciled again.
         raise errors.first or AssertionError("no verdict without an error")
     return RunOutcome(record=session.ledger.run(session.run_id), exit_code=verdict.exit_code, error=verdict.error)
+
+
+def close_after_error(session: Session, error: BaseException) -> None:
+    """Take the run down because of an error nobody foresaw; the caller raises it again.
+
+    Raises:
+        TeardownUnconfirmedError: from the error: a machine that may still be billed is the worse news.
+        StateError: as in `close_run`.
+    """
+    outcome = close_run(session, End(reason=EndReason.ERROR, message=str(error) or type(error).__name__))
+    if isinstance(outcome.error, TeardownUnconfirmedError):
+        raise outcome.error from error
 
 
 def release(session: Session) -> None:
@@ -120,7 +136,9 @@ def _take_down(session: Session, handle: Handle, errors: _Errors) -> Evidence:
         if attempt > 0:
             time.sleep(settings.evidence_backoff_s * 2 ** (attempt - 1))
         evidence = _ask(session, handle)
-        errors.attempt(partial(_store_evidence, session, evidence), None)
+        # Told even where it cannot be stored: the screen may be all that is left.
+        errors.attempt(partial(session.ledger.add_evidence, session.run_id, evidence), None)
+        errors.attempt(partial(session.tell, EvidenceUpdate(run_id=session.run_id, evidence=evidence)), None)
         if evidence.confirmed:
             break
     return evidence
@@ -138,11 +156,6 @@ def _ask(session: Session, handle: Handle) -> Evidence:
             answer=f"teardown failed: {error}",
             left=(),
         )
-
-
-def _store_evidence(session: Session, evidence: Evidence) -> None:
-    session.ledger.add_evidence(session.run_id, evidence)
-    session.tell(EvidenceUpdate(run_id=session.run_id, evidence=evidence))
 
 
 def _unconfirmed(run_id: str, evidence: Evidence) -> TeardownUnconfirmedError:

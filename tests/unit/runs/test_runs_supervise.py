@@ -12,66 +12,16 @@ from typing import Any
 import pytest
 
 from manager.errors import EngineError, ExitCode, NothingFitsError, StateError
-from manager.launch.engine import Evidence, Handle, Launched, LaunchRequest, MachineState
+from manager.launch.engine import Handle, Launched, LaunchRequest
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
 from manager.runs.supervise import RunOutcome, supervise
 from manager.runs.updates import EventUpdate, Update, update_to_json
-from tasks.protocol import Event
+from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import PRICE, event, order
 from tests.unit.runs.supervising_client import FAST, fast_engine
 
 RUN = "job-20260101-aaaa"
-
-
-class PlayedEngine:
-    """An engine without machines: each call is noted, and fails where the test wants it."""
-
-    name = "played"
-
-    def __init__(self, **fail: BaseException) -> None:
-        self.fail = fail
-        self.calls: list[str] = []
-        self.confirm_after = 1
-        self.items: list[Event | str] = [event(0), "a line", event(1)]
-
-    def _call(self, name: str) -> None:
-        self.calls.append(name)
-        if name in self.fail:
-            raise self.fail[name]
-
-    def reserve(self, request: LaunchRequest) -> Handle:
-        self._call("reserve")
-        return Handle(engine=self.name, run_dir=str(request.run_dir), name=request.run_id, details={})
-
-    def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
-        self._call("submit")
-        return Launched(
-            handle=handle, offer=request.offers[0], billing_started_at_s=time.time() - 3600, failed_attempts=()
-        )
-
-    def status(self, _handle: Handle) -> MachineState:
-        self._call("status")
-        return MachineState.FAILED
-
-    def stream(self, _handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
-        yield from (item for item in self.items if isinstance(item, str) or item.seq > after_seq)
-        self._call("stream")
-
-    def cancel(self, _handle: Handle, *, grace_s: float) -> None:
-        self._call("cancel")
-
-    def fetch(self, _handle: Handle) -> None:
-        self._call("fetch")
-
-    def down(self, _handle: Handle) -> None:
-        self._call("down")
-
-    def evidence(self, _handle: Handle) -> Evidence:
-        self._call("evidence")
-        confirmed = self.calls.count("evidence") >= self.confirm_after
-        left = () if confirmed else ("i-123",)
-        return Evidence(confirmed=confirmed, asked_at_s=time.time(), source="played", answer="asked", left=left)
 
 
 @pytest.fixture
