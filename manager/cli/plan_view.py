@@ -68,14 +68,18 @@ def _print_choice(choice: Estimate, console: Console) -> None:
     for title in ("expected", "quantity", "unit price"):
         table.add_column(title, justify="right")
     table.add_column("rests on", overflow="fold")
-    for line in choice.lines:
+    shown = [line for line in choice.lines if line.quantity.high > 0]
+    for line in shown:
         quantity = (
             format_hours(line.quantity.expected) if line.unit == "h" else f"{line.quantity.expected:,.2f} {line.unit}"
         )
         price = f"{format_usd(line.unit_price_usd)}/{line.unit}"
         table.add_row(line.name, format_usd(line.total_usd.expected), quantity, price, line.assumption or "")
     console.print(table)
+    silent = {line.assumption for line in choice.lines} - {line.assumption for line in shown}
     for assumption in choice.assumptions:
+        if assumption.name in silent:
+            continue
         console.print(f"  {escape(assumption.name)}: {escape(assumption.text)}", style="dim")
     console.print()
 
