@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from tasks.protocol import EVENT_PREFIX, Event, EventType, ProtocolError, parse_event
+from tasks.protocol import EVENT_PREFIX, Event, EventType, NewerVersionError, ProtocolError, parse_event
 
 
 class EventWriter:
@@ -35,6 +35,10 @@ class EventWriter:
             is_main: whether this is the first process of the run.
             stdout: where lines go behind EVENT_PREFIX; None: standard output.
             clock: Unix time in seconds.
+
+        Raises:
+            OSError: the file cannot be read or repaired.
+            NewerVersionError: a newer program wrote the file; it is left as it is.
         """
         self._path = path
         self._is_main = is_main
@@ -117,13 +121,17 @@ def _read_and_repair(path: Path, *, repair: bool) -> list[Event]:
         return []
     content = path.read_bytes()
     whole, newline, torn = content.rpartition(b"\n")
-    if repair and torn:
-        os.truncate(path, len(whole) + len(newline))
     events: list[Event] = []
-    for line in whole.decode("utf-8", errors="replace").splitlines():
+    # Only "\n" ends a line: messages may hold what `splitlines` takes for one (U+0085, U+2028), as JSON allows it.
+    for line in whole.decode("utf-8", errors="replace").split("\n"):
         try:
             events.append(parse_event(line))
+        except NewerVersionError:
+            # Going on would number events as if these had not been.
+            raise
         except ProtocolError:
             # A line spoilt in the middle (a bad disk) is the consumer's to report; here only the count matters.
             continue
+    if repair and torn:
+        os.truncate(path, len(whole) + len(newline))
     return events

@@ -130,6 +130,10 @@ class ProtocolError(ValueError):
     """A job file or an event line does not follow the protocol."""
 
 
+class NewerVersionError(ProtocolError):
+    """An event line follows a version of the protocol that this program does not know."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the event stream."""
@@ -152,18 +156,21 @@ def parse_event(line: str) -> Event:
     """Read one line of the stream.
 
     Raises:
-        ProtocolError: the line is no event of a version up to EVENT_VERSION (a torn last line, say).
+        NewerVersionError: the line is an event of a version above EVENT_VERSION.
+        ProtocolError: the line is no event (a torn last line, say).
     """
     try:
         record = json.loads(line)
         if record["v"] > EVENT_VERSION:
-            raise ProtocolError(f"event version {record['v']} is newer than {EVENT_VERSION}")
+            raise NewerVersionError(f"event version {record['v']} is newer than {EVENT_VERSION}; update tunefare")
         return Event(
             seq=int(record["seq"]),
             time_s=float(record["t"]),
             type=EventType(record["type"]),
             data=dict(record["data"]),
         )
+    except NewerVersionError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"not an event: {line[:200]!r}") from error
 

@@ -28,6 +28,7 @@ from tasks.protocol import (
     FailureCode,
     Job,
     Outcome,
+    ProtocolError,
     parse_job,
 )
 from tasks.stop import Interrupted, StopFlag
@@ -47,11 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     is_main = int(os.environ.get("RANK", "0")) == 0
+    lock: IO[Any] | None = None
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
         lock = _lock(asked.out) if is_main else None
         events = EventWriter(asked.out / EVENTS_FILE, is_main=is_main)
-    except (OSError, TaskError) as error:
+    except (OSError, TaskError, ProtocolError) as error:
+        if lock is not None:
+            lock.close()
         _say(f"cannot use {asked.out}: {error}")
         return TASK_EXIT_STATUS[FailureCode.DISK_FULL] if _is_disk_full(error) else EXIT_BAD_INPUT
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
 from tasks.emit import EventWriter
-from tasks.protocol import EVENT_PREFIX, EventType, parse_event
+from tasks.protocol import EVENT_PREFIX, EventType, NewerVersionError, parse_event
 
 
 def writer(path: Path, stdout: io.StringIO | None = None, *, is_main: bool = True) -> EventWriter:
@@ -36,6 +38,34 @@ def test_numbers_go_on_after_a_torn_line(tmp_path: Path) -> None:
     assert [parse_event(line).seq for line in path.read_text().splitlines()] == [0, 1]
     assert [event.data["name"] for event in again.find(EventType.PHASE)] == ["a", "b"]
     assert again.find(EventType.PHASE, name="c") == []
+
+
+@pytest.mark.parametrize("separator", ["\u0085", "\u2028", "\u2029", "\x0b", "\x1c"])
+def test_only_a_newline_ends_a_line(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    writer(path).warn("odd", f"one{separator}two")
+    again = writer(path)
+    assert [event.data["message"] for event in again.events] == [f"one{separator}two"]
+    again.emit(EventType.PHASE, name="next")
+    assert [event.seq for event in writer(path).events] == [0, 1]
+
+
+def test_a_newer_version_is_refused_by_name_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.train import main
+
+    monkeypatch.setattr("tasks.train.StopFlag.install", lambda flag: None)
+    newer = b'{"v":2,"seq":0,"t":1.0,"type":"phase","data":{"name":"a"}}'
+    with pytest.raises(NewerVersionError, match="version 2 is newer than 1"):
+        parse_event(newer.decode())
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(newer + b"\ntorn")
+    with pytest.raises(NewerVersionError):
+        writer(path)
+    assert main([str(tmp_path / "job.json"), "--out", str(tmp_path)]) == 2
+    assert "newer than 1" in capsys.readouterr().err
+    assert path.read_bytes() == newer + b"\ntorn"
 
 
 def test_other_processes_are_silent_and_repair_nothing(tmp_path: Path) -> None:
