@@ -5,7 +5,6 @@ Knows no tokenizer and no model. NumPy and pandas only: the planner measures dat
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +64,7 @@ def load_data(choice: DataChoice, *, seed: int, notify: Notify) -> LabelledData:
     Raises:
         TaskError: data_not_found, data_invalid or bad_job, with a hint that names what is there.
     """
-    _check_shares(choice)
+    _check_split_choice(choice)
     source = read_source(local_data(choice.source, choice.revision), notify)
     frames = {name: _split(source.splits, name) for name in _named(choice)}
     frames[""] = _training_frame(source.splits, choice, notify)
@@ -96,7 +95,15 @@ def load_data(choice: DataChoice, *, seed: int, notify: Notify) -> LabelledData:
     )
 
 
-def _check_shares(choice: DataChoice) -> None:
+def _check_split_choice(choice: DataChoice) -> None:
+    names = Counter(name for name in (choice.train_split, choice.validation, choice.test) if isinstance(name, str))
+    twice = [name for name, uses in names.items() if uses > 1]
+    if twice:
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            f"The split {twice[0]!r} is asked for more than one of training, validation and testing.",
+            hint="Name three different splits, or hold out a share (data.validation: 0.1).",
+        )
     shares = [share for share in (choice.validation, choice.test) if not isinstance(share, str)]
     if any(not 0 < share < 1 for share in shares) or sum(shares) >= 1:
         raise TaskError(
@@ -165,9 +172,9 @@ def _columns(frame: pd.DataFrame, choice: DataChoice, split: str, notify: Notify
 
 def _text(value: Any) -> str | None:
     """A cell as text; None when missing or blank; 1.0 is `1`, as whole numbers beside missing ones become floats."""
-    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return None
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and value.is_integer():
         return str(int(value))
     text = str(value)
     return text if text.strip() else None

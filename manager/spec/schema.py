@@ -51,6 +51,16 @@ class DataPart(_Part):
             raise ValueError("validation and test together leave nothing to train on; their sum must stay under 1")
         return self
 
+    @model_validator(mode="after")
+    def _no_split_serves_twice(self) -> Self:
+        names = [part for part in (self.train_split, self.validation, self.test) if isinstance(part, str)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"train_split, validation and test must be different splits; {twice[0]!r} is named more than once"
+            )
+        return self
+
 
 class MethodPart(_Part):
     kind: Method = "full"

@@ -76,6 +76,16 @@ def test_remote_data_stays_as_written() -> None:
             None,
         ),
         (
+            GOOD.replace("data: ./news.csv", "data: {source: a, validation: dev, test: dev}"),
+            "'dev' is named more than once",
+            None,
+        ),
+        (
+            GOOD.replace("data: ./news.csv", "data: {source: a, train_split: dev, test: dev}"),
+            "'dev' is named more than once",
+            None,
+        ),
+        (
             GOOD + "training: {batch_size: 4, micro_batch: 8}\n",
             "micro_batch 8 is larger than batch_size 4",
             None,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tasks.data import LabelledData, load_data
+from tasks.data import LabelledData, _columns, load_data
 from tasks.failures import TaskError
 from tasks.protocol import DataChoice
 
@@ -134,6 +136,39 @@ def test_too_few_samples_for_a_share(write_jsonl: Write) -> None:
 def test_training_and_testing_on_one_split(write_jsonl: Write) -> None:
     folder = write_jsonl("set/train.jsonl", rows(a=5, b=5)).parent
     fails(folder, "bad_job", "both training and testing", test="train")
+
+
+@pytest.mark.parametrize("choice", [{"validation": "test", "test": "test"}, {"train_split": "test", "test": "test"}])
+def test_one_split_for_two_uses(choice: dict[str, str], write_jsonl: Write) -> None:
+    folder = write_jsonl("set/train.jsonl", rows(a=5, b=5)).parent
+    write_jsonl("set/test.jsonl", rows(a=2, b=2))
+    fails(folder, "bad_job", "'test' is asked for more than one of", **choice)
+
+
+@pytest.mark.parametrize(
+    "missing", [float("nan"), np.float32("nan"), pd.NaT, np.datetime64("NaT"), Decimal("NaN"), pd.NA, None]
+)
+def test_missing_cells_of_any_type_are_left_out(missing: Any, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["x", missing, "y"], "label": np.array([1, 2, 3])}, dtype=object)
+    assert _columns(frame, DataChoice(source="-"), "training", lambda *_: None)[0] == ["x", "y"]
+
+
+def test_dates_from_parquet_may_be_missing(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": [f"t{at}" for at in range(21)], "label": pd.to_datetime(["2026-01-01"] * 21)})
+    frame.loc[::2, "label"] = pd.Timestamp("2026-01-02")
+    frame.loc[20, "label"] = pd.NaT
+    frame.to_parquet(tmp_path / "dated.parquet")
+    data, notes = load(tmp_path / "dated.parquet")
+    assert data.labels == ("2026-01-01 00:00:00", "2026-01-02 00:00:00")
+    assert notes == ["missing_values: 1 of 21 training rows lack text or label; left out."]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(np.float32(1), "1"), (1.0, "1"), (np.float32(1.5), "1.5"), (True, "True")]
+)
+def test_whole_floats_are_whole_numbers(value: Any, text: str) -> None:
+    frame = pd.DataFrame({"text": ["x"], "label": pd.Series([value], dtype=object)})
+    assert _columns(frame, DataChoice(source="-"), "training", lambda *_: None)[2] == [text]
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.0, 0.1), (0.5, 0.5), (1.5, 0.1)])
