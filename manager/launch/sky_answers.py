@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from manager.errors import EngineError
+from manager.errors import NothingFitsError
 from manager.launch.engine import Evidence, LaunchRequest, MachineState
 from manager.launch.sky_worker import SkyPilotError
 from manager.prices.offer import Offer
@@ -37,11 +37,12 @@ def state_of(answer: dict[str, Any]) -> MachineState:
     return MachineState.STARTING if answer["cluster"] == "INIT" else MachineState.UNKNOWN
 
 
-def too_late(request: LaunchRequest, failed: list[str]) -> EngineError:
-    """The error when the time for the launch is over."""
-    return EngineError(
-        "; ".join([f"no machine was ready within {request.launch_timeout_s:g} s", *failed]),
-        hint="Try again later, or allow more clouds, regions or accelerators under `where`.",
+def no_capacity(request: LaunchRequest, failed: list[str], *, is_late: bool) -> NothingFitsError:
+    """The error when each offer was refused or gave no machine in time, with each reason."""
+    what = f"no machine was ready within {request.launch_timeout_s:g} s" if is_late else "no offer had capacity"
+    return NothingFitsError(
+        f"{what}: {'; '.join(failed)}",
+        hint="Allow more clouds, regions or accelerators under `where`, or try again later.",
     )
 
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from manager.errors import EngineError, NothingFitsError
+from manager.errors import EngineError
 from manager.launch.engine import Evidence, Handle, Launched, LaunchRequest, MachineState
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
-from manager.launch.sky_answers import GONE, REFUSED, evidence_of, offer_taken, refusal, state_of, too_late
+from manager.launch.sky_answers import GONE, REFUSED, evidence_of, no_capacity, offer_taken, refusal, state_of
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
@@ -38,6 +38,8 @@ DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 3600.0
 EVENTS_TIMEOUT_S = 180.0
 CANCEL_POLL_S = 2.0
+MIN_CLOUD_LAUNCH_S = 600.0
+"""A cloud's machine needs minutes to boot: an equal share of the time is lengthened to this while there is time."""
 
 
 class SkyEngine:
@@ -86,17 +88,16 @@ class SkyEngine:
         try:
             for index, offer in enumerate(request.offers):
                 left_s = deadline - time.monotonic()
-                offers_left = len(request.offers) - index
-                # A Slurm partition that is full queues the job for a day, if its site says nothing else.
-                limit_s = left_s / offers_left if offer.cloud == "slurm" else left_s
+                if left_s <= 0:
+                    failed.append(f"{len(request.offers) - index} more offers were not tried")
+                    break
+                limit_s = _share(offer, left_s, len(request.offers) - index)
                 started_at_s = self._clock()
                 write_job(upload_dir, request, offer, billing_started_s=started_at_s)
                 task = render_task(request, upload_dir=upload_dir, offers=[offer])
                 try:
                     answer = self._launch(handle, task, timeout_s=limit_s)
                 except SkyPilotError as error:
-                    if error.kind == "Timeout" and offers_left == 1:
-                        raise too_late(request, failed) from error
                     if error.kind not in REFUSED and error.kind != "Timeout":
                         raise
                     failed.append(refusal(offer, error))
@@ -107,10 +108,7 @@ class SkyEngine:
             # Also on Ctrl-C: the server goes on with a launch whose client has gone.
             self._abandon(handle, error)
             raise
-        raise NothingFitsError(
-            "no offer had capacity: " + "; ".join(failed),
-            hint="Allow more clouds, regions or accelerators under `where`, or try again later.",
-        )
+        raise no_capacity(request, failed, is_late=time.monotonic() >= deadline)
 
     def status(self, handle: Handle) -> MachineState:
         """SkyPilot's table and the job's state on the machine; the provider is asked about a machine that is silent."""
@@ -293,3 +291,10 @@ class SkyEngine:
 
     def _log_path(self, handle: Handle) -> Path:
         return Path(handle.run_dir) / LOG_FILE
+
+
+def _share(offer: Offer, left_s: float, offers_left: int) -> float:
+    """Seconds for this offer. A Slurm partition that is full queues the job for a day, if its site says nothing else;
+    a cloud may hang as well: so none takes the time of those after it."""
+    share_s = left_s / offers_left
+    return share_s if offer.cloud == "slurm" else min(left_s, max(share_s, MIN_CLOUD_LAUNCH_S))

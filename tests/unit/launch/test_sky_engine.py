@@ -14,7 +14,7 @@ from manager.errors import EngineError, NothingFitsError
 from manager.launch import sky_engine
 from manager.launch.engine import Engine, Handle, LaunchRequest, MachineState
 from manager.launch.sky_engine import SkyEngine
-from manager.launch.sky_worker import SkyWorker
+from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.offer import Offer
 from tasks.protocol import DataChoice, Event, EventType, Job, ModelChoice, parse_job
 
@@ -156,9 +156,42 @@ def test_any_other_end_of_a_launch_takes_the_cluster_down(stage: Stage, move: di
 def test_a_launch_that_hangs_is_given_up_and_taken_down(stage: Stage) -> None:
     stage.play(launch=[{"hang": True}])
     request = stage.request(offer("g5.xlarge", cloud="aws"), launch_timeout_s=1.0)
-    with pytest.raises(EngineError, match="no machine was ready within 1 s"):
+    with pytest.raises(NothingFitsError, match=r"no machine was ready within 1 s: .*g5.xlarge.*no answer"):
         stage.engine.submit(request, stage.engine.reserve(request))
     assert [op for op, _ in stage.calls("launch", "down")] == ["launch", "down"]
+
+
+def test_a_cloud_that_hangs_leaves_time_for_the_next(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sky_engine, "MIN_CLOUD_LAUNCH_S", 0.0)
+    stage.play(launch=[{"hang": True}, {"result": LAUNCHED}])
+    request = stage.request(offer("g5.xlarge", cloud="aws"), offer("g6.xlarge", cloud="aws"), launch_timeout_s=4.0)
+    launched = stage.engine.submit(request, stage.engine.reserve(request))
+    assert launched.offer.instance_type == "g6.xlarge"
+    assert "no answer" in launched.failed_attempts[0]
+
+
+def test_a_cloud_is_given_the_minutes_that_a_boot_needs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def refuse(*_: object, timeout_s: float) -> None:
+        limits.append(timeout_s)
+        raise SkyPilotError("ResourcesUnavailableError", "full")
+
+    stage.play()
+    monkeypatch.setattr(SkyEngine, "_launch", refuse)
+    request = stage.request(*[offer(f"g{n}", cloud="aws") for n in range(9)], launch_timeout_s=900.0)
+    with pytest.raises(NothingFitsError):
+        stage.engine.submit(request, stage.engine.reserve(request))
+    assert limits[0] == 600.0
+
+
+def test_after_the_deadline_no_other_offer_is_launched(stage: Stage) -> None:
+    stage.play(launch=[{"hang": True}])
+    offers = [offer(name, cloud="aws") for name in ("g4", "g5", "g6")]
+    request = stage.request(*offers, launch_timeout_s=1.0)
+    with pytest.raises(NothingFitsError, match=r"within 1 s: .*g4.*; 2 more offers were not tried"):
+        stage.engine.submit(request, stage.engine.reserve(request))
+    assert len(stage.calls("launch")) == 1
 
 
 def test_a_slurm_partition_that_queues_leaves_time_for_the_next(stage: Stage) -> None:
