@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from manager.errors import EngineError, StateError, TunefareError
+from manager.errors import EngineError, InterruptedRunError, StateError, TunefareError
 from manager.launch.engine import Engine, Evidence, MachineState
 from manager.runs.clients import lives, this_client
 from manager.runs.interrupts import Interrupts
@@ -26,7 +26,7 @@ from manager.runs.verdict import End, EndReason, end_from_history
 from manager.runs.watch import watch
 
 STOP_WAIT_S = 180.0
-"""For a living client to end its run after a stop request."""
+"""For a living client to take its run one state further after a stop request; a teardown may take longer."""
 
 
 class ReconcileAction(StrEnum):
@@ -56,7 +56,7 @@ class Reconciled:
     outcome: RunOutcome | None
     """None where the run was left as it is."""
     error: TunefareError | None = None
-    """Why it could not be reconciled; None otherwise."""
+    """Why it could not be brought to its end: failed, unreachable, not looked at; None otherwise."""
 
 
 def reconcile(
@@ -69,6 +69,9 @@ def reconcile(
     settings: SuperviseSettings | None = None,
 ) -> tuple[Reconciled, ...]:
     """Bring every run that may bill and has no client to its end; one after the other, running tasks last.
+
+    A signal ends the run at hand in good order; the runs behind it are left alone and come back with an
+    InterruptedRunError, as a run whose provider does not answer comes back with an EngineError.
 
     Args:
         ledger: the ledger.
@@ -88,7 +91,8 @@ def reconcile(
     with Interrupts() as interrupts:
         for run_id in ordered:
             if interrupts.count:
-                break
+                results.append(_left(run_id, ReconcileAction.LEFT_ALONE, _not_looked_at(run_id)))
+                continue
             one = _Reconciliation(ledger, engines, clock, voice, settings or SuperviseSettings(), interrupts)
             try:
                 results.append(one.run(run_id, end=end))
@@ -111,15 +115,19 @@ def stop(
     """End a run from another process: ask its client, or do it here when it has none.
 
     Returns:
-        The run as it stands: final or UNCONFIRMED, or still ending when wait_s was not enough. A run that had ended
-        before is returned as it is.
+        The run as it stands: final or UNCONFIRMED; or not ended, when its client lives and took it no state further for
+        wait_s. A teardown is waited for as long as the client lives. A run that had ended before is returned as it is.
     """
     run_id = ledger.resolve(run_id)
     if ledger.state(run_id) in FINAL:
         return ledger.run(run_id)
     ledger.request_stop(run_id, clock(), detail)
-    deadline = time.monotonic() + wait_s
-    while ledger.state(run_id) not in FINAL and time.monotonic() < deadline:
+    seen, deadline = ledger.state(run_id), time.monotonic() + wait_s
+    while (state := ledger.state(run_id)) not in FINAL:
+        if state is not seen:
+            seen, deadline = state, time.monotonic() + wait_s
+        if state is not RunState.TEARING_DOWN and time.monotonic() >= deadline:
+            break
         if not _client_lives(ledger, run_id, clock()):
             results = reconcile(ledger, engines, clock, on_update, [run_id], end=True, settings=settings)
             failed = next((result.error for result in results if result.error is not None), None)
@@ -137,6 +145,20 @@ def _client_lives(ledger: Ledger, run_id: str, now_s: float) -> bool:
 
 def _left(run_id: str, action: ReconcileAction, error: TunefareError | None = None) -> Reconciled:
     return Reconciled(run_id=run_id, action=action, outcome=None, error=error)
+
+
+def _not_looked_at(run_id: str) -> InterruptedRunError:
+    return InterruptedRunError(
+        f"interrupted before {run_id} was looked at; it may still be billed",
+        hint=f"Run `tunefare reconcile {run_id}`.",
+    )
+
+
+def _unreachable(run_id: str, why: str | None) -> EngineError:
+    return EngineError(
+        f"nobody can say whether {run_id} still runs: {why or 'the provider gave no answer'}; it may still be billed",
+        hint=f"Run `tunefare reconcile {run_id}` when the provider answers, or with --end to take it down now.",
+    )
 
 
 class _Reconciliation:
@@ -174,11 +196,11 @@ class _Reconciliation:
             session.enter(RunState.INTERRUPTED, "the client was gone before the launch")
             return _left(run_id, ReconcileAction.NEVER_LAUNCHED)
         if record.state in {RunState.RUNNING, RunState.STOPPING} and session.handle is not None:
-            machine = self._machine(session)
+            machine, silence = self._machine(session)
             if machine in {MachineState.STARTING, MachineState.RUNNING}:
                 return self._follow(session, record, end=end)
             if machine is MachineState.UNKNOWN and not end:
-                return _left(run_id, ReconcileAction.UNREACHABLE)
+                return _left(run_id, ReconcileAction.UNREACHABLE, _unreachable(run_id, silence))
         return self._close(session, record)
 
     def _session(self, record: RunRecord) -> Session:
@@ -212,13 +234,14 @@ class _Reconciliation:
             what="launch attempt",
         )
 
-    def _machine(self, session: Session) -> MachineState:
+    def _machine(self, session: Session) -> tuple[MachineState, str | None]:
+        """What the engine knows, or UNKNOWN and why."""
         assert session.handle is not None, "asked only for a run with a handle"
         try:
-            return session.engine.status(session.handle)
+            return session.engine.status(session.handle), None
         except EngineError as error:
             session.note(f"the engine does not answer: {error.message}")
-            return MachineState.UNKNOWN
+            return MachineState.UNKNOWN, error.message
 
     def _follow(self, session: Session, record: RunRecord, *, end: bool) -> Reconciled:
         wanted = self._wanted_end(record, end=end)

@@ -1,0 +1,98 @@
+"""Runs that `reconcile` and `stop` could not bring to an end: none is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manager.errors import EngineError, InterruptedRunError
+from manager.launch.engine import Handle, MachineState
+from manager.runs.clients import this_client
+from manager.runs.ledger import Ledger
+from manager.runs.reconcile import ReconcileAction, reconcile, stop
+from manager.runs.states import RunState
+from tests.unit.runs.played_engine import PlayedEngine
+from tests.unit.runs.samples import order
+from tests.unit.runs.supervising_client import FAST
+
+RUN = "job-20260101-aaaa"
+OTHER = "job-20260101-bbbb"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(tmp_path / "ledger.db") as opened:
+        yield opened
+
+
+def running(ledger: Ledger, engine: PlayedEngine, folder: Path, run_id: str = RUN) -> None:
+    """A run in state RUNNING that no client supervises."""
+    run = order(folder / run_id, run_id=run_id)
+    ledger.create_run(run_id, run.plan, run.request.run_dir, engine.name, None, time.time())
+    ledger.transition(run_id, RunState.LAUNCHING, time.time())
+    ledger.store_launched(run_id, engine.submit(run.request, engine.reserve(run.request)), time.time())
+    ledger.transition(run_id, RunState.RUNNING, time.time())
+
+
+def test_a_run_whose_provider_is_silent_is_reported(ledger: Ledger, tmp_path: Path) -> None:
+    engine = PlayedEngine(status=EngineError("no route to the provider"))
+    running(ledger, engine, tmp_path)
+    (result,) = reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+    assert result.action is ReconcileAction.UNREACHABLE
+    assert isinstance(result.error, EngineError)
+    assert "no route to the provider" in result.error.message
+    assert result.error.hint is not None
+    assert RUN in result.error.hint
+
+
+def test_runs_that_an_interrupt_left_out_are_reported(ledger: Ledger, tmp_path: Path) -> None:
+    class Interrupting(PlayedEngine):
+        def status(self, handle: Handle) -> MachineState:
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().status(handle)
+
+    engine = Interrupting()
+    for run_id in (RUN, OTHER):
+        running(ledger, engine, tmp_path, run_id)
+    first, second = reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+    assert (first.run_id, first.action, first.error) == (RUN, ReconcileAction.CLOSED, None)
+    assert (second.run_id, second.action, second.outcome) == (OTHER, ReconcileAction.LEFT_ALONE, None)
+    assert isinstance(second.error, InterruptedRunError)
+    assert OTHER in second.error.message
+    assert ledger.state(OTHER) is RunState.RUNNING
+
+
+def test_stop_waits_for_a_client_that_tears_down(ledger: Ledger, tmp_path: Path) -> None:
+    engine = PlayedEngine()
+    running(ledger, engine, tmp_path)
+    client = this_client(time.time())
+    assert ledger.claim(RUN, client, instead_of=ledger.client(RUN))
+
+    def supervise_slowly() -> None:
+        with ledger.reopen() as own:
+            for state in (RunState.STOPPING, RunState.TEARING_DOWN):
+                time.sleep(0.5)
+                own.transition(RUN, state, time.time())
+            time.sleep(2.0)
+            own.transition(RUN, RunState.STOPPED, time.time())
+
+    thread = threading.Thread(target=supervise_slowly)
+    thread.start()
+    # Each step comes within a second, all of them do not.
+    record = stop(RUN, ledger, {engine.name: engine}, time.time, lambda _: None, wait_s=1.0, settings=FAST)
+    thread.join()
+    assert record.state is RunState.STOPPED
+
+
+def test_stop_does_not_wait_for_a_client_that_does_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    engine = PlayedEngine()
+    running(ledger, engine, tmp_path)
+    assert ledger.claim(RUN, this_client(time.time()), instead_of=ledger.client(RUN))
+    record = stop(RUN, ledger, {engine.name: engine}, time.time, lambda _: None, wait_s=0.5, settings=FAST)
+    assert record.state is RunState.RUNNING
