@@ -109,7 +109,7 @@ def read_config(file: Path, environment: Mapping[str, str]) -> Config:
 def _read_file(file: Path) -> dict[str, str]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"settings file {file} cannot be read: {error}", hint="mend it, or move it away") from error

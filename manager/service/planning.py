@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +28,8 @@ from manager.workload.build import build_profile
 __all__ = ["explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
 CHEAPEST = "cheapest"
+_CLOUDS_WITHOUT_CATALOG = {"kubernetes", "oci", "slurm", "vast"}
+"""Spelt right although no price of theirs is known here."""
 
 
 def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -> Plan:
@@ -40,6 +43,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
     Raises:
         DataError: model or data cannot be used.
         PriceError: `catalogs` cannot be read.
+        UsageError: a cloud is asked for that nobody knows.
         StateError: the plan cannot be saved.
     """
     context.home.ensure()
@@ -56,6 +60,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
         local_price_source=_local_price_source(context),
     )
+    _check_clouds(spec, {offer.cloud for offer in reading.offers})
     plan = make_plan(
         spec=spec,
         profile=build_profile(spec, shape, data),
@@ -94,6 +99,16 @@ def save_plan(context: Context, plan: Plan) -> Path:
     except OSError as error:
         raise StateError(f"plan {file} cannot be written: {error.strerror}", hint="free some disk space") from error
     return file
+
+
+def _check_clouds(spec: RunSpec, offered: set[str]) -> None:
+    known = sorted(offered | _CLOUDS_WITHOUT_CATALOG)
+    for cloud in spec.where.clouds:
+        if cloud not in known:
+            near = difflib.get_close_matches(cloud, known, n=1)
+            listing = f"known: {', '.join(known)}"
+            hint = f"did you mean `{near[0]}`? {listing}" if near else listing
+            raise UsageError(f"there is no cloud `{cloud}`", hint=hint)
 
 
 def _local_price_source(context: Context) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,21 +47,22 @@ def test_a_question_nobody_can_answer_is_a_usage_error(cli: Cli, tmp_path: Path,
         ({"model": "./modell"}, "modell", 2),
         ({"data": {"source": "./news.csv", "label": "klass"}}, "klass", 2),
         ({"data": "./empty.csv"}, "empty", 2),
-        ({"data": "./one_class.csv"}, "class", 2),
+        ({"data": "./one_class.csv"}, "same label", 2),
         ({"data": "./missing.csv"}, "missing.csv", 2),
-        ({"where": {"clouds": ["awss"]}}, "awss", 3),
+        ({"where": {"clouds": ["awss"]}}, "did you mean `aws`?", 2),
+        ({"where": {"clouds": ["slurm"]}}, "none of", 3),
         ({"budget": {"max_usd": 0.00000001}}, "cap", 4),
     ],
 )
 def test_a_wrong_run_file_is_explained(
-    cli: Cli, tmp_path: Path, model: Path, change: dict[str, object], message: str, code: int
+    cli: Cli, tmp_path: Path, model: Path, change: dict[str, Any], message: str, code: int
 ) -> None:
     write_news(tmp_path)
     (tmp_path / "model").symlink_to(model)
     (tmp_path / "empty.csv").write_text("text,label\n")
     (tmp_path / "one_class.csv").write_text("text,label\n" + "a word,x\n" * 40)
-    write_run_file(tmp_path, model=Path("./model"), data=Path("./news.csv"), **change)
-    done = cli.run("run", "--on", "local", "--yes", "--max-usd", "1") if code == 2 else cli.run("plan")
+    write_run_file(tmp_path, **{"model": "./model", "data": "./news.csv", **change})
+    done = cli.run("plan")
     assert done.code == code, done.stderr
     assert message in done.stderr
     assert "hint:" in done.stderr
