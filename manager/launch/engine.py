@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from manager.prices.offer import Offer
 from tasks.protocol import Event, Job
 
+LOG_FILE = "log.txt"
+"""In the run's folder: what the task printed, set-up included."""
+
 
 class MachineState(StrEnum):
     """What the engine knows of the machine and the task on it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 from manager.errors import NothingFitsError
@@ -54,14 +53,23 @@ def refusal(offer: Offer, error: SkyPilotError) -> str:
 
 
 def offer_taken(offer: Offer, answer: dict[str, Any]) -> Offer:
-    """The offer as SkyPilot filled it in: what it left open is known now, its price only where it was unknown."""
+    """The offer as SkyPilot filled it in: what it left open is known now, its price is the launch's.
+
+    A planned price that was another stays visible as the flag `planned_price_usd_per_hour=...`.
+    """
     region = answer["region"] if answer["region"] is not None else offer.region
     on_slurm = offer.cloud == "slurm"
     instance_type = offer.instance_type or (answer["zone"] if on_slurm else answer["instance_type"])
-    price, source = offer.price_usd_per_hour, offer.price_source
-    if price is None and answer["price_usd_per_hour"]:
-        price, source = usd(Decimal(str(answer["price_usd_per_hour"]))), "SkyPilot, at the launch"
-    return replace(offer, region=region, instance_type=instance_type, price_usd_per_hour=price, price_source=source)
+    taken = replace(offer, region=region, instance_type=instance_type)
+    planned = offer.price_usd_per_hour
+    # 0 is what SkyPilot says of a machine without a catalog price: unknown, not free.
+    price = usd(answer["price_usd_per_hour"]) if answer["price_usd_per_hour"] else None
+    if price is None or (planned is not None and price == usd(planned)):
+        return taken
+    flags = offer.flags if planned is None else (*offer.flags, f"planned_price_usd_per_hour={planned}")
+    return replace(
+        taken, price_usd_per_hour=price, price_source="SkyPilot, at the launch", price_age_s=None, flags=flags
+    )
 
 
 def evidence_of(name: str, asked_at_s: float, answer: dict[str, Any]) -> Evidence:

@@ -29,7 +29,6 @@ def launch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
         request_id = sky.launch(task, cluster_name=args["cluster"], retry_until_up=False)
     except ValueError as error:
         raise UnknownOfferError(str(error)) from error
-    reply.note(request_id=str(request_id))
     answer: tuple[int | None, Any] = sky.stream_and_get(request_id)
     job_id, handle = answer
     resources = handle.launched_resources

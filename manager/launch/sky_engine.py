@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.engine import Evidence, Handle, Launched, LaunchRequest, MachineState
+from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineState
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
 from manager.launch.sky_answers import GONE, REFUSED, evidence_of, no_capacity, offer_taken, refusal, state_of
 from manager.launch.sky_events import EventMerger
@@ -26,9 +26,8 @@ from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.offer import Offer
 from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
 
-LOG_FILE = "sky.log"
+SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
-TASK_LOG_FILE = "log.txt"
 PROVIDER_FILE = "sky-provider.json"
 """In the run's folder: how to ask the provider itself about the cluster, kept for the evidence after the teardown."""
 QUERY_TIMEOUT_S = 90.0
@@ -172,9 +171,7 @@ class SkyEngine:
         items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE)]
         items.append((f"{remote}/{MODEL_DIR}/", str(local / MODEL_DIR)))
         # SkyPilot's log of the job, set-up included; the job's name is the cluster's.
-        items.append(
-            (f"~/sky_logs/{handle.details.get('job_id', '*')}-{handle.name}/run.log", str(local / TASK_LOG_FILE))
-        )
+        items.append((f"~/sky_logs/{handle.details.get('job_id', '*')}-{handle.name}/run.log", str(local / LOG_FILE)))
         try:
             self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
         except SkyPilotError as error:
@@ -290,7 +287,7 @@ class SkyEngine:
         return self._workers[handle.name]
 
     def _log_path(self, handle: Handle) -> Path:
-        return Path(handle.run_dir) / LOG_FILE
+        return Path(handle.run_dir) / SKY_LOG_FILE
 
 
 def _share(offer: Offer, left_s: float, offers_left: int) -> float:

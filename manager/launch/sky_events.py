@@ -75,10 +75,13 @@ class EventMerger:
                     continue
                 yield from self._take(event)
 
-    def take_rest(self) -> Iterator[Event]:
-        """What still waits behind a gap, in order; for the end, when no source can fill it."""
-        for seq in sorted(self._waiting):
-            yield self._emit(self._waiting.pop(seq))
+    def take_rest(self) -> Iterator[str]:
+        """A text about what waits behind a gap, for the end, when no source can fill it; the ledger takes no gaps."""
+        if self._waiting:
+            first, last = min(self._waiting), max(self._waiting)
+            lost = _span(self._next_seq, first - 1)
+            yield f"tunefare: {lost} never arrived; what came after, from {_span(first, last)}, is left out"
+            self._waiting.clear()
 
     def _take(self, event: Event) -> Iterator[Event]:
         if event.seq >= self._next_seq:
@@ -90,3 +93,7 @@ class EventMerger:
         self._next_seq = event.seq + 1
         self.last = event
         return event
+
+
+def _span(first: int, last: int) -> str:
+    return f"event {first}" if first == last else f"events {first} to {last}"

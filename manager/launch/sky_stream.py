@@ -107,7 +107,7 @@ class Follower:
             return
         yield from merger.take_file(content)
 
-    def _read_to_end(self, merger: EventMerger, state: MachineState) -> Iterator[Event]:
+    def _read_to_end(self, merger: EventMerger, state: MachineState) -> Iterator[Event | str]:
         for attempt in range(3):
             if state is MachineState.GONE:
                 break

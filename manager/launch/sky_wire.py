@@ -4,8 +4,7 @@ The worker reads one request a line, serves them one after the other and answers
 goes to standard error. It ends when standard input closes, so no worker outlives its manager.
 
     request   {"id": 1, "op": "launch", "args": {...}}
-    answers   {"id": 1, "note": {...}}   facts that must not be lost, in mid-request (SkyPilot's request id)
-              {"id": 1, "line": "..."}   one line of a log
+    answers   {"id": 1, "line": "..."}   one line of a log
               {"id": 1, "result": {...}} the end
               {"id": 1, "error": {"kind": "<exception class>", "message": "...", "history": ["...", ...]}} the end
 """
@@ -29,10 +28,6 @@ class Reply:
     def __init__(self, out: IO[str], request_id: int) -> None:
         self._out = out
         self._id = request_id
-
-    def note(self, **facts: Any) -> None:
-        """Facts that must reach the manager before the request ends."""
-        self._write({"note": facts})
 
     def line(self, text: str) -> None:
         """One line of a log."""

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,7 @@ class SkyWorker:
         self._last_id = 0
         self._lock = threading.RLock()
 
-    def call(
-        self,
-        op: str,
-        args: dict[str, Any],
-        *,
-        timeout_s: float,
-        on_note: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
+    def call(self, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         """The result of one request.
 
         Raises:
@@ -69,8 +62,6 @@ class SkyWorker:
         with self._lock:
             deadline = time.monotonic() + timeout_s
             for answer in self._exchange(op, args):
-                if answer is not None and "note" in answer and on_note is not None:
-                    on_note(answer["note"])
                 if answer is not None and "result" in answer:
                     return dict(answer["result"])
                 if time.monotonic() >= deadline:

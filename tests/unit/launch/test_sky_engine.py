@@ -12,7 +12,7 @@ import pytest
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch import sky_engine
-from manager.launch.engine import Engine, Handle, LaunchRequest, MachineState
+from manager.launch.engine import LOG_FILE, Engine, Handle, LaunchRequest, MachineState
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.offer import Offer
@@ -131,6 +131,22 @@ def test_what_the_offer_left_open_is_filled_in_from_the_launch(stage: Stage) -> 
     assert "SkyPilot" in taken.price_source
 
 
+def test_the_price_of_the_launch_replaces_the_planned_one_which_stays_visible(stage: Stage) -> None:
+    stage.play(launch=[{"result": LAUNCHED}])
+    request = stage.request(offer("a100", "1.99", flags=("arm64",)))
+    taken = stage.engine.submit(request, stage.engine.reserve(request)).offer
+    assert taken.price_usd_per_hour == Decimal("3.67")
+    assert taken.price_source == "SkyPilot, at the launch"
+    assert taken.flags == ("arm64", "planned_price_usd_per_hour=1.99")
+
+
+@pytest.mark.parametrize("said", [None, 0.0, 1.9900000001])
+def test_the_planned_price_stays_where_skypilot_has_no_other(stage: Stage, said: float | None) -> None:
+    stage.play(launch=[{"result": {**LAUNCHED, "price_usd_per_hour": said}}])
+    request = stage.request(offer("a100", "1.99"))
+    assert stage.engine.submit(request, stage.engine.reserve(request)).offer == offer("a100", "1.99")
+
+
 def test_all_refused_is_nothing_fits_with_each_reason(stage: Stage) -> None:
     stage.play(
         launch=[
@@ -241,14 +257,16 @@ def test_the_stream_begins_after_what_is_known_and_fills_a_gap_while_the_task_ru
     assert [x.seq for x in stream if isinstance(x, Event)] == [5, 6, 7]
 
 
-def test_a_machine_that_vanished_ends_the_stream_with_all_that_had_come(stage: Stage) -> None:
+def test_a_machine_that_vanished_ends_the_stream_before_the_first_event_that_is_lost(stage: Stage) -> None:
     stage.play(
         tail=[{"lines": [log_line(0), log_line(2)], "die": True}],
         status=[{"result": {"cluster": None, "job": None}}],
         fetch=[{"error": ["LookupError", "no such cluster"]}],
     )
-    stream = stage.engine.stream(stage.handle(), after_seq=-1)
-    assert [x.seq for x in stream if isinstance(x, Event)] == [0, 2]
+    first, *rest = stage.engine.stream(stage.handle(), after_seq=-1)
+    assert isinstance(first, Event)
+    assert first.seq == 0
+    assert rest == ["tunefare: event 1 never arrived; what came after, from event 2, is left out"]
 
 
 def test_an_unreachable_machine_is_given_up_after_a_bounded_number_of_tries(stage: Stage) -> None:
@@ -369,6 +387,7 @@ def test_fetch_brings_what_there_is(stage: Stage) -> None:
     stage.engine.fetch(handle)
     assert (Path(handle.run_dir) / "events.jsonl").read_text() == "e"
     assert (Path(handle.run_dir) / "log.txt").read_text() == "l"
+    assert LOG_FILE == "log.txt"
 
 
 def test_nothing_can_be_fetched_from_a_machine_that_is_gone(stage: Stage) -> None:

@@ -63,6 +63,17 @@ def test_texts_lose_the_mark_and_come_once_over_restarts() -> None:
     assert again == ["two"]
 
 
+def test_a_hole_that_nothing_fills_is_told_and_nothing_after_it_goes_out() -> None:
+    merger = EventMerger(after_seq=-1)
+    for seq in (0, 1, 4, 6):
+        list(merger.take_log_line(log(seq)))
+    assert list(merger.take_rest()) == [
+        "tunefare: events 2 to 3 never arrived; what came after, from events 4 to 6, is left out"
+    ]
+    assert merger.next_seq == 2
+    assert list(merger.take_rest()) == []
+
+
 def test_the_last_word_of_the_program_is_known() -> None:
     merger = EventMerger(after_seq=-1)
     assert not merger.is_complete
