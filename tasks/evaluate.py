@@ -43,9 +43,7 @@ def evaluate(session: Session, stage: EvaluationStage) -> Evaluation | None:
         return None
     scores = session.task.score(logits, split)
     duration_s = time.perf_counter() - started_s
-    best = session.progress.best
-    is_best = stage is EvaluationStage.FINAL and best is not None
-    step = int(best["step"]) if is_best and best is not None else session.progress.step
+    step = session.exported_step if stage is EvaluationStage.FINAL else session.progress.step
     if not session.events.find(EventType.EVALUATION, stage=str(stage), step=step):
         session.events.emit(
             EventType.EVALUATION,

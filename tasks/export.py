@@ -28,8 +28,7 @@ def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Pa
         aside.mkdir()
         _save_weights(session, aside)
         session.task.tokenizer.save_pretrained(str(aside))
-        steps = session.progress.step if session.progress.best is None else int(session.progress.best["step"])
-        card = model_card(session.job, session.task.data_facts(), evaluations, steps)
+        card = model_card(session.job, session.task.data_facts(), evaluations, session.exported_step)
         (aside / "README.md").write_text(card, encoding="utf-8")
         shutil.copyfile(session.out / MANIFEST_FILE, aside / MANIFEST_FILE)
         if target.exists():
@@ -42,13 +41,13 @@ def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Pa
 
 
 def evaluations_on_test(session: Session) -> dict[str, dict[str, Any]]:
-    """Data of the baseline and final evaluation events, of this start or an earlier one."""
-    found: dict[str, dict[str, Any]] = {}
-    for stage in (EvaluationStage.BASELINE, EvaluationStage.FINAL):
-        for event in session.events.find(EventType.EVALUATION):
-            if event.data["stage"] == stage:
-                found[str(stage)] = event.data
-    return found
+    """Data of the baseline event and of the final one of the exported weights, of this start or an earlier one.
+
+    A run that was stopped at a cap and went on has final evaluations of earlier weights; they are left out.
+    """
+    baseline = session.events.find(EventType.EVALUATION, stage=str(EvaluationStage.BASELINE))
+    final = session.events.find(EventType.EVALUATION, stage=str(EvaluationStage.FINAL), step=session.exported_step)
+    return {str(event.data["stage"]): event.data for event in (*baseline, *final)}
 
 
 def _save_weights(session: Session, folder: Path) -> None:

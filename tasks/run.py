@@ -105,10 +105,13 @@ def _baseline(session: Session) -> None:
     said = session.events.find(EventType.EVALUATION, stage=str(EvaluationStage.BASELINE))
     if said:
         session.test_evaluation_s = float(said[-1].data["duration_s"])
+        session.keep_reserve(0.0)
         return
     session.events.emit(EventType.PHASE, name=str(PhaseName.BASELINE))
     evaluation = evaluate(session, EvaluationStage.BASELINE)
     session.test_evaluation_s = 0.0 if evaluation is None else evaluation.duration_s
+    # From the first step on: a cap can come before the first checkpoint, which renews the reserve.
+    session.keep_reserve(0.0)
 
 
 def _final_evaluation(session: Session, outcome: Outcome) -> Outcome:
