@@ -8,6 +8,7 @@ from tasks.metrics import METRICS
 from tasks.protocol import FailureCode, Job
 
 PRECISIONS = ("fp32", "bf16-mixed", "bf16")
+DEVICES = ("cpu", "cuda")
 SCHEDULES = ("linear", "cosine", "constant")
 
 
@@ -22,6 +23,8 @@ def check_job(job: Job) -> None:
     _one_of("training.schedule", training.schedule, SCHEDULES)
     _one_of("training.metric", training.metric, METRICS)
     _one_of("method.kind", job.method.kind, tuple(METHODS))
+    if job.device is not None:
+        _one_of("device", job.device, DEVICES)
     if job.target is not None:
         _one_of("target.metric", job.target.metric, METRICS)
     for name, least in (("batch_size", 1), ("max_length", 4), ("log_every_steps", 1), ("keep_checkpoints", 1)):

@@ -15,11 +15,13 @@ MANIFEST_VERSION = 1
 _MAY_CHANGE = (
     ("guard",),
     ("run_id",),
+    ("device",),
     ("data", "source"),
     ("training", "micro_batch"),
     ("training", "log_every_steps"),
 )
-"""What a resume on another machine may bring: other caps, another path to the same data, a micro-batch that fits."""
+"""What a resume on another machine may bring: other caps, another device, another path to the same data, a
+micro-batch that fits."""
 
 
 def write_manifest(out: Path, job: Job, *, data_facts: dict[str, Any], versions: dict[str, str], device: str) -> None:

@@ -286,6 +286,8 @@ class Job:
     training: TrainingChoice = field(default_factory=TrainingChoice)
     guard: GuardChoice = field(default_factory=GuardChoice)
     target: TargetChoice | None = None
+    device: str | None = None
+    """cpu or cuda: the trainer uses this and nothing else; None: the best that it finds."""
 
     def to_json(self) -> str:
         """The job file's text, with its schema version."""

@@ -63,6 +63,12 @@ class Session:
         return min(self.job.training.micro_batch or share, share)
 
     @property
+    def exported_step(self) -> int:
+        """Optimizer steps behind the weights that are evaluated last and exported: the best, else the last ones."""
+        best = self.progress.best
+        return self.progress.step if best is None else int(best["step"])
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.out / CHECKPOINTS_DIR
@@ -151,16 +157,29 @@ def start_accelerator(job: Job) -> Accelerator:
     """The device or devices of this process group.
 
     Raises:
-        TaskError: bad_job, when the device cannot compute in the precision that is asked for.
+        TaskError: bad_job, when the job's device is not there or cannot compute in the precision that is asked for.
     """
+    is_cpu = job.device == "cpu"
+    if job.device == "cuda" and not torch.cuda.is_available():
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            "The job is for a CUDA device, and torch finds none on this machine.",
+            hint="Check the driver and that torch is built for CUDA, or plan the run for a CPU.",
+        )
     is_bf16 = job.training.precision != "fp32"
-    if is_bf16 and torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if (
+        is_bf16
+        and not is_cpu
+        and torch.cuda.is_available()
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         raise TaskError(
             FailureCode.BAD_JOB,
             f"{torch.cuda.get_device_name()} does not compute in bfloat16.",
             hint="Set training.precision to fp32, or take an accelerator of the Ampere generation or newer.",
         )
-    return Accelerator(mixed_precision="bf16" if job.training.precision == "bf16-mixed" else "no")
+    # Left alone, Accelerate takes whatever accelerator it finds (Apple's, say) though the plan counted on the CPU.
+    return Accelerator(cpu=is_cpu, mixed_precision="bf16" if job.training.precision == "bf16-mixed" else "no")
 
 
 def open_session(

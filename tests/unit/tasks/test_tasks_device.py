@@ -1,0 +1,59 @@
+"""The job file decides on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import session
+from tasks.protocol import Event, Job, parse_job
+
+Run = Callable[[Job, Path], tuple[int, list[Event]]]
+pytestmark = pytest.mark.torch
+
+
+@pytest.mark.parametrize(("device", "is_cpu"), [("cpu", True), (None, False)])
+def test_a_job_for_the_cpu_takes_no_other_device(
+    device: str | None, is_cpu: bool, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(session, "Accelerator", lambda **settings: asked.append(settings))
+    session.start_accelerator(parse_job(replace(job, device=device).to_json()))
+    assert asked == [{"cpu": is_cpu, "mixed_precision": "no"}]
+
+
+def test_a_gpu_that_lacks_bfloat16_does_not_matter_to_a_job_for_the_cpu(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(session, "Accelerator", lambda **settings: asked.append(settings))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
+    mixed = replace(job, device="cpu", training=replace(job.training, precision="bf16-mixed"))
+    session.start_accelerator(mixed)
+    assert asked == [{"cpu": True, "mixed_precision": "bf16"}]
+
+
+@pytest.mark.parametrize(("device", "part"), [("cuda", "finds none"), ("tpu", "device is 'tpu'")])
+def test_a_device_that_is_not_there_is_refused(
+    device: str, part: str, job: Job, run_train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    status, events = run_train(replace(job, device=device), tmp_path / "out")
+    assert (status, events[-1].data["code"]) == (2, "bad_job")
+    assert part in events[-1].data["message"]
+
+
+def test_a_resume_may_bring_another_device(job: Job, run_train: Run, tmp_path: Path) -> None:
+    short = replace(job, training=replace(job.training, max_steps=1))
+    run_train(short, tmp_path / "out")
+    events_file = tmp_path / "out" / "events.jsonl"
+    # Without its last line the run is not finished.
+    events_file.write_text("".join(events_file.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]))
+    status, events = run_train(replace(short, device="cpu"), tmp_path / "out")
+    assert status == 0
+    assert [event.data["device"] for event in events if event.type == "started"][-1] == "cpu"
