@@ -28,6 +28,18 @@ from tasks.protocol import Event, parse_event
 BUSY_TIMEOUT_S = 15.0
 
 
+class MissingEventsError(StateError):
+    """Events are missing; what came before them is stored."""
+
+    def __init__(self, run_id: str, *, from_seq: int, to_seq: int, stored: tuple[Event, ...]) -> None:
+        super().__init__(
+            f"events {from_seq} to {to_seq} of run {run_id} are missing",
+            hint=f"The events file in the run's folder is the truth; run `tunefare reconcile {run_id}`.",
+        )
+        self.stored = stored
+        """Events of the same call that were new and are stored."""
+
+
 class Ledger(LedgerReader):
     """An open ledger; use it as a context manager. Every method raises StateError when the file cannot be used."""
 
@@ -78,7 +90,7 @@ class Ledger(LedgerReader):
             if state not in TRANSITIONS[present]:
                 raise StateError(
                     f"run {run_id} is {present} and cannot become {state}",
-                    hint="Another process may have ended it; look with `tunefare show`.",
+                    hint=f"Another process may have ended it; look with `tunefare show {run_id}`.",
                 )
             self._insert_state(run_id, state, at_s, detail)
 
@@ -104,9 +116,11 @@ class Ledger(LedgerReader):
         """Store events in order and return those that were new; one that is stored already must be identical.
 
         Raises:
-            StateError: a sequence number is missing, or has other content than before. Nothing is stored then.
+            MissingEventsError: a sequence number is missing; the events before it are stored.
+            StateError: a sequence number has other content than before. Nothing is stored then.
         """
         new: list[Event] = []
+        missing: tuple[int, int] | None = None
         with self._write() as db:
             last = self._last_seq(run_id)
             for event in events:
@@ -114,13 +128,13 @@ class Ledger(LedgerReader):
                     self._check_same(run_id, event)
                     continue
                 if event.seq != last + 1:
-                    raise StateError(
-                        f"events {last + 1} to {event.seq - 1} of run {run_id} are missing",
-                        hint="The events file in the run's folder is the truth; run `tunefare reconcile`.",
-                    )
+                    missing = last + 1, event.seq - 1
+                    break
                 db.execute("INSERT INTO events VALUES (?, ?, ?)", (run_id, event.seq, _line(event)))
                 last = event.seq
                 new.append(event)
+        if missing is not None:
+            raise MissingEventsError(run_id, from_seq=missing[0], to_seq=missing[1], stored=tuple(new))
         return tuple(new)
 
     def add_charge(self, run_id: str, charge: Charge) -> None:
@@ -138,7 +152,7 @@ class Ledger(LedgerReader):
             if row[0] is not None and row[0] != charge.from_s:
                 raise StateError(
                     f"a charge of run {run_id} starts at {charge.from_s}, the bill stands at {row[0]}",
-                    hint="Two processes supervise the same run; look with `tunefare show`.",
+                    hint=f"Two processes supervise the same run; look with `tunefare show {run_id}`.",
                 )
             db.execute(
                 "INSERT INTO charges (run_id, at_s, from_s, to_s, price_usd_per_hour, amount_usd, what)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from manager.launch.engine import Engine, Handle
 from manager.planner.plan import Plan
 from manager.runs.charges import charge, total_usd
-from manager.runs.ledger import Ledger
+from manager.runs.ledger import Ledger, MissingEventsError
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, StateChange
 from manager.runs.states import RunState
@@ -183,8 +183,16 @@ class Session:
             self.tell(update)
 
     def take(self, events: Iterable[Event]) -> None:
-        """Store events, then tell each that is new."""
-        for event in self.ledger.append_events(self.run_id, events):
+        """Store events, then tell each that is new; also those before a gap, which is raised after that."""
+        try:
+            new = self.ledger.append_events(self.run_id, events)
+        except MissingEventsError as error:
+            self._tell_events(error.stored)
+            raise
+        self._tell_events(new)
+
+    def _tell_events(self, events: Iterable[Event]) -> None:
+        for event in events:
             self.observe(event)
             cost = None if self.meter is None else self.meter.cost_usd(self.clock())
             projected = self.projected_usd()

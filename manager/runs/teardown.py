@@ -72,7 +72,9 @@ def close_run(session: Session, end: End, *, ended_at_s: float | None = None) ->
         evidence = _take_down(session, session.handle, errors)
     gone_at_s = session.clock() if ended_at_s is None else ended_at_s
     errors.attempt(lambda: session.charge_to(gone_at_s), None)
-    verdict = errors.attempt(lambda: judge(end, session.ledger.events(session.run_id), machine), None)
+    verdict = errors.attempt(
+        lambda: judge(end, session.ledger.events(session.run_id), machine, run_id=session.run_id), None
+    )
     left = None if evidence is None or evidence.confirmed else _unconfirmed(session.run_id, evidence)
     if left is not None:
         verdict = Verdict(state=RunState.UNCONFIRMED, error=left)

@@ -65,13 +65,14 @@ class Verdict:
 _OVER_CAP = frozenset({EndReason.CAP, EndReason.DURATION})
 
 
-def judge(end: End, events: Sequence[Event], machine: MachineState) -> Verdict:
+def judge(end: End, events: Sequence[Event], machine: MachineState, *, run_id: str) -> Verdict:
     """The verdict on a run.
 
     Args:
         end: why supervision ended.
         events: all events of the run.
         machine: what the engine knew of the task before it was taken down.
+        run_id: for the hint that leads to its log.
     """
     last = next((e for e in reversed(events) if e.type in {EventType.FINISHED, EventType.FAILED}), None)
     if last is not None and last.type is EventType.FAILED:
@@ -83,7 +84,7 @@ def judge(end: End, events: Sequence[Event], machine: MachineState) -> Verdict:
             return _over_cap("the task reached its cap and stopped in good order")
         if outcome is not Outcome.STOPPED:
             return Verdict(state=RunState.SUCCEEDED, error=None)
-    return _judge_reason(end, machine, stopped_itself=last is not None)
+    return _judge_reason(end, machine, run_id, stopped_itself=last is not None)
 
 
 def end_from_history(history: Sequence[StateChange]) -> End:
@@ -96,7 +97,7 @@ def end_from_history(history: Sequence[StateChange]) -> End:
     return End(reason=EndReason.CLIENT_GONE)
 
 
-def _judge_reason(end: End, machine: MachineState, *, stopped_itself: bool) -> Verdict:
+def _judge_reason(end: End, machine: MachineState, run_id: str, *, stopped_itself: bool) -> Verdict:
     if end.reason is EndReason.NO_CAPACITY:
         error = NothingFitsError(end.message or "no offer had capacity", hint=end.hint)
         return Verdict(state=RunState.NO_CAPACITY, error=error)
@@ -110,7 +111,7 @@ def _judge_reason(end: End, machine: MachineState, *, stopped_itself: bool) -> V
         return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("the client was gone; the run was ended"))
     if stopped_itself:
         return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the task was told to stop from outside"))
-    return Verdict(state=RunState.FAILED, error=_silent_failure(end, machine))
+    return Verdict(state=RunState.FAILED, error=_silent_failure(end, machine, run_id))
 
 
 def _over_cap(message: str) -> Verdict:
@@ -118,8 +119,8 @@ def _over_cap(message: str) -> Verdict:
     return Verdict(state=RunState.STOPPED, error=error)
 
 
-def _silent_failure(end: End, machine: MachineState) -> TunefareError:
-    hint = end.hint or "Read its log with `tunefare logs RUN`."
+def _silent_failure(end: End, machine: MachineState, run_id: str) -> TunefareError:
+    hint = end.hint or f"Read its log with `tunefare logs {run_id}`."
     if end.message is not None:
         return TaskFailedError(end.message, hint=hint)
     if machine is MachineState.SETUP_FAILED:

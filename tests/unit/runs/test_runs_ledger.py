@@ -124,11 +124,12 @@ def test_doubled_events_are_ignored_and_gaps_refused(ledger: Ledger) -> None:
     assert [item.seq for item in ledger.events(RUN)] == [0, 1, 2]
 
 
-def test_a_batch_with_a_gap_stores_nothing(ledger: Ledger) -> None:
+def test_a_batch_with_a_gap_is_stored_up_to_the_gap(ledger: Ledger) -> None:
     create(ledger)
-    with pytest.raises(StateError, match="missing"):
-        ledger.append_events(RUN, [event(0), event(2)])
-    assert ledger.events(RUN) == ()
+    with pytest.raises(StateError, match=r"events 2 to 2 .* are missing"):
+        ledger.append_events(RUN, [event(0), event(1), event(3)])
+    assert ledger.events(RUN) == (event(0), event(1))
+    assert ledger.append_events(RUN, [event(2), event(3)]) == (event(2), event(3))
 
 
 def test_charges_touch(ledger: Ledger) -> None:

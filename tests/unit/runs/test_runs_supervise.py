@@ -97,6 +97,8 @@ def test_a_task_that_ends_without_a_word(local: Callable[..., RunOutcome], trick
     assert outcome.record.state is RunState.FAILED
     assert outcome.error is not None
     assert "without a word" in outcome.error.message
+    assert outcome.error.hint is not None
+    assert f"`tunefare logs {RUN}`" in outcome.error.hint
 
 
 def test_the_cap_ends_a_run(local: Callable[..., RunOutcome]) -> None:
@@ -217,8 +219,11 @@ def test_a_broken_stream_is_taken_down(ledger: Ledger, tmp_path: Path) -> None:
 def test_missing_events_end_the_run_with_a_state_error(ledger: Ledger, tmp_path: Path) -> None:
     engine = PlayedEngine()
     engine.items = [event(0), event(5)]
+    told: list[Update] = []
     with pytest.raises(StateError, match="missing"):
-        played(ledger, engine, tmp_path)
+        supervise(order(tmp_path / "run"), engine, ledger, time.time, told.append, FAST)
+    assert ledger.events(RUN) == (event(0),)
+    assert [update.event.seq for update in told if isinstance(update, EventUpdate)] == [0]
     assert engine.calls[-2:] == ["down", "evidence"]
     assert ledger.run(RUN).state is RunState.FAILED
 

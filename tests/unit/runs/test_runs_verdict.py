@@ -41,7 +41,7 @@ def finished(outcome: Outcome) -> list[Event]:
     ],
 )
 def test_a_task_that_told_its_outcome(reason: EndReason, outcome: Outcome, expected: tuple[RunState, ExitCode]) -> None:
-    verdict = judge(End(reason=reason), finished(outcome), MachineState.SUCCEEDED)
+    verdict = judge(End(reason=reason), finished(outcome), MachineState.SUCCEEDED, run_id="r")
     assert (verdict.state, verdict.exit_code) == expected
 
 
@@ -63,13 +63,13 @@ def test_a_task_that_told_its_outcome(reason: EndReason, outcome: Outcome, expec
 def test_a_task_that_told_nothing(
     reason: EndReason, machine: MachineState, expected: tuple[RunState, ExitCode]
 ) -> None:
-    verdict = judge(End(reason=reason), [event(0)], machine)
+    verdict = judge(End(reason=reason), [event(0)], machine, run_id="r")
     assert (verdict.state, verdict.exit_code) == expected
 
 
 def test_the_last_word_counts() -> None:
     failed = event(2, EventType.FAILED, code="disk_full", message="no space", hint=None)
-    verdict = judge(End(reason=EndReason.ENDED), [*finished(Outcome.STOPPED), failed], MachineState.FAILED)
+    verdict = judge(End(reason=EndReason.ENDED), [*finished(Outcome.STOPPED), failed], MachineState.FAILED, run_id="r")
     assert verdict.state is RunState.FAILED
     assert verdict.error is not None
     assert verdict.error.message == "no space"
@@ -78,7 +78,7 @@ def test_the_last_word_counts() -> None:
 @pytest.mark.parametrize("reason", list(EndReason))
 def test_every_reason_has_a_final_state_and_is_found_again(reason: EndReason) -> None:
     end = End(reason=reason, message="it: was so")
-    assert judge(end, [], MachineState.UNKNOWN).state in FINAL
+    assert judge(end, [], MachineState.UNKNOWN, run_id="r").state in FINAL
     history = [
         StateChange(state=RunState.RUNNING, at_s=1.0, detail="local/-/-/cpu/on-demand"),
         StateChange(state=RunState.TEARING_DOWN, at_s=2.0, detail=end.detail),
