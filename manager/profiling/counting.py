@@ -116,11 +116,27 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 csv.field_size_limit(_LARGEST_FIELD)
                 yield from csv.DictReader(stream, delimiter="\t" if suffix == ".tsv" else ",")
             elif suffix == ".json":
-                yield from json.load(stream)
+                yield from _objects(_records(json.load(stream)))
             else:
-                yield from (json.loads(line) for line in stream if line.strip())
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+                yield from _objects(json.loads(line) for line in stream if line.strip())
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"'{path}' cannot be read: {error}", hint=_INSTALL_HINT) from error
+
+
+def _records(content: Any) -> list[Any]:
+    """The list of a JSON file, which may stand under `data`, as the trainer reads it."""
+    if isinstance(content, dict) and isinstance(content.get("data"), list):
+        content = content["data"]
+    if not isinstance(content, list):
+        raise ValueError("a .json file must hold a list of objects, or an object with such a list under `data`")
+    return content
+
+
+def _objects(records: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            raise ValueError(f"record {number} is no JSON object")
+        yield record
 
 
 def _train_name(counted: dict[str, _Split], spec: RunSpec) -> str:

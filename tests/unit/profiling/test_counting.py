@@ -85,3 +85,25 @@ def test_what_cannot_be_counted_says_why(tmp_path: Path, choice: DataChoice, mes
         count_local(spec)
     assert caught.value.hint is not None
     assert hint in caught.value.hint
+
+
+def test_a_list_under_data_is_read_as_the_trainer_reads_it(tmp_path: Path) -> None:
+    rows = [{"text": "hello", "label": label} for label in ("a", "b")]
+    (tmp_path / "d.json").write_text(json.dumps({"data": rows}), encoding="utf-8")
+    stats = count_local(_spec(DataChoice(source=str(tmp_path / "d.json"), validation=0.0, test=0.0)))
+    assert (stats.train_samples, stats.labels) == (2, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("d.jsonl", '{"text": "a", "label": "b"}\n7\n', "record 2 is no JSON object"),
+        ("d.json", "[1, 2]", "record 1 is no JSON object"),
+        ("d.json", '{"rows": []}', "must hold a list of objects"),
+        ("d.json", "3", "must hold a list of objects"),
+    ],
+)
+def test_json_that_holds_no_rows_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=told):
+        count_local(_spec(DataChoice(source=str(tmp_path / name))))
