@@ -10,7 +10,7 @@ class ModelShape:
     """What the estimates need to know of a model."""
 
     name: str
-    """Hub id or name of the folder."""
+    """Hub id, or the last two parts of a folder's path."""
     model_type: str
     """`model_type` of its config.json."""
     family: str
@@ -53,6 +53,8 @@ class ModelShape:
     """Size of the safetensors files; None when they are not here."""
     source: str
     """Where the shape comes from, for people."""
+    is_folder: bool = False
+    """Whether the model is a folder of this machine, which no hub has."""
 
 
 def classifier_parameters(shape: ModelShape, num_labels: int) -> int:

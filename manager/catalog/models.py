@@ -54,7 +54,7 @@ def resolve_model(source: str, revision: str | None = None) -> ModelShape:
     cached = _cached_snapshot(source, revision)
     if cached is not None:
         shape = shape_from_config(cached)
-        return replace(shape, name=source, source=f"Hugging Face cache, revision {cached.name}")
+        return replace(shape, name=source, source=f"Hugging Face cache, revision {cached.name}", is_folder=False)
     raise _unknown_model(source, revision)
 
 
@@ -65,10 +65,8 @@ def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
         DataError: no such folder, no readable config.json in it, or a config that is not supported.
     """
     if isinstance(config, Path):
-        shape = shape_from_mapping(
-            _read_config(config), name=config.name or str(config), source=f"{config}/config.json"
-        )
-        return replace(shape, weights_bytes=_safetensors_bytes(config))
+        shape = shape_from_mapping(_read_config(config), name=_folder_name(config), source=f"{config}/config.json")
+        return replace(shape, weights_bytes=_safetensors_bytes(config), is_folder=True)
     name = config.get("_name_or_path")
     return shape_from_mapping(config, name=name if isinstance(name, str) and name else "model", source="config")
 
@@ -76,6 +74,12 @@ def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
 def known_models() -> tuple[str, ...]:
     """Hub ids of the shipped table, which can be planned without network."""
     return tuple(row["id"] for name, row in _table().items() if name == row["id"])
+
+
+def _folder_name(folder: Path) -> str:
+    """The last two parts of the path: many tools call the folder itself just `model`."""
+    whole = folder.resolve()
+    return "/".join(part for part in (whole.parent.name, whole.name) if part) or str(folder)
 
 
 def _is_folder(source: str) -> bool:

@@ -80,7 +80,7 @@ def build_profile(spec: RunSpec, shape: ModelShape, data: DataStats) -> Workload
         lora_dropout=method.lora_dropout if is_lora else 0.0,
         head_parameters=head,
         embedding_parameters=shape.embedding_parameters,
-        model_from_hub=shape.name == spec.model.source,
+        model_from_hub=not shape.is_folder and shape.name == spec.model.source,
         model_is_here=shape.weights_bytes is not None,
         checkpoints=schedule.checkpoints,
         asked_micro_batch=training.micro_batch,

@@ -80,7 +80,8 @@ def test_folder_gives_shape_and_size_of_its_weights(tmp_path: Path) -> None:
     (folder / "model-1.safetensors").write_bytes(b"x" * 100)
     (folder / "model-2.safetensors").write_bytes(b"x" * 23)
     shape = resolve_model(str(folder))
-    assert (shape.name, shape.layers, shape.weights_bytes) == ("tiny", 2, 123)
+    assert (shape.name, shape.layers, shape.weights_bytes) == (f"{tmp_path.name}/tiny", 2, 123)
+    assert shape.is_folder
 
 
 def test_folder_without_weights_has_unknown_size(tmp_path: Path) -> None:

@@ -102,3 +102,9 @@ def test_weights_come_from_files_or_from_the_stored_dtype() -> None:
     assert (here.weights_bytes, here.model_is_here) == (123, True)
     half = build_profile(make_spec(), replace(shape, stored_dtype="bfloat16"), make_data())
     assert (half.weights_bytes, half.model_is_here) == (2 * shape.parameters, False)
+
+
+def test_a_folder_with_the_form_of_a_hub_id_is_sent_from_here() -> None:
+    shape = make_shape()
+    assert make_profile().model_from_hub
+    assert not build_profile(make_spec(), replace(shape, is_folder=True), make_data()).model_from_hub
