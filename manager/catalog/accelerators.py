@@ -74,11 +74,6 @@ def accelerator(name: str) -> Accelerator | None:
     return replace(chip, name=name, chips=max(1, size // per_chip))
 
 
-def accelerator_names() -> tuple[str, ...]:
-    """All names of the table, in its order."""
-    return tuple(_table())
-
-
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Accelerator]:
     """Rows by name, read at the first look-up."""

@@ -56,20 +56,21 @@ def make_plan(
     """
     judge = _Judge(profile, assumptions or shipped_assumptions(), calibration, accelerator)
     chosen: list[Estimate] = []
-    rejected: list[Estimate] = []
+    rejected: list[tuple[Estimate, float | None]] = []
     for offer in offers:
         refusal = beyond_wishes(spec, offer)
         if refusal is not None:
-            rejected.append(refused(offer, refusal))
+            rejected.append((refused(offer, refusal), None))
             continue
-        estimate = priced(offer, judge.verdict(offer))
+        verdict = judge.verdict(offer)
+        estimate = priced(offer, verdict)
         reason = estimate.reason or beyond_limits(spec, estimate)
         if reason is None:
             chosen.append(estimate)
         else:
-            rejected.append(estimate if estimate.reason else replace(estimate, reason=reason))
+            rejected.append((replace(estimate, reason=reason), verdict.missing_memory_bytes))
     chosen.sort(key=rank_key)
-    rejected.sort(key=nearest_first)
+    rejected.sort(key=lambda entry: nearest_first(*entry))
     plan = Plan(
         plan_id="",
         created_at_s=created_at_s,
@@ -77,7 +78,7 @@ def make_plan(
         profile=profile,
         offers=tuple(chosen),
         chosen=0 if chosen else None,
-        rejected=tuple(rejected),
+        rejected=tuple(estimate for estimate, _ in rejected),
         notes=(*notes, *_own_notes(spec, chosen)),
     )
     return replace(plan, plan_id=_content_hash(plan))
@@ -117,7 +118,14 @@ class _Judge:
 
 def _machine_key(offer: Offer) -> tuple[object, ...]:
     """All of an offer that a verdict depends on; a host's size matters without an accelerator only."""
-    machine = (offer.cloud, offer.accelerator, offer.accelerator_count, offer.accelerator_memory_bytes, offer.num_nodes)
+    machine = (
+        offer.cloud,
+        offer.use_spot,
+        offer.accelerator,
+        offer.accelerator_count,
+        offer.accelerator_memory_bytes,
+        offer.num_nodes,
+    )
     if offer.accelerator is not None:
         return machine
     return (*machine, offer.vcpus, offer.host_memory_bytes, offer.price_source)

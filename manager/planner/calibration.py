@@ -21,7 +21,8 @@ class Calibration:
     time_factor: float
     """Measured training time over estimated time, geometric mean of the runs; 1 is a perfect estimate."""
     memory_factor: float | None
-    """Measured peak memory over estimated peak, largest of the runs; None where no run measured it."""
+    """Measured peak memory over estimated peak (on a GPU both without the CUDA context), largest of the runs; None
+    where no run measured it."""
     runs: int
     """Runs behind the factors, at least 1."""
     basis: str

@@ -18,7 +18,7 @@ from manager.planner.phases import Phase, phases_of_run
 from manager.planner.plan import Assumption, CostLine, Estimate
 from manager.prices.offer import Offer
 from manager.units import Interval, MoneyInterval, format_bytes
-from manager.workload.memory import largest_micro_batch, memory_lines, micro_batch_candidates
+from manager.workload.memory import calibrated_bytes, largest_micro_batch, memory_lines, micro_batch_candidates
 from manager.workload.profile import MemoryLines, WorkloadProfile
 
 _MICRO_DOLLAR = Decimal("0.000001")
@@ -29,7 +29,7 @@ REASON_BATCH = "batch cannot be shared"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is the same for all offers of one kind of machine on one cloud, price apart."""
+    """What is the same for all offers of one kind of machine on one cloud and market, price apart."""
 
     fits: bool
     micro_batch: int | None
@@ -40,26 +40,9 @@ class Verdict:
     training_hours: Interval | None
     assumptions: tuple[Assumption, ...]
     reason: str | None
+    missing_memory_bytes: float | None = None
+    """How much less one replica has than the smallest micro-batch needs; None when it fits or was not judged."""
     calibration_factor: float = 1.0
-
-
-def estimate_offer(
-    profile: WorkloadProfile,
-    offer: Offer,
-    accelerator: Accelerator | None,
-    assumptions: Assumptions,
-    calibration: Calibration | None = None,
-) -> Estimate:
-    """The estimate for one offer.
-
-    Args:
-        profile: the workload.
-        offer: the machine and its price.
-        accelerator: specification of the offer's accelerator; None: unknown, or the offer has none.
-        assumptions: named figures, `shipped_assumptions()` by default of the planner.
-        calibration: what measured runs say about this device; None: nothing yet.
-    """
-    return priced(offer, judge_machine(profile, offer, accelerator, assumptions, calibration))
 
 
 def judge_machine(
@@ -69,7 +52,7 @@ def judge_machine(
     assumptions: Assumptions,
     calibration: Calibration | None,
 ) -> Verdict:
-    """Fit and hours on the offer's kind of machine; nothing of its price, region or market enters."""
+    """Fit and hours on the offer's kind of machine; nothing of its price or region enters."""
     machine = machine_of(profile, offer, accelerator, assumptions)
     if isinstance(machine, str):
         return _impossible(machine)
@@ -88,9 +71,21 @@ def judge_machine(
         profile, micro_batch=micro_batch or candidates[-1], is_cpu=machine.device.is_cpu, replicas=machine.replicas
     )
     if micro_batch is None:
-        needs, has = format_bytes(memory.total * memory_factor), format_bytes(machine.memory_bytes)
-        return _impossible(f"{REASON_FIT}: needs {needs}, has {has}", memory=memory)
-    phases, used = phases_of_run(profile, machine, assumptions, calibration, micro_batch=micro_batch, cloud=offer.cloud)
+        needed = calibrated_bytes(memory, memory_factor, is_cpu=machine.device.is_cpu)
+        return _impossible(
+            f"{REASON_FIT}: needs {format_bytes(needed)}, has {format_bytes(machine.memory_bytes)}",
+            memory=memory,
+            missing_memory_bytes=needed - machine.memory_bytes,
+        )
+    phases, used = phases_of_run(
+        profile,
+        machine,
+        assumptions,
+        calibration,
+        micro_batch=micro_batch,
+        cloud=offer.cloud,
+        use_spot=offer.use_spot,
+    )
     total = phases[0].hours
     for phase in phases[1:]:
         total = total.plus(phase.hours)
@@ -160,7 +155,9 @@ def _sum(lines: tuple[CostLine, ...]) -> MoneyInterval:
     )
 
 
-def _impossible(reason: str, *, memory: MemoryLines | None = None) -> Verdict:
+def _impossible(
+    reason: str, *, memory: MemoryLines | None = None, missing_memory_bytes: float | None = None
+) -> Verdict:
     return Verdict(
         fits=False,
         micro_batch=None,
@@ -170,6 +167,7 @@ def _impossible(reason: str, *, memory: MemoryLines | None = None) -> Verdict:
         training_hours=None,
         assumptions=(),
         reason=reason,
+        missing_memory_bytes=missing_memory_bytes,
     )
 
 

@@ -11,7 +11,7 @@ from manager.workload.device import Device, cpu_device, efficiency, gpu_device
 from manager.workload.profile import WorkloadProfile
 
 REASON_PROGRAM = "training program does not run there yet"
-REASON_ACCELERATOR = "unknown accelerator"
+REASON_SPECIFICATION = "unknown accelerator"
 REASON_SPEED = "unknown speed"
 REASON_MEMORY = "unknown memory"
 _HOST_SHARE = 0.9
@@ -38,7 +38,7 @@ def machine_of(
     if offer.accelerator is None:
         return _cpu_machine(offer, assumptions)
     if accelerator is None:
-        return f"{REASON_ACCELERATOR}: no specification of {offer.accelerator}"
+        return f"{REASON_SPECIFICATION}: no specification of {offer.accelerator}"
     if accelerator.kind != "gpu" or accelerator.vendor.upper() != "NVIDIA":
         what = "TPU" if accelerator.kind == "tpu" else f"{accelerator.vendor} {accelerator.kind.upper()}"
         return f"{REASON_PROGRAM}: {what}"

@@ -17,6 +17,11 @@ from manager.workload.time import evaluation_seconds, step_seconds
 _MEGA = 1e6
 _MINUTE_S = 60.0
 _LONGEST_DIGITS = 9
+_NOTHING_BESIDES = ("local", "slurm")
+"""Clouds whose price per hour covers disk and network."""
+_NOT_COUNTED = Assumption(
+    name="not_counted", text="disks, public addresses and outgoing traffic (egress), which providers bill apart"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +43,12 @@ def phases_of_run(
     *,
     micro_batch: int,
     cloud: str,
+    use_spot: bool,
 ) -> tuple[tuple[Phase, ...], tuple[Assumption, ...]]:
     """All phases in their order, and the assumptions behind them."""
-    rows = {name: assumptions.of(name, cloud) for name in _names(cloud)}
+    rows = {name: assumptions.of(name, cloud) for name in _names(cloud, use_spot=use_spot)}
     compute = _compute_band(profile, machine, assumptions, calibration, cloud)
-    timed = (
+    timed: tuple[tuple[str, Interval, str], ...] = (
         ("boot", _seconds(rows["boot"]), "boot"),
         ("setup", _seconds(rows["setup"]), "setup"),
         ("download", _download_s(profile, rows, cloud), "hub_rate"),
@@ -61,12 +67,20 @@ def phases_of_run(
             ),
             compute.name,
         ),
-        ("checkpoints", _checkpoint_s(profile, rows), "disk_rate"),
+        (
+            "checkpoints",
+            _per_rate(profile.checkpoints * profile.checkpoint_bytes, rows["disk_rate"], unit=_MEGA),
+            "disk_rate",
+        ),
         ("final", _evaluation_s(profile, machine, micro_batch, profile.data.test_samples, compute.band), compute.name),
+        ("saving", _per_rate(profile.weights_bytes, rows["disk_rate"], unit=_MEGA), "disk_rate"),
         ("teardown", _seconds(rows["teardown"]), "teardown"),
     )
+    if use_spot:
+        timed = (*timed, ("spot_rework", _spot_rework_s([seconds for _, seconds, _ in timed], rows), "spot_rework"))
     phases = tuple(_phase(name, seconds, assumption) for name, seconds, assumption in timed)
-    return phases, (*compute.assumptions, *(row.stated() for row in rows.values()))
+    stated = [*compute.assumptions, *(row.stated() for row in rows.values())]
+    return phases, (*stated, *([] if cloud in _NOTHING_BESIDES else [_NOT_COUNTED]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +149,13 @@ def _download_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], clou
     return moved.plus(_per_rate(from_home, rows["upload_rate"], unit=_MEGA))
 
 
-def _checkpoint_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity]) -> Interval:
-    """All checkpoints, and the tuned model once."""
-    written = profile.checkpoints * profile.checkpoint_bytes + profile.weights_bytes
-    return _per_rate(written, rows["disk_rate"], unit=_MEGA)
+def _spot_rework_s(phases_s: Sequence[Interval], rows: dict[str, AssumedQuantity]) -> Interval:
+    """What preemptions cost: a share of all the other time of the run."""
+    share = rows["spot_rework"].value
+    total = phases_s[0]
+    for seconds in phases_s[1:]:
+        total = total.plus(seconds)
+    return _product(total, share)
 
 
 def _all_tokens(profile: WorkloadProfile) -> float:
@@ -146,9 +163,10 @@ def _all_tokens(profile: WorkloadProfile) -> float:
     return (data.train_samples + data.validation_samples + data.test_samples) * data.mean_tokens
 
 
-def _names(cloud: str) -> Sequence[str]:
+def _names(cloud: str, *, use_spot: bool) -> Sequence[str]:
     moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate")
-    return ("boot", "setup", *moved, "start", "tokenize_rate", "disk_rate", "teardown")
+    names = ("boot", "setup", *moved, "start", "tokenize_rate", "disk_rate", "teardown")
+    return (*names, "spot_rework") if use_spot else names
 
 
 def _phase(name: str, seconds: Interval, assumption: str | None) -> Phase:

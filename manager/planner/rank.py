@@ -22,11 +22,12 @@ def rank_key(estimate: Estimate) -> tuple[Decimal, float, str, str, str]:
     return dollars, duration, "spot" if offer.use_spot else "on-demand", offer.key, offer.price_source
 
 
-def nearest_first(estimate: Estimate) -> tuple[int, float, tuple[Decimal, float, str, str, str]]:
+def nearest_first(
+    estimate: Estimate, missing_memory_bytes: float | None
+) -> tuple[int, float, tuple[Decimal, float, str, str, str]]:
     """By kind of reason, then by how much memory is missing or how much it would cost."""
     kind = (estimate.reason or "").split(":", 1)[0]
     place = _NEAREST_REASONS.index(kind) if kind in _NEAREST_REASONS else len(_NEAREST_REASONS)
-    missing = 0.0
-    if kind == REASON_FIT and estimate.memory is not None:
-        missing = estimate.memory.total - float(estimate.offer.accelerator_memory_bytes or 0)
+    # Bytes are known for every offer that does not fit; other kinds of reasons are ordered among themselves.
+    missing = missing_memory_bytes if kind == REASON_FIT and missing_memory_bytes is not None else float("inf")
     return place, missing, rank_key(estimate)

@@ -16,7 +16,7 @@ from manager.reports.quality import (
     read_losses,
     read_scores,
 )
-from manager.reports.reading import last, number, text, whole
+from manager.reports.reading import ending, last, number, text, whole
 from manager.reports.timeline import make_timeline, share_phases
 from manager.runs.records import RunEvents, RunRecord
 from manager.runs.states import MAY_BILL, RunState
@@ -110,7 +110,6 @@ def _gauges(
     cost = estimate.cost_usd if estimate else None
     hours = estimate.hours if estimate else None
     training = estimate.training_hours if estimate else None
-    memory = estimate.memory.total if estimate and estimate.memory else None
     trained_s = next((phase.duration_s for phase in phases if phase.name == "training"), None)
     return (
         Gauge(
@@ -144,12 +143,20 @@ def _gauges(
             name="peak_memory",
             unit="bytes",
             low=None,
-            expected=memory,
+            expected=_estimated_peak_bytes(estimate),
             high=None,
             actual=_peak_memory_bytes(events),
             comparable=through,
         ),
     )
+
+
+def _estimated_peak_bytes(estimate: Estimate | None) -> float | None:
+    """The estimate of what the task measures: on a GPU what the allocator holds, which has no CUDA context in it."""
+    if estimate is None or estimate.memory is None:
+        return None
+    memory = estimate.memory
+    return memory.total if estimate.offer.accelerator is None else memory.total - memory.context
 
 
 def _peak_memory_bytes(events: tuple[Event, ...]) -> float | None:
@@ -163,13 +170,13 @@ def _peak_memory_bytes(events: tuple[Event, ...]) -> float | None:
 
 
 def _outcome(events: tuple[Event, ...]) -> Outcome | None:
-    finished = last(events, EventType.FINISHED)
-    return Outcome(finished.data["outcome"]) if finished else None
+    end = ending(events)
+    return Outcome(end.data["outcome"]) if end and end.type is EventType.FINISHED else None
 
 
 def _steps_done(events: tuple[Event, ...]) -> int | None:
-    finished = last(events, EventType.FINISHED)
-    if finished and (steps := whole(finished, "steps")) is not None:
+    end = ending(events)
+    if end and end.type is EventType.FINISHED and (steps := whole(end, "steps")) is not None:
         return steps
     seen = [
         whole(event, "step") or 0
@@ -238,8 +245,8 @@ def _label(offer: Offer) -> str:
 
 
 def _failure(record: RunRecord, events: tuple[Event, ...]) -> Failure | None:
-    event = last(events, EventType.FAILED)
-    if event is not None:
+    event = ending(events)
+    if event is not None and event.type is EventType.FAILED:
         return Failure(
             code=text(event, "code") or "internal",
             message=text(event, "message") or "the task gave no message",

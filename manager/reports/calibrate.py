@@ -33,7 +33,7 @@ class Measured:
     time_factor: float
     """Seconds for an optimizer step, measured / formula."""
     memory_factor: float | None
-    """Peak memory, measured / formula; None where the run did not measure it."""
+    """Peak memory (on a GPU without the CUDA context), measured / formula; None where the run did not measure it."""
     at_s: float
     """When the run was created, Unix time."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from manager.reports.model import Best, ClassScore, Confusion, EarlierStop, EvaluationPoint, LossPoint, Score
-from manager.reports.reading import as_number, last, metrics, number, of_stage, text, whole
+from manager.reports.reading import as_number, ending, last, metrics, number, of_stage, text, whole
 from manager.reports.timeline import Timeline, task_end_s
 from manager.spec.schema import Metric
 from tasks.protocol import EvaluationStage, Event, EventType
@@ -43,7 +43,7 @@ def read_classes(events: tuple[Event, ...]) -> tuple[ClassScore, ...]:
 def read_confusion(events: tuple[Event, ...]) -> Confusion | None:
     """The confusion matrix of the tuned model, or of the untouched one when there is no other."""
     for stage in (EvaluationStage.FINAL, EvaluationStage.BASELINE):
-        for event in reversed(of_stage(events, stage)):
+        for event in reversed(_on_test(events, stage)):
             counts = event.data.get("confusion_matrix")
             labels = _labels(events) or tuple(_per_class(events, stage))
             if counts and len(labels) == len(counts):
@@ -136,13 +136,31 @@ def earlier_stops(events: tuple[Event, ...], timeline: Timeline, metric: str) ->
     return tuple(stops)
 
 
-def _metrics_of(events: tuple[Event, ...], stage: EvaluationStage) -> dict[str, float | None]:
+def _on_test(events: tuple[Event, ...], stage: EvaluationStage) -> list[Event]:
+    """Evaluations of a stage that still hold, oldest first.
+
+    A run that was resumed may carry a final evaluation of weights that it no longer has. Its end says which step was
+    kept; while there is none, only an evaluation of the latest start counts.
+    """
     found = of_stage(events, stage)
+    if stage is not EvaluationStage.FINAL:
+        return found
+    resumed_seq = max((event.seq for event in events if event.type is EventType.STARTED), default=-1)
+    end = ending(events)
+    if end is None or end.type is not EventType.FINISHED or end.seq < resumed_seq:
+        return [event for event in found if event.seq > resumed_seq]
+    best = end.data.get("best")
+    kept = whole(end, "steps") if not best else int(best["step"])
+    return [event for event in found if kept is None or whole(event, "step") == kept]
+
+
+def _metrics_of(events: tuple[Event, ...], stage: EvaluationStage) -> dict[str, float | None]:
+    found = _on_test(events, stage)
     return metrics(found[-1]) if found else {}
 
 
 def _per_class(events: tuple[Event, ...], stage: EvaluationStage) -> dict[str, dict[str, Any]]:
-    found = of_stage(events, stage)
+    found = _on_test(events, stage)
     return dict(found[-1].data.get("per_class") or {}) if found else {}
 
 

@@ -46,6 +46,14 @@ def last(events: Iterable[Event], kind: EventType) -> Event | None:
     return found
 
 
+def ending(events: Iterable[Event]) -> Event | None:
+    """How the task ended last: its latest `finished` or `failed` event, whichever came later."""
+    found = None
+    for event in events:
+        found = event if event.type in {EventType.FINISHED, EventType.FAILED} else found
+    return found
+
+
 def of_stage(events: Iterable[Event], stage: EvaluationStage) -> list[Event]:
     """Evaluations of a stage, oldest first."""
     return [e for e in events if e.type is EventType.EVALUATION and e.data.get("stage") == stage]

@@ -34,6 +34,7 @@ PLAN_LINES: dict[str, tuple[str, ...]] = {
     "final": ("final",),
     "saving": ("saving",),
     "teardown": ("teardown",),
+    "interruption": ("spot_rework",),
 }
 """Phase of a report -> names of the plan's cost lines for it."""
 

@@ -179,8 +179,10 @@ def summary(report: Report) -> str:
     if report.billed_s is None:
         return "No machine was billed."
     if score and score.points is not None:
+        if round(score.points, 1) == 0:
+            return f"Accuracy stayed at {percent(score.tuned, 1)} for {cost} in {time}."
         change = f"from {percent(score.baseline, 1)} to {percent(score.tuned, 1)}"
-        verb = "rose" if score.points > 0 else "fell" if score.points < 0 else "stayed"
+        verb = "rose" if score.points > 0 else "fell"
         return f"Accuracy {verb} {change} ({points(score.points, 1)} points) for {cost} in {time}."
     if score and score.baseline is not None:
         return f"Only the untouched model was tested ({percent(score.baseline, 1)} accuracy), for {cost} in {time}."

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from manager.workload.profile import WorkloadProfile
 
 ROLES = ("query", "key", "value", "output", "gate", "up", "down")
-_ATTENTION_INPUTS = ("query", "key", "value")
 
 _NAMES_OF_ROLE: dict[str, frozenset[str]] = {
     "query": frozenset(
@@ -103,8 +102,3 @@ def roles_of_targets(targets: str | list[str]) -> tuple[str, ...] | None:
             return None
         found |= roles
     return tuple(role for role in ROLES if role in found)
-
-
-def shares_attention_input(roles: tuple[str, ...]) -> int:
-    """How many of the roles read the input of the attention block."""
-    return sum(role in _ATTENTION_INPUTS for role in roles)

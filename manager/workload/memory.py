@@ -77,9 +77,21 @@ def largest_micro_batch(
     """
     for micro_batch in micro_batch_candidates(profile, replicas=replicas):
         lines = memory_lines(profile, micro_batch=micro_batch, is_cpu=is_cpu, replicas=replicas)
-        if lines.total * memory_factor <= memory_available_bytes:
+        if calibrated_bytes(lines, memory_factor, is_cpu=is_cpu) <= memory_available_bytes:
             return micro_batch
     return None
+
+
+def calibrated_bytes(lines: MemoryLines, memory_factor: float, *, is_cpu: bool) -> float:
+    """The estimate times what measured runs say; never less than the estimate.
+
+    On a GPU the factor compares what the allocator holds, so that the CUDA context stays as it is; on a CPU it compares
+    the whole process. A factor under 1 was seen at another batch and admits no larger one here.
+    """
+    factor = max(1.0, memory_factor)
+    if is_cpu:
+        return lines.total * factor
+    return (lines.total - lines.context) * factor + lines.context
 
 
 def micro_batch_candidates(profile: WorkloadProfile, *, replicas: int = 1) -> tuple[int, ...]:

@@ -68,6 +68,7 @@ def make_estimate(offer: Offer) -> Estimate:
         "evaluation": (0.003, 0.005, 0.008),
         "checkpoints": (0.001, 0.002, 0.004),
         "final": (0.001, 0.002, 0.004),
+        "saving": (0.0005, 0.001, 0.002),
         "teardown": (0.01, 0.02, 0.03),
     }
     lines = tuple(

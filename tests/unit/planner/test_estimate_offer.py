@@ -10,16 +10,18 @@ import pytest
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of, device_keys
-from manager.planner.estimate import estimate_offer
+from manager.planner.estimate import judge_machine, priced
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
+from manager.reports.timeline import PLAN_LINES
 from manager.workload.profile import WorkloadProfile
 from tests.support.plan_factory import GIB, make_cpu_offer, make_data, make_gpu_offer, make_profile, make_spec
 
 
 def _estimate(offer: Offer, profile: WorkloadProfile | None = None, calibration: Calibration | None = None) -> Estimate:
     specification = None if offer.accelerator is None else accelerator(offer.accelerator)
-    return estimate_offer(profile or make_profile(), offer, specification, shipped_assumptions(), calibration)
+    verdict = judge_machine(profile or make_profile(), offer, specification, shipped_assumptions(), calibration)
+    return priced(offer, verdict)
 
 
 def test_the_bill_adds_up_to_the_cent_of_a_cent() -> None:
@@ -157,3 +159,31 @@ def test_estimated_token_counts_widen_the_band() -> None:
     assert guessed.training_hours is not None
     assert guessed.training_hours.high > measured.training_hours.high
     assert guessed.training_hours.low < measured.training_hours.low
+
+
+def test_a_factor_under_one_admits_no_larger_micro_batch() -> None:
+    offer, profile = make_gpu_offer("L4"), make_profile("bert-large")
+    low = Calibration(device="aws/L4", time_factor=1.0, memory_factor=0.2, runs=1, basis="1 run")
+    assert _estimate(offer, profile, low).micro_batch == _estimate(offer, profile).micro_batch
+
+
+def test_spot_pays_for_preemptions_and_on_demand_does_not() -> None:
+    on_demand, spot = _estimate(make_gpu_offer()), _estimate(make_gpu_offer(spot=True))
+    names = [line.name for line in on_demand.lines]
+    assert [line.name for line in spot.lines] == [*names, "spot_rework"]
+    assert on_demand.hours is not None
+    assert spot.hours is not None
+    assert spot.hours.low == pytest.approx(on_demand.hours.low)
+    assert spot.hours.expected > on_demand.hours.expected
+    assert spot.hours.high > on_demand.hours.high
+    assert "spot_rework" in {assumption.name for assumption in spot.assumptions}
+
+
+def test_what_the_bill_leaves_out_is_stated_where_a_provider_bills_it() -> None:
+    assert "egress" in next(a.text for a in _estimate(make_gpu_offer()).assumptions if a.name == "not_counted")
+    assert "not_counted" not in {a.name for a in _estimate(make_cpu_offer()).assumptions}
+
+
+def test_every_line_of_a_bill_has_its_phase_in_the_report() -> None:
+    lines = {line.name for line in _estimate(make_gpu_offer(spot=True)).lines}
+    assert lines == {name for names in PLAN_LINES.values() for name in names}

@@ -144,3 +144,20 @@ def test_planning_loads_no_heavy_library() -> None:
     code = f"import {modules}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_cloud_machine_without_accelerator_is_nearest_by_the_memory_of_its_host() -> None:
+    small = replace(make_cpu_offer(memory_bytes=None), cloud="aws", region="a", host_memory_bytes=4 * 2**30)
+    large = replace(small, region="b", host_memory_bytes=60 * 2**30)
+    plan = _plan(model="mistral", offers=(make_gpu_offer("T4"), small, large))
+    assert all((estimate.reason or "").startswith("does not fit") for estimate in plan.rejected)
+    assert [estimate.offer.key.split("/")[1] for estimate in plan.rejected][-1] == "a"
+    assert plan.rejected[0].offer.region == "b"
+
+
+def test_on_demand_is_not_judged_as_spot() -> None:
+    one = make_gpu_offer(price="1")
+    plan = _plan(make_spec(where=Where(spot=True)), offers=(replace(one, use_spot=True), one))
+    costs = [estimate.cost_usd.expected for estimate in plan.offers if estimate.cost_usd]
+    assert costs[0] < costs[1]
+    assert plan.offers[1].offer.use_spot

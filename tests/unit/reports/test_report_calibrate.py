@@ -9,7 +9,7 @@ import pytest
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration
-from manager.planner.estimate import estimate_offer
+from manager.planner.estimate import judge_machine, priced
 from manager.reports.build import build_report
 from manager.reports.calibrate import calibration_from
 from manager.runs.records import RunEvents
@@ -35,7 +35,7 @@ def test_factors_are_measured_over_estimated() -> None:
     one = found["aws/L4"]
     assert one.runs == 2
     assert one.time_factor == pytest.approx(_trained_s(run) / (0.08 * 3600))
-    assert one.memory_factor == pytest.approx(2_184_000_000 / 2_254_100_000)
+    assert one.memory_factor == pytest.approx(2_184_000_000 / (2_254_100_000 - 550_000_000))
     assert one.basis.startswith("2 runs")
 
 
@@ -52,7 +52,7 @@ def test_the_planners_own_factor_is_read() -> None:
     applied = Calibration(device="aws/L4", time_factor=0.25, memory_factor=None, runs=1, basis="1 run")
     found = []
     for calibration in (None, applied):
-        estimate = estimate_offer(plan.profile, offer, l4, shipped_assumptions(), calibration)
+        estimate = priced(offer, judge_machine(plan.profile, offer, l4, shipped_assumptions(), calibration))
         record = replace(run.record, plan=replace(plan, offers=(estimate,)))
         found.append(calibration_from([RunEvents(record=record, events=run.events)])[0].time_factor)
     assert found[0] == pytest.approx(found[1], rel=1e-9)

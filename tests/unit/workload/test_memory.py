@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from manager.workload.activations import saved_bytes_per_token
-from manager.workload.memory import CPU_PROCESS_BYTES, largest_micro_batch, memory_lines, micro_batch_candidates
+from manager.workload.memory import (
+    CPU_PROCESS_BYTES,
+    calibrated_bytes,
+    largest_micro_batch,
+    memory_lines,
+    micro_batch_candidates,
+)
 from tests.support.plan_factory import GIB, make_data, make_profile, make_spec
 
 
@@ -103,3 +109,11 @@ def test_a_fixed_micro_batch_is_the_only_candidate() -> None:
 def test_candidates_share_the_batch(batch: int, replicas: int, expected: tuple[int, ...]) -> None:
     profile = make_profile("bert-base", make_spec(batch_size=batch))
     assert micro_batch_candidates(profile, replicas=replicas) == expected
+
+
+def test_a_calibration_scales_what_the_run_measured() -> None:
+    on_gpu = memory_lines(make_profile(), micro_batch=8, is_cpu=False)
+    on_cpu = memory_lines(make_profile(), micro_batch=8, is_cpu=True)
+    assert calibrated_bytes(on_gpu, 1.5, is_cpu=False) == 1.5 * (on_gpu.total - on_gpu.context) + on_gpu.context
+    assert calibrated_bytes(on_cpu, 1.5, is_cpu=True) == 1.5 * on_cpu.total
+    assert calibrated_bytes(on_gpu, 0.5, is_cpu=False) == on_gpu.total

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from manager.catalog.accelerators import accelerator, accelerator_names
+from manager.catalog.accelerators import accelerator
 from manager.workload.device import Device, cpu_device, efficiency, gpu_device
 from manager.workload.time import evaluation_seconds, step_seconds
 from tests.support.plan_factory import make_data, make_profile, make_spec
@@ -88,7 +88,7 @@ def test_a_cpu_computes_with_its_cores() -> None:
 def test_each_row_of_the_table_is_complete_and_names_a_known_accelerator() -> None:
     text = files("manager.workload").joinpath("data", "efficiency.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):
-        assert row["accelerator"] in {"*", "cpu", *accelerator_names()}
+        assert row["accelerator"] in {"*", "cpu"} or accelerator(row["accelerator"]) is not None
         assert 0 < float(row["matmul_bf16"]) <= 1
         assert 0 < float(row["matmul_fp32"]) <= 1
         assert 0 < float(row["bandwidth"]) <= 1
