@@ -9,9 +9,11 @@ import csv
 import io
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import get_args
 
 from manager.reports.compare import compare
 from manager.reports.model import Gauge, Report
+from manager.spec.schema import Metric
 from manager.units import SECONDS_PER_HOUR
 
 Cell = str | int | float | Decimal | bool | None
@@ -99,7 +101,7 @@ def _estimate(name: str, gauge: Gauge | None) -> dict[str, Cell]:
 
 def _quality(report: Report) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    for metric in ("accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc"):
+    for metric in get_args(Metric):
         score = report.score(metric)
         cells[f"baseline_{metric}"] = score.baseline if score else None
         cells[metric] = score.tuned if score else None

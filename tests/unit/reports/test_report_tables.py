@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 
@@ -13,6 +14,9 @@ from manager.reports.build import build_report
 from manager.reports.compare import compare
 from manager.reports.csv import reports_to_csv
 from manager.reports.json import comparison_to_json, report_to_json
+from manager.reports.wording import METRIC_TITLES
+from manager.spec.schema import Metric
+from tasks.metrics import METRICS
 from tests.support.report_factory import make_run, make_spec
 
 
@@ -57,3 +61,10 @@ def test_comparison_lists_its_frontier() -> None:
     document = comparison_to_json(compare([build_report(make_run())]))
     assert document["frontier"] == ["bbc-news-minilm-0921-1433"]
     assert document["runs"][0]["points"] == 77.76
+
+
+def test_every_list_of_metrics_is_that_of_the_training_program() -> None:
+    assert get_args(Metric) == METRICS
+    assert tuple(METRIC_TITLES) == METRICS
+    header = reports_to_csv([build_report(make_run())]).splitlines()[0].split(",")
+    assert [name for name in header if name in METRICS] == list(METRICS)
