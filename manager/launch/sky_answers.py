@@ -72,8 +72,15 @@ def offer_taken(offer: Offer, answer: dict[str, Any]) -> Offer:
     )
 
 
-def evidence_of(name: str, asked_at_s: float, answer: dict[str, Any]) -> Evidence:
-    """What the answers amount to; confirmed only when nobody knows of anything left."""
+def evidence_of(name: str, asked_at_s: float, answer: dict[str, Any], *, was_launched: bool) -> Evidence:
+    """What the answers amount to; confirmed only when nobody knows of anything left.
+
+    Args:
+        name: of the cluster.
+        asked_at_s: Unix time.
+        answer: the worker's.
+        was_launched: whether there may have been a machine; then SkyPilot's word alone confirms nothing.
+    """
     instances, provider = answer["instances"], answer["provider"]
     left = [f"launch request {request}" for request in answer["launches"]]
     if answer["cluster"] is not None:
@@ -84,10 +91,12 @@ def evidence_of(name: str, asked_at_s: float, answer: dict[str, Any]) -> Evidenc
         words.append(f"{len(answer['launches'])} launch requests are unfinished")
     if instances is not None:
         words.append(f"{provider} reports {len(instances)} instances" if instances else f"{provider} reports none")
+    elif was_launched:
+        words.append("the provider could not be asked: SkyPilot no longer knows how")
     else:
-        words.append("it knows of no machine that a provider could be asked about")
+        words.append("no machine was launched that a provider could be asked about")
     return Evidence(
-        confirmed=not left,
+        confirmed=not left and (instances is not None or not was_launched),
         asked_at_s=asked_at_s,
         source="SkyPilot status, forced refresh" + (f"; {provider}" if instances is not None else ""),
         answer="; ".join(words),

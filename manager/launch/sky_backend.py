@@ -115,7 +115,7 @@ def cancel(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def provider(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What is needed to ask the provider itself about the cluster, while SkyPilot still knows it."""
     record = _record(args["cluster"])
-    return {"provider": None if record is None else _provider(record["handle"])}
+    return {"existed": record is not None, "provider": None if record is None else _provider(record["handle"])}
 
 
 def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:

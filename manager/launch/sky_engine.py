@@ -8,7 +8,6 @@ the cluster down first.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from manager.errors import EngineError
 from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineState
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
 from manager.launch.sky_answers import GONE, REFUSED, evidence_of, no_capacity, offer_taken, refusal, state_of
+from manager.launch.sky_attempt import begin_attempt, end_attempt, keep_provider, read_attempt
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
@@ -28,8 +28,6 @@ from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
 
 SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
-PROVIDER_FILE = "sky-provider.json"
-"""In the run's folder: how to ask the provider itself about the cluster, kept for the evidence after the teardown."""
 QUERY_TIMEOUT_S = 90.0
 FACTS_TIMEOUT_S = 45.0
 DOWN_TIMEOUT_S = 420.0
@@ -71,12 +69,11 @@ class SkyEngine:
         """
         run_dir = request.run_dir.resolve()
         check_folder(run_dir)
-        slurm = sorted({o.region for o in request.offers if o.cloud == "slurm" and o.region is not None})
         return Handle(
             engine=self.name,
             run_dir=str(run_dir),
             name=cluster_name(request.run_id),
-            details={"run_id": request.run_id, "slurm_clusters": slurm},
+            details={"run_id": request.run_id},
         )
 
     def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
@@ -94,13 +91,14 @@ class SkyEngine:
                 started_at_s = self._clock()
                 write_job(upload_dir, request, offer, billing_started_s=started_at_s)
                 task = render_task(request, upload_dir=upload_dir, offers=[offer])
+                begin_attempt(Path(handle.run_dir), offer)
                 try:
                     answer = self._launch(handle, task, timeout_s=limit_s)
                 except SkyPilotError as error:
                     if error.kind not in REFUSED and error.kind != "Timeout":
                         raise
                     failed.append(refusal(offer, error))
-                    self.down(handle)
+                    self._give_up(handle)
                 else:
                     return self._launched(handle, offer, answer, started_at_s, failed)
         except BaseException as error:
@@ -189,24 +187,16 @@ class SkyEngine:
             EngineError: after DOWN_ATTEMPTS attempts SkyPilot had not taken the cluster down.
         """
         self._keep_provider(handle)
-        for attempt in range(1, DOWN_ATTEMPTS + 1):
-            try:
-                self._call(handle, "down", {"cluster": handle.name}, timeout_s=DOWN_TIMEOUT_S)
-                return
-            except SkyPilotError as error:
-                if attempt == DOWN_ATTEMPTS:
-                    raise EngineError(
-                        f"cluster {handle.name} could not be taken down: {error.message}",
-                        hint=f"Run `sky down {handle.name}`, and look at the provider's own console.",
-                    ) from error
-                self._sleep(2.0**attempt)
+        self._take_down(handle)
 
     def evidence(self, handle: Handle) -> Evidence:
         """Ask SkyPilot with a forced refresh, and the provider itself where it is known how; see Engine.evidence."""
         asked_at_s = self._clock()
-        args: dict[str, Any] = {"cluster": handle.name, "provider": self._provider(handle)}
-        if slurm := handle.details.get("slurm_clusters"):
-            args["slurm_cluster"] = slurm[0]
+        attempt = read_attempt(Path(handle.run_dir))
+        args: dict[str, Any] = {"cluster": handle.name, "provider": None if attempt is None else attempt.provider}
+        # Slurm can be asked by the cluster's name alone, but must not answer for another provider.
+        if attempt is not None and attempt.cloud == "slurm" and attempt.region is not None:
+            args["slurm_cluster"] = attempt.region
         try:
             answer = self._call(handle, "evidence", args, timeout_s=QUERY_TIMEOUT_S)
         except SkyPilotError as error:
@@ -217,7 +207,9 @@ class SkyEngine:
                 answer=f"no answer: {error.message}",
                 left=(),
             )
-        return evidence_of(handle.name, asked_at_s, answer)
+        return evidence_of(
+            handle.name, asked_at_s, answer, was_launched=attempt is not None or "job_id" in handle.details
+        )
 
     def close(self) -> None:
         """End the worker processes."""
@@ -232,7 +224,7 @@ class SkyEngine:
         self, handle: Handle, offer: Offer, answer: dict[str, Any], started_at_s: float, failed: list[str]
     ) -> Launched:
         if answer.get("provider") is not None:
-            self._write_provider(handle, answer["provider"])
+            keep_provider(Path(handle.run_dir), answer["provider"])
         taken = {key: answer[key] for key in ("region", "zone", "instance_type", "price_usd_per_hour")}
         return Launched(
             handle=replace(handle, details={**handle.details, "job_id": answer["job_id"], "sky": taken}),
@@ -244,7 +236,7 @@ class SkyEngine:
     def _abandon(self, handle: Handle, reason: BaseException) -> None:
         self._worker(handle).kill()
         try:
-            self.down(handle)
+            self._give_up(handle)
         except EngineError as error:
             reason.add_note(f"and the teardown failed: {error.message}")
 
@@ -256,27 +248,43 @@ class SkyEngine:
         answer = self._call(handle, "fetch", args, timeout_s=EVENTS_TIMEOUT_S)
         return local.read_bytes() if answer["fetched"] else b""
 
-    def _keep_provider(self, handle: Handle) -> None:
-        """Asked anew at each teardown: a fall-back may lie at another provider than the attempt before it."""
+    def _give_up(self, handle: Handle) -> None:
+        """Take an attempt down; one that SkyPilot had no cluster for, before and after, has left nothing to ask about.
+
+        Raises:
+            EngineError: as `down`.
+        """
+        is_unknown = self._keep_provider(handle)
+        existed = self._take_down(handle)
+        if is_unknown and not existed:
+            end_attempt(Path(handle.run_dir))
+
+    def _take_down(self, handle: Handle) -> bool:
+        """Whether SkyPilot may have had a cluster to take down."""
+        for attempt in range(1, DOWN_ATTEMPTS + 1):
+            try:
+                answer = self._call(handle, "down", {"cluster": handle.name}, timeout_s=DOWN_TIMEOUT_S)
+                return attempt > 1 or answer.get("existed") is not False
+            except SkyPilotError as error:
+                if attempt == DOWN_ATTEMPTS:
+                    raise EngineError(
+                        f"cluster {handle.name} could not be taken down: {error.message}",
+                        hint=f"Run `sky down {handle.name}`, and look at the provider's own console.",
+                    ) from error
+                self._sleep(2.0**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _keep_provider(self, handle: Handle) -> bool:
+        """Store how to ask the provider, while SkyPilot knows; True when SkyPilot answered that it has no cluster."""
         try:
             answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
-        except SkyPilotError:
-            # Facts for the evidence are worth a question, never a delay of the teardown.
-            return
-        if answer["provider"] is not None:
-            self._write_provider(handle, answer["provider"])
-
-    def _write_provider(self, handle: Handle, facts: dict[str, Any]) -> None:
-        path = Path(handle.run_dir) / PROVIDER_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-    def _provider(self, handle: Handle) -> dict[str, Any] | None:
-        try:
-            facts = json.loads((Path(handle.run_dir) / PROVIDER_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return facts if isinstance(facts, dict) else None
+            if answer["provider"] is not None:
+                keep_provider(Path(handle.run_dir), answer["provider"])
+        except EngineError:
+            # Facts for the evidence are worth a question, never a delay of the teardown; without them the evidence
+            # is unconfirmed.
+            return False
+        return answer["provider"] is None and not answer["existed"]
 
     def _call(self, handle: Handle, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         return self._worker(handle).call(op, args, timeout_s=timeout_s)

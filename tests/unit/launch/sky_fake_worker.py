@@ -15,7 +15,7 @@ from typing import Any
 from manager.launch.sky_wire import Operation, Reply, serve
 
 FOLDER = Path(sys.argv[1])
-DEFAULTS = {"provider": {"provider": None}}
+DEFAULTS = {"provider": {"existed": False, "provider": None}, "down": {"existed": False}}
 
 
 def operation(name: str) -> Operation:

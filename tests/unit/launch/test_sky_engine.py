@@ -29,6 +29,10 @@ LAUNCHED = {
 }
 NOTHING_LEFT: dict[str, Any] = {"cluster": None, "launches": [], "provider": "slurm", "instances": {}}
 
+NOBODY_ASKED: dict[str, Any] = {"cluster": None, "launches": [], "provider": None, "instances": None}
+NO_CLUSTER: dict[str, Any] = {"existed": False, "provider": None}
+KNOWN: dict[str, Any] = {"existed": True, "provider": LAUNCHED["provider"]}
+
 
 def offer(partition: str, price: str | None = "1.99", **changes: Any) -> Offer:
     values: dict[str, Any] = {
@@ -349,12 +353,99 @@ def test_evidence_is_unconfirmed_when_nobody_answers(
 
 
 def test_the_provider_is_asked_with_what_was_kept_before_the_teardown(stage: Stage) -> None:
-    stage.play(provider=[{"result": {"provider": LAUNCHED["provider"]}}], evidence=[{"result": NOTHING_LEFT}])
+    stage.play(provider=[{"result": KNOWN}], evidence=[{"result": NOTHING_LEFT}])
     stage.engine.down(stage.handle())
     another = SkyEngine(worker=lambda log: SkyWorker(command=(sys.executable, str(FAKE), str(stage.folder))))
     another.evidence(stage.handle())
     another.close()
     assert stage.calls("evidence")[0][1]["provider"] == LAUNCHED["provider"]
+
+
+@pytest.mark.parametrize("move", [{"error": ["ConnectionError", "refused"]}, {"result": NO_CLUSTER}])
+def test_without_facts_nothing_that_was_launched_is_confirmed(stage: Stage, move: dict[str, Any]) -> None:
+    stage.play(
+        launch=[{"result": {**LAUNCHED, "provider": None}}], provider=[move], evidence=[{"result": NOBODY_ASKED}]
+    )
+    request = stage.request(offer("g5.xlarge", cloud="aws"))
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    stage.engine.down(handle)
+    stage.engine.down(handle)
+    evidence = stage.engine.evidence(handle)
+    assert not evidence.confirmed
+    assert "could not be asked" in evidence.answer
+
+
+@pytest.mark.parametrize(
+    ("provider", "down", "confirmed"),
+    [
+        ({"result": NO_CLUSTER}, {"existed": False}, True),
+        ({"error": ["ConnectionError", "refused"]}, {"existed": False}, False),
+        ({"result": NO_CLUSTER}, {"existed": True}, False),
+        ({"result": {**NO_CLUSTER, "existed": True}}, {"existed": False}, False),
+    ],
+)
+def test_a_refused_launch_is_confirmed_as_gone_only_when_skypilot_never_had_a_cluster(
+    stage: Stage, provider: dict[str, Any], down: dict[str, Any], confirmed: bool
+) -> None:
+    stage.play(
+        launch=[{"error": ["ResourcesUnavailableError", "full"]}],
+        provider=[provider],
+        down=[{"result": down}],
+        evidence=[{"result": NOBODY_ASKED}],
+    )
+    request = stage.request(offer("g5.xlarge", cloud="aws"))
+    handle = stage.engine.reserve(request)
+    with pytest.raises(NothingFitsError):
+        stage.engine.submit(request, handle)
+    stage.engine.down(handle)
+    assert stage.engine.evidence(handle).confirmed is confirmed
+
+
+def test_one_provider_does_not_answer_for_the_next(stage: Stage) -> None:
+    stage.play(
+        launch=[{"error": ["ResourcesUnavailableError", "full"]}, {"result": {**LAUNCHED, "provider": None}}],
+        provider=[{"result": KNOWN}, {"error": ["ConnectionError", "refused"]}],
+        evidence=[{"result": NOBODY_ASKED}],
+    )
+    request = stage.request(offer("a100"), offer("g5.xlarge", cloud="aws"))
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    stage.engine.down(handle)
+    assert not stage.engine.evidence(handle).confirmed
+    assert stage.calls("evidence")[0][1] == {"cluster": "tf-demo-1", "provider": None}
+
+
+def test_slurm_is_asked_by_name_where_facts_are_missing(stage: Stage) -> None:
+    stage.play(launch=[{"result": {**LAUNCHED, "provider": None}}], evidence=[{"result": NOTHING_LEFT}])
+    request = stage.request(offer("a100"))
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    assert stage.engine.evidence(handle).confirmed
+    assert stage.calls("evidence")[0][1]["slurm_cluster"] == "lab"
+
+
+def test_a_torn_file_of_facts_is_an_attempt_that_nobody_can_be_asked_about(stage: Stage) -> None:
+    stage.play(evidence=[{"result": NOBODY_ASKED}])
+    handle = stage.handle()
+    (Path(handle.run_dir) / "sky-attempt.json").write_text('{"cloud": "aws", "pro')
+    assert not stage.engine.evidence(handle).confirmed
+
+
+def test_a_launch_that_the_ledger_knows_of_counts_without_its_file(stage: Stage) -> None:
+    stage.play(launch=[{"result": LAUNCHED}], evidence=[{"result": NOBODY_ASKED}])
+    request = stage.request(offer("a100"))
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    (request.run_dir / "sky-attempt.json").unlink()
+    assert not stage.engine.evidence(handle).confirmed
+
+
+def test_a_full_disk_does_not_keep_a_machine_alive(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    stage.play(provider=[{"result": KNOWN}])
+    handle = stage.handle()
+    monkeypatch.setattr("manager.launch.sky_attempt.os.fsync", full)
+    stage.engine.down(handle)
+    assert len(stage.calls("down")) == 1
 
 
 @pytest.mark.parametrize(
