@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tasks.manifest import public_manifest
 from tasks.model_card import model_card
 from tasks.protocol import MANIFEST_FILE, MODEL_DIR, EvaluationStage, EventType
 from tasks.session import Session
+from tasks.sources import public_name
 
 ADAPTER_DIR = "adapter"
+CARD_FILE = "README.md"
 
 
 def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Path:
@@ -29,8 +32,8 @@ def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Pa
         _save_weights(session, aside)
         session.task.tokenizer.save_pretrained(str(aside))
         card = model_card(session.job, session.task.data_facts(), evaluations, session.exported_step)
-        (aside / "README.md").write_text(card, encoding="utf-8")
-        shutil.copyfile(session.out / MANIFEST_FILE, aside / MANIFEST_FILE)
+        (aside / CARD_FILE).write_text(card, encoding="utf-8")
+        (aside / MANIFEST_FILE).write_text(public_manifest(session.out, session.job), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
         aside.rename(target)
@@ -56,8 +59,10 @@ def _save_weights(session: Session, folder: Path) -> None:
         adapter = folder / ADAPTER_DIR
         for config in model.peft_config.values():
             # The path of this machine means nothing elsewhere.
-            config.base_model_name_or_path = session.job.model.source
+            config.base_model_name_or_path = public_name(session.job.model.source)
         # `auto` would ask the hub whether the vocabulary has grown.
         model.save_pretrained(str(adapter), save_embedding_layers=False)
+        # PEFT's template with blanks and local paths; the card of the model folder covers the adapter.
+        (adapter / CARD_FILE).unlink(missing_ok=True)
         model = model.merge_and_unload()
     model.save_pretrained(str(folder))

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.failures import TaskError
 from tasks.protocol import MANIFEST_FILE, FailureCode, Job
+from tasks.sources import public_name
 
 MANIFEST_VERSION = 1
 _MAY_CHANGE = (
@@ -46,8 +47,22 @@ def write_manifest(out: Path, job: Job, *, data_facts: dict[str, Any], versions:
         "job": asdict(job),
     }
     aside = path.with_suffix(".partial")
-    aside.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.write_text(_text(manifest), encoding="utf-8")
     aside.replace(path)
+
+
+def public_manifest(out: Path, job: Job) -> str:
+    """The manifest's text for publishing: sources by name, without the folders of this machine.
+
+    Raises:
+        OSError, ValueError: the run's manifest cannot be read.
+    """
+    manifest = json.loads((out / MANIFEST_FILE).read_text(encoding="utf-8"))
+    # The data's checksum is the same at each start; its path is this start's, and need not be that of the first.
+    data = public_name(job.data.source)
+    manifest["data"]["source"] = manifest["job"]["data"]["source"] = data
+    manifest["job"]["model"]["source"] = public_name(job.model.source)
+    return _text(manifest)
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
@@ -57,6 +72,10 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) else None
+
+
+def _text(manifest: dict[str, Any]) -> str:
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
 def _check_same(out: Path, earlier: dict[str, Any], job: Job, data_facts: dict[str, Any]) -> None:

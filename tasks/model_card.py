@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tasks.protocol import Job
+from tasks.sources import is_local, public_name
 
 
 def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict[str, Any]], steps: int) -> str:
@@ -22,7 +22,7 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
             _front_matter(job),
             f"# {job.run_id}",
             "",
-            f"`{_base_name(job)}` tuned for {job.task} ({_method(job)}) with tunefare.",
+            f"`{public_name(job.model.source)}` tuned for {job.task} ({_method(job)}) with tunefare.",
             "",
             "## Quality on the test set",
             "",
@@ -30,8 +30,8 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
             "",
             "## Data",
             "",
-            f"`{job.data.source}` (SHA-256 `{data_facts['sha256']}`): {data_facts['train_samples']} training, "
-            f"{data_facts['validation_samples']} validation and {data_facts['test_samples']} test samples.",
+            f"`{public_name(job.data.source)}` (SHA-256 `{data_facts['sha256']}`): "
+            f"{data_facts['train_samples']} training, {data_facts['validation_samples']} validation and {data_facts['test_samples']} test samples.",
             f"Labels: {', '.join(f'{name} ({count})' for name, count in data_facts['label_counts'].items())}.",
             "",
             "## Training",
@@ -47,17 +47,9 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
     )
 
 
-def _base_name(job: Job) -> str:
-    return Path(job.model.source).name if _is_path(job) else job.model.source
-
-
-def _is_path(job: Job) -> bool:
-    return job.model.source.startswith(("/", ".", "~"))
-
-
 def _front_matter(job: Job) -> str:
     lines = ["---", f"pipeline_tag: {job.task}", "library_name: transformers", "tags:", "- tunefare"]
-    if not _is_path(job):
+    if not is_local(job.model.source):
         # A path of the training machine would be a dead link on the hub.
         lines.insert(1, f"base_model: {job.model.source}")
     return "\n".join([*lines, "---", ""])

@@ -66,6 +66,16 @@ def local_model(source: str, revision: str | None) -> Path:
     return path
 
 
+def is_local(source: str) -> bool:
+    """Whether a source of data or model is a file or folder of this machine: by its form, or because it is there."""
+    return source.startswith(("/", ".", "~")) or Path(source).expanduser().exists()
+
+
+def public_name(source: str) -> str:
+    """What a published file may call a source: the last part of a path of this machine, ids and URIs as they are."""
+    return Path(os.path.abspath(Path(source).expanduser())).name if is_local(source) else source
+
+
 def cache_folder() -> Path:
     """Where downloads from buckets are kept: TUNEFARE_CACHE, else under XDG_CACHE_HOME or ~/.cache."""
     given = os.environ.get("TUNEFARE_CACHE")
