@@ -6,6 +6,7 @@ Knows no tokenizer and no model. NumPy and pandas only: the planner measures dat
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,24 +212,44 @@ def _hold_out(
     """Test, validation and training set; named splits as they are, shares taken from the training samples."""
     wanted = (choice.test, choice.validation)
     shares = tuple(share for share in wanted if not isinstance(share, str))
-    *parts, rest = hold_out(train.labels, shares, seed=seed)
+    groups = _text_groups(train)
+    *parts, rest = hold_out(train.labels, shares, seed=seed, groups=groups)
     held = iter(parts)
     sets = [named[share] if isinstance(share, str) else train.take(next(held)) for share in wanted]
     for name, samples in zip(("test", "validation"), sets, strict=True):
         if not len(samples):
             raise TaskError(
                 FailureCode.DATA_INVALID,
-                f"{len(train)} samples are too few: the {name} set would be empty.",
+                f"{len(train)} samples with {int(groups.max()) + 1} different texts are too few: "
+                f"the {name} set would be empty.",
                 hint=f"Raise data.{name}, or name a split of its own.",
             )
     return sets[0], sets[1], train.take(rest)
 
 
 def _warn_of_duplicates(train: Samples, held: dict[str, Samples], notify: Notify) -> None:
-    known = set(zip(train.texts, train.pairs or train.texts, strict=True))
+    known = set(_keys(train))
     for name, samples in held.items():
-        count = sum(pair in known for pair in zip(samples.texts, samples.pairs or samples.texts, strict=True))
+        count = sum(key in known for key in _keys(samples))
         if count:
             notify(
                 "duplicates", f"{count} of {len(samples)} {name} texts are also in training; {name} metrics flatter."
             )
+    test = set(_keys(held["test"]))
+    count = sum(key in test for key in _keys(held["validation"]))
+    if count:
+        notify(
+            "duplicates",
+            f"{count} of {len(held['validation'])} validation texts are also in test, which then judges a checkpoint "
+            "that was chosen on it; test metrics flatter.",
+        )
+
+
+def _text_groups(samples: Samples) -> NDArray[np.int64]:
+    """Group index of each sample: equal texts, whatever their labels, are one group; numbered as they first occur."""
+    numbers: dict[tuple[str, str], int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in _keys(samples)], dtype=np.int64)
+
+
+def _keys(samples: Samples) -> Iterator[tuple[str, str]]:
+    return zip(samples.texts, samples.pairs or samples.texts, strict=True)

@@ -80,6 +80,29 @@ def test_held_out_parts_are_a_partition(labels: np.ndarray, shares: tuple[float,
         assert len(part) <= round(share * len(labels))
 
 
+@given(
+    samples=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=200).map(np.array),
+    shares=st.tuples(st.floats(0.01, 0.49), st.floats(0.01, 0.49)),
+    seed=st.integers(0, 99),
+)
+def test_a_group_is_never_divided(samples: np.ndarray, shares: tuple[float, float], seed: int) -> None:
+    labels, groups = samples[:, 0], samples[:, 1]
+    first, second, rest = hold_out(labels, shares, seed=seed, groups=groups)
+    assert sorted([*first, *second, *rest]) == list(range(len(labels)))
+    assert set(labels[rest]) == set(labels)
+    sides = [set(groups[part]) for part in (first, second, rest)]
+    assert sum(map(len, sides)) == len(set(groups))
+    for part, share in zip((first, second), shares, strict=True):
+        assert len(part) <= round(share * len(labels))
+
+
+def test_samples_without_copies_are_drawn_as_ever() -> None:
+    # A run that was begun by an earlier version goes on with the same sets.
+    labels = np.array([0, 1, 1, 2, 0, 1, 2, 2, 0, 1, 0, 1, 2, 0, 1, 0, 2, 1, 0, 1])
+    parts = [part.tolist() for part in hold_out(labels, (0.1, 0.2), seed=3)]
+    assert parts[:2] == [[15, 17], [1, 7, 11, 18]]
+
+
 @given(samples=st.integers(1, 10_000), batch_size=st.integers(1, 512), epochs=st.integers(1, 20))
 def test_whole_epochs_are_whole_numbers_of_steps(samples: int, batch_size: int, epochs: int) -> None:
     assert total_steps(samples, batch_size, float(epochs), None) == epochs * steps_per_epoch(samples, batch_size)

@@ -93,9 +93,35 @@ def test_two_texts(write_jsonl: Write) -> None:
     assert [text[1:] for text in data.train.texts] == [pair[1:] for pair in data.train.pairs]
 
 
-def test_duplicates_across_sets_are_told(write_jsonl: Write) -> None:
-    _, notes = load(write_jsonl("all.jsonl", [{"text": "same", "label": label} for label in "abab" * 10]))
-    assert [note.split(":")[0] for note in notes] == ["duplicates", "duplicates"]
+def test_all_copies_of_a_text_go_to_one_side(write_jsonl: Write) -> None:
+    records = [{"text": f"t{at // 3}", "label": "ab"[at // 3 % 2]} for at in range(300)]
+    data, notes = load(write_jsonl("all.jsonl", records), validation=0.2, test=0.1)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [210, 60, 30]
+    texts = [set(part.texts) for part in (data.train, data.validation, data.test)]
+    assert sum(map(len, texts)) == len(set.union(*texts)) == 100
+    assert notes == []
+
+
+def test_pairs_are_copies_only_when_both_texts_are_equal(write_jsonl: Write) -> None:
+    records = [{"text": "same", "other": f"o{at}", "label": "ab"[at % 2]} for at in range(20)]
+    data, notes = load(write_jsonl("all.jsonl", records), text_pair="other")
+    assert (len(data.train), notes) == (16, [])
+
+
+def test_copies_of_one_text_cannot_be_split(write_jsonl: Write) -> None:
+    file = write_jsonl("all.jsonl", [{"text": "same", "label": label} for label in "abab" * 10])
+    fails(file, "data_invalid", "40 samples with 1 different texts are too few")
+
+
+def test_duplicates_across_named_sets_are_told(write_jsonl: Write) -> None:
+    folder = write_jsonl("set/train.jsonl", rows(a=5, b=5)).parent
+    write_jsonl("set/dev.jsonl", [{"text": "a 0", "label": "a"}, {"text": "x", "label": "b"}])
+    write_jsonl("set/test.jsonl", [{"text": "x", "label": "b"}, {"text": "y", "label": "b"}])
+    _, notes = load(folder, validation="dev", test="test")
+    assert [note.split(";")[0] for note in notes] == [
+        "duplicates: 1 of 2 validation texts are also in training",
+        "duplicates: 1 of 2 validation texts are also in test, which then judges a checkpoint that was chosen on it",
+    ]
 
 
 def test_a_missing_column_names_the_near_one(write_jsonl: Write) -> None:
