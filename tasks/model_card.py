@@ -31,7 +31,8 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
             "## Data",
             "",
             f"`{public_name(job.data.source)}` (SHA-256 `{data_facts['sha256']}`): "
-            f"{data_facts['train_samples']} training, {data_facts['validation_samples']} validation and {data_facts['test_samples']} test samples.",
+            f"{data_facts['train_samples']} training, "
+            f"{data_facts['validation_samples']} validation and {data_facts['test_samples']} test samples.",
             f"Labels: {', '.join(f'{name} ({count})' for name, count in data_facts['label_counts'].items())}.",
             "",
             "## Training",
