@@ -187,7 +187,9 @@ def _infra(offer: Offer) -> str:
 
 
 def _environment(request: LaunchRequest) -> dict[str, str]:
-    environment = {"TUNEFARE_RUN_ID": request.run_id}
+    # Set-up may last as long as a launch, but never longer than the whole run.
+    setup_s = min(request.launch_timeout_s, math.inf if request.max_duration_s is None else request.max_duration_s)
+    environment = {"TUNEFARE_RUN_ID": request.run_id, "TUNEFARE_SETUP_TIMEOUT_S": f"{max(math.ceil(setup_s), 1)}"}
     if request.max_duration_s is not None:
         environment["TUNEFARE_MAX_DURATION_S"] = f"{math.ceil(request.max_duration_s + DURATION_MARGIN_S)}"
     return environment

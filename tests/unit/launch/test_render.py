@@ -174,6 +174,71 @@ def test_scripts_are_bash(name: str) -> None:
     assert subprocess.run(["bash", "-n"], input=script(name), text=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("max_duration_s", "setup_s", "run_s"), [(None, "1800", None), (7200.0, "1800", "7500"), (600.5, "601", "901")]
+)
+def test_set_up_and_run_have_a_limit_each(max_duration_s: float | None, setup_s: str, run_s: str | None) -> None:
+    asked = request(Path("/r"), launch_timeout_s=1800.0, max_duration_s=max_duration_s)
+    environment = render_task(asked, upload_dir=Path("/r/upload"))["envs"]
+    assert environment["TUNEFARE_SETUP_TIMEOUT_S"] == setup_s
+    assert environment.get("TUNEFARE_MAX_DURATION_S") == run_s
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "words"),
+    [("sleep 30", 124, "not done within 1 s"), ("exit 3", 3, ""), ("exit 0", 0, "")],
+)
+def test_the_setup_script_ends_a_set_up_that_hangs_and_hands_on_the_status_of_others(
+    tmp_path: Path, program: str, status: int, words: str
+) -> None:
+    (tmp_path / "home of 'mine").mkdir()
+    python = tmp_path / "python 3"
+    python.write_text(f"#!/bin/bash\n{program}\n")
+    python.chmod(0o755)
+    environment = {
+        "HOME": str(tmp_path / "home of 'mine"),
+        "PATH": "/usr/bin:/bin",
+        "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_PYTHON": str(python),
+        "TUNEFARE_SETUP_TIMEOUT_S": "1",
+    }
+    command = ["bash", "-c", script("setup.sh")]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, check=False, timeout=20, capture_output=True, text=True
+    )
+    assert done.returncode == status
+    assert words in done.stderr
+    assert bool(words) == ("tunefare" in done.stderr)
+
+
+def test_the_setup_script_stops_at_its_first_error_and_finds_what_it_made(tmp_path: Path) -> None:
+    home, programs = tmp_path / "home", tmp_path / "home" / ".local" / "bin"
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "requirements.txt").write_text("torch")
+    programs.mkdir(parents=True)
+    uv = programs / "uv"
+    uv.write_text(
+        '#!/bin/bash\necho "$1" >> "$HOME/called"\n[ "$1" != pip ] || [ -e "$HOME/works" ] || exit 9\n'
+        'if [ "$1" = venv ]; then mkdir -p "${@: -1}"; fi\n'
+    )
+    uv.chmod(0o755)
+    environment = {
+        "HOME": str(home),
+        "PATH": "/usr/bin:/bin",
+        "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_SETUP_TIMEOUT_S": "20",
+    }
+
+    def set_up() -> int:
+        command = ["bash", "-c", script("setup.sh")]
+        return subprocess.run(command, env=environment, cwd=tmp_path, check=False, timeout=30).returncode
+
+    assert set_up() == 9
+    (home / "works").touch()
+    assert [set_up(), set_up()] == [0, 0]
+    assert (home / "called").read_text().split() == ["venv", "pip", "venv", "pip"]
+
+
 def test_the_run_script_hands_on_the_exit_status_and_leaves_a_pid_to_stop_by(tmp_path: Path) -> None:
     home = tmp_path / "home with space"
     work = home / "work"
