@@ -71,6 +71,11 @@ class Background:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def done(self) -> bool:
+        """Whether the call has returned."""
+        return not self._thread.is_alive()
+
     def join(self, timeout_s: float) -> None:
         """Wait for the call to return."""
         self._thread.join(timeout_s)

@@ -251,10 +251,10 @@ class _Reconciliation:
             reason = End(reason=EndReason.ENGINE_FAILED, message=error.message, hint=error.hint)
         except BaseException as error:
             # As in `supervise`: whatever happened, the task is taken down before the error goes on.
-            close_after_error(session, error)
+            close_after_error(session, error, self._interrupts)
             raise
         action = ReconcileAction.ADOPTED if wanted is None else ReconcileAction.ENDED
-        return Reconciled(run_id=record.run_id, action=action, outcome=close_run(session, reason))
+        return Reconciled(run_id=record.run_id, action=action, outcome=close_run(session, reason, self._interrupts))
 
     def _wanted_end(self, record: RunRecord, *, end: bool) -> End | None:
         if record.state is RunState.STOPPING:
@@ -270,7 +270,7 @@ class _Reconciliation:
         if request is not None and end.reason is EndReason.CLIENT_GONE:
             end = End(reason=EndReason.STOP_REQUESTED, message=request)
         ended_at_s = self._ended_at_s(session, record)
-        outcome = close_run(session, end, ended_at_s=ended_at_s)
+        outcome = close_run(session, end, self._interrupts, ended_at_s=ended_at_s)
         return Reconciled(run_id=record.run_id, action=ReconcileAction.CLOSED, outcome=outcome)
 
     def _ended_at_s(self, session: Session, record: RunRecord) -> float | None:

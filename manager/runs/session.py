@@ -38,6 +38,10 @@ class SuperviseSettings:
     """Beyond the grace, before the stream is given up and the machine taken down."""
     duration_margin_s: float = 10.0
     """The task keeps its longest duration itself; supervision steps in this much later."""
+    fetch_limit_s: float = 600.0
+    """For the results to come home before the machine is taken down without them."""
+    fetch_limit_short_s: float = 120.0
+    """The same where the run is over its cap or its longest duration, or the user interrupted it."""
     evidence_attempts: int = 5
     evidence_backoff_s: float = 2.0
     """Before the second attempt; doubles with each."""

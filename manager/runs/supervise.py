@@ -46,8 +46,9 @@ def supervise(
 ) -> RunOutcome:
     """Launch the run, follow it, take it down, and prove that it is gone, whatever happens in between.
 
-    A first Ctrl-C or SIGTERM lets the trainer save a checkpoint, a second one does not wait for it; none skips the
-    teardown. Signals are heeded when this runs in the main thread; otherwise use a stop request.
+    A first Ctrl-C or SIGTERM lets the trainer save a checkpoint, a second one does not wait for it, one more not
+    for the results; none skips the teardown. Signals are heeded when this runs in the main thread; otherwise use a stop
+    request.
 
     Raises:
         StateError: the ledger cannot be used; what had been started was taken down.
@@ -105,11 +106,11 @@ def _launch_to_end(session: Session, request: LaunchRequest, interrupts: Interru
     except BaseException as error:
         # Also a bug or a full disk ends what was started; then the error goes on to whoever asked.
         _meter_attempt(session, request, started_at_s)
-        close_after_error(session, error)
+        close_after_error(session, error, interrupts)
         raise
     if end.reason is not EndReason.NO_CAPACITY:
         _meter_attempt(session, request, started_at_s)
-    return close_run(session, end)
+    return close_run(session, end, interrupts)
 
 
 def _end_of_launch(session: Session, request: LaunchRequest, interrupts: Interrupts) -> End:

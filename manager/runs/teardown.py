@@ -16,14 +16,19 @@ from typing import TypeVar
 from manager.errors import ExitCode, StateError, TeardownUnconfirmedError, TunefareError
 from manager.launch.engine import Evidence, Handle, MachineState
 from manager.runs.events_file import read_events
+from manager.runs.interrupts import Interrupts
+from manager.runs.pump import Background
 from manager.runs.records import RunRecord
 from manager.runs.session import Session
 from manager.runs.states import RunState
 from manager.runs.updates import EvidenceUpdate
 from manager.runs.verdict import End, EndReason, Verdict, judge
+from manager.units import format_duration
 from tasks.protocol import EVENTS_FILE
 
 T = TypeVar("T")
+_HURRIED = frozenset({EndReason.CAP, EndReason.DURATION, EndReason.INTERRUPTED})
+"""Ends that do not wait long for the results: the money is spent, or the user waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +56,13 @@ class _Errors:
             return fallback
 
 
-def close_run(session: Session, end: End, *, ended_at_s: float | None = None) -> RunOutcome:
+def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s: float | None = None) -> RunOutcome:
     """Take the run down and write how it ended: a final state with evidence, or UNCONFIRMED.
 
     Args:
-        session: what is known of the run; signals are only counted by now (`manager.runs.interrupts`).
+        session: what is known of the run.
         end: why it ends.
+        interrupts: counts the user's signals; one that comes while results are fetched ends the fetch.
         ended_at_s: Unix time at which the machine had ended already; None: it ends now.
 
     Raises:
@@ -68,7 +74,7 @@ def close_run(session: Session, end: End, *, ended_at_s: float | None = None) ->
     machine = MachineState.UNKNOWN
     evidence: Evidence | None = None
     if session.handle is not None:
-        machine = _bring_home(session, session.handle, errors)
+        machine = _bring_home(session, session.handle, errors, end, interrupts)
         evidence = _take_down(session, session.handle, errors)
     gone_at_s = session.clock() if ended_at_s is None else ended_at_s
     errors.attempt(lambda: session.charge_to(gone_at_s), None)
@@ -89,14 +95,15 @@ def close_run(session: Session, end: End, *, ended_at_s: float | None = None) ->
     return RunOutcome(record=session.ledger.run(session.run_id), exit_code=verdict.exit_code, error=verdict.error)
 
 
-def close_after_error(session: Session, error: BaseException) -> None:
+def close_after_error(session: Session, error: BaseException, interrupts: Interrupts) -> None:
     """Take the run down because of an error nobody foresaw; the caller raises it again.
 
     Raises:
         TeardownUnconfirmedError: from the error: a machine that may still be billed is the worse news.
         StateError: as in `close_run`.
     """
-    outcome = close_run(session, End(reason=EndReason.ERROR, message=str(error) or type(error).__name__))
+    end = End(reason=EndReason.ERROR, message=str(error) or type(error).__name__)
+    outcome = close_run(session, end, interrupts)
     if isinstance(outcome.error, TeardownUnconfirmedError):
         raise outcome.error from error
 
@@ -119,16 +126,40 @@ def _enter_teardown(session: Session, end: End) -> None:
         session.enter(RunState.TEARING_DOWN, end.detail)
 
 
-def _bring_home(session: Session, handle: Handle, errors: _Errors) -> MachineState:
-    """Results and events from a machine that may not answer any more; what it knew of the task."""
+def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, interrupts: Interrupts) -> MachineState:
+    """Results and events from a machine that may not answer any more; what it knew of the task.
+
+    In a thread and for a limited time, for until it is through the machine is billed.
+    """
     engine = _Errors()
-    machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
-    engine.attempt(lambda: session.engine.fetch(handle), None)
-    if engine.first is not None:
-        text = f"not everything could be fetched: {engine.first}"
-        errors.attempt(lambda: session.note(text), None)
+    machine = MachineState.UNKNOWN
+
+    def ask_and_fetch() -> None:
+        nonlocal machine
+        machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
+        engine.attempt(lambda: session.engine.fetch(handle), None)
+
+    gave_up = _wait(session, Background(ask_and_fetch, "fetch"), end, interrupts)
+    trouble = gave_up or engine.first
+    if trouble is not None:
+        errors.attempt(lambda: session.note(f"not everything could be fetched: {trouble}"), None)
     errors.attempt(lambda: store_missing_events(session), None)
     return machine
+
+
+def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts) -> str | None:
+    """Until the fetch is through; why it was given up otherwise."""
+    settings, signals_before = session.settings, interrupts.count
+    limit_s = settings.fetch_limit_short_s if end.reason in _HURRIED else settings.fetch_limit_s
+    deadline = time.monotonic() + limit_s
+    while True:
+        fetch.join(settings.poll_s)
+        if fetch.done:
+            return None
+        if interrupts.count > signals_before:
+            return "interrupted"
+        if time.monotonic() >= deadline:
+            return f"the machine did not hand them over within {format_duration(limit_s)}"
 
 
 def _take_down(session: Session, handle: Handle, errors: _Errors) -> Evidence:

@@ -11,6 +11,7 @@ from manager.runs.interrupts import Interrupts
 from manager.runs.pump import Background, Pump, StreamEnd
 from manager.runs.session import Meter, Session
 from manager.runs.states import RunState
+from manager.runs.streamed_log import StreamedLog
 from manager.runs.updates import LogUpdate
 from manager.runs.verdict import End, EndReason
 from manager.units import format_duration, format_usd
@@ -54,6 +55,7 @@ class _Watch:
         self._give_up_at = 0.0
         self._signals_before = 0
         self._canceller: Background | None = None
+        self._log = StreamedLog(session.run_dir, session.engine)
 
     def run(self, end: End | None) -> End:
         session = self._session
@@ -74,6 +76,7 @@ class _Watch:
             self._flush()
         finally:
             pump.abandon()
+            self._log.close()
         if self._canceller is not None:
             # The task has ended or is given up; `down` follows in either case.
             self._canceller.join(self._settings.cancel_margin_s)
@@ -81,7 +84,10 @@ class _Watch:
 
     def _take(self, item: Event | str | None) -> None:
         if isinstance(item, str):
+            trouble = self._log.write(item)
             self._session.tell(LogUpdate(run_id=self._session.run_id, text=item))
+            if trouble is not None:
+                self._session.note(trouble)
         elif item is not None:
             if not self._batch:
                 self._batch_since_s = self._session.clock()

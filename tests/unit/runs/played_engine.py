@@ -19,6 +19,7 @@ class PlayedEngine:
         self.fail = fail
         self.calls: list[str] = []
         self.confirm_after = 1
+        self.machine = MachineState.FAILED
         self.items: list[Event | str] = [event(0), "a line", event(1)]
 
     def _call(self, name: str) -> None:
@@ -38,7 +39,7 @@ class PlayedEngine:
 
     def status(self, _handle: Handle) -> MachineState:
         self._call("status")
-        return MachineState.FAILED
+        return self.machine
 
     def stream(self, _handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
         yield from (item for item in self.items if isinstance(item, str) or item.seq > after_seq)

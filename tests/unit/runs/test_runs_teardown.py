@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +20,8 @@ from manager.runs.ledger import Ledger
 from manager.runs.reconcile import ReconcileAction, reconcile
 from manager.runs.states import RunState
 from manager.runs.supervise import supervise
-from manager.runs.updates import EventUpdate, EvidenceUpdate, Update
+from manager.runs.updates import EventUpdate, EvidenceUpdate, LogUpdate, Update
+from tasks.protocol import Event
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import order
 from tests.unit.runs.supervising_client import FAST
@@ -26,6 +33,22 @@ RUN = "job-20260101-aaaa"
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.open(tmp_path / "ledger.db") as opened:
         yield opened
+
+
+class Hanging(PlayedEngine):
+    """Its machine hangs in the copy of the results for `hang_s` seconds."""
+
+    hang_s = 20.0
+
+    def __init__(self, **fail: BaseException) -> None:
+        super().__init__(**fail)
+        self.fetching = threading.Event()
+        self.released = threading.Event()
+
+    def fetch(self, handle: Handle) -> None:
+        super().fetch(handle)
+        self.fetching.set()
+        self.released.wait(self.hang_s)
 
 
 def unconfirming() -> PlayedEngine:
@@ -62,13 +85,9 @@ def test_a_full_ledger_does_not_hide_a_machine_that_is_left(ledger: Ledger, tmp_
 
 
 def test_an_adopted_run_that_is_left_is_told_of(ledger: Ledger, tmp_path: Path) -> None:
-    class Running(PlayedEngine):
-        def status(self, handle: Handle) -> MachineState:
-            super().status(handle)
-            return MachineState.RUNNING
-
-    engine = Running(down=EngineError("denied"), stream=RuntimeError("a bug"))
+    engine = PlayedEngine(down=EngineError("denied"), stream=RuntimeError("a bug"))
     engine.confirm_after = 99
+    engine.machine = MachineState.RUNNING
     run = order(tmp_path / "run")
     launched = engine.submit(run.request, engine.reserve(run.request))
     ledger.create_run(RUN, run.plan, run.request.run_dir, engine.name, None, time.time())
@@ -83,3 +102,54 @@ def test_an_adopted_run_that_is_left_is_told_of(ledger: Ledger, tmp_path: Path) 
     (result,) = reconcile(ledger, {engine.name: engine}, time.time, closed, settings=FAST)
     assert result.action is ReconcileAction.FAILED
     assert isinstance(result.error, TeardownUnconfirmedError)
+
+
+@pytest.mark.parametrize(
+    ("orders", "limits"),
+    [
+        ({}, {"fetch_limit_s": 0.5}),
+        # PlayedEngine is billed since an hour.
+        ({"cap_usd": Decimal("0.01")}, {"fetch_limit_short_s": 0.5}),
+        ({"max_duration_s": 60.0}, {"fetch_limit_short_s": 0.5}),
+    ],
+)
+def test_a_machine_that_hangs_in_the_fetch_is_taken_down(
+    ledger: Ledger, tmp_path: Path, orders: dict[str, Any], limits: dict[str, float]
+) -> None:
+    class Slow(Hanging):
+        def stream(self, _handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
+            yield from super().stream(_handle, after_seq=after_seq)
+            self.ended.wait(2.0 if orders else 0.0)
+
+        def cancel(self, _handle: Handle, *, grace_s: float) -> None:
+            self.ended.set()
+
+        ended = threading.Event()
+
+    engine, told = Slow(), list[Update]()
+    started = time.monotonic()
+    run = order(tmp_path / "run", **orders)
+    outcome = supervise(run, engine, ledger, time.time, told.append, replace(FAST, **limits))
+    engine.released.set()
+    assert time.monotonic() - started < 10
+    assert engine.calls[-2:] == ["down", "evidence"]
+    assert outcome.record.evidence[-1].confirmed
+    assert any("not everything could be fetched" in item.text for item in told if isinstance(item, LogUpdate))
+
+
+def test_a_signal_abandons_a_fetch_that_hangs(ledger: Ledger, tmp_path: Path) -> None:
+    engine = Hanging()
+
+    def interrupt() -> None:
+        assert engine.fetching.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    started = time.monotonic()
+    outcome = supervise(order(tmp_path / "run"), engine, ledger, time.time, lambda _: None, FAST)
+    engine.released.set()
+    thread.join()
+    assert time.monotonic() - started < 10
+    assert engine.calls[-2:] == ["down", "evidence"]
+    assert outcome.record.state is RunState.FAILED
