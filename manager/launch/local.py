@@ -34,6 +34,8 @@ from manager.launch.local_process import (
 )
 from manager.launch.local_runner import LOG_FILE
 from manager.launch.local_tail import EventTail, LogTail
+from manager.prices.local import LocalDevice, detect_device
+from manager.prices.offer import Offer
 from tasks.protocol import EVENTS_FILE, JOB_FILE, Event
 
 POLL_S = 0.2
@@ -60,17 +62,20 @@ class LocalEngine:
         env: Mapping[str, str] | None = None,
         task_module: str = "tasks.train",
         clock: Callable[[], float] = time.time,
+        detect: Callable[[], LocalDevice] = detect_device,
     ) -> None:
         """Args:
         python: interpreter of the task; it must be able to import `task_module`.
         env: added to this process's environment for the task.
         task_module: what `python -m` runs.
         clock: Unix time in seconds.
+        detect: finds the device of this machine.
         """
         self._python = python
         self._env = dict(env or {})
         self._task_module = task_module
         self._clock = clock
+        self._detect = detect
 
     def reserve(self, request: LaunchRequest) -> Handle:
         """The handle of the launch: the run's folder is enough to find its processes."""
@@ -78,7 +83,8 @@ class LocalEngine:
 
     def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
         """Start the runner, which starts the task; sources of model and data in the job must be absolute paths."""
-        run_dir = Path(handle.run_dir)
+        run_dir, offer = Path(handle.run_dir), request.offers[0]
+        pinned = self._pinned(offer)
         started_at_s = self._clock()
         guard = request.job.guard
         guard = replace(
@@ -88,8 +94,9 @@ class LocalEngine:
         )
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
-            (run_dir / JOB_FILE).write_text(replace(request.job, guard=guard).to_json(), encoding="utf-8")
-            leader = self._start(run_dir, request.max_duration_s)
+            job = replace(request.job, guard=guard, device=_device_of(offer))
+            (run_dir / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
+            leader = self._start(run_dir, request.max_duration_s, pinned)
         except OSError as error:
             raise EngineError(
                 f"the local task cannot be started: {error}",
@@ -97,7 +104,7 @@ class LocalEngine:
             ) from error
         return Launched(
             handle=replace(handle, details=asdict(leader)),
-            offer=request.offers[0],
+            offer=offer,
             billing_started_at_s=started_at_s,
             failed_attempts=(),
         )
@@ -172,12 +179,28 @@ class LocalEngine:
         answer = f"{len(left)} processes of {handle.name} are left" if left else f"no process of {handle.name} is left"
         return Evidence(confirmed=not left, asked_at_s=asked_at_s, source=source, answer=answer, left=left)
 
-    def _start(self, run_dir: Path, max_duration_s: float | None) -> ProcessIdentity:
+    def _pinned(self, offer: Offer) -> dict[str, str]:
+        """Environment in which the task sees the offer's one device, whatever else the machine has.
+
+        Raises:
+            EngineError: the offer's GPU is not there.
+        """
+        if offer.accelerator is None:
+            return {"CUDA_VISIBLE_DEVICES": ""}
+        device = self._detect()
+        if device.accelerator != offer.accelerator or device.accelerator_uuid is None:
+            raise EngineError(
+                f"the plan is for {offer.accelerator}, this machine now offers {device.accelerator or 'its CPU'}",
+                hint="Check nvidia-smi and CUDA_VISIBLE_DEVICES, or plan again.",
+            )
+        return {"CUDA_VISIBLE_DEVICES": device.accelerator_uuid}
+
+    def _start(self, run_dir: Path, max_duration_s: float | None, pinned: Mapping[str, str]) -> ProcessIdentity:
         task = [self._python, "-m", self._task_module, str(run_dir / JOB_FILE), "--out", str(run_dir)]
         limit = [] if max_duration_s is None else ["--max-duration-s", str(max_duration_s + DURATION_MARGIN_S)]
         # -P: neither the package's folder nor the user's may shadow the standard library.
         command = [sys.executable, "-P", local_runner.__file__, *limit, str(run_dir), "--", *task]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self._env, MARK_VARIABLE: str(run_dir)}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self._env, **pinned, MARK_VARIABLE: str(run_dir)}
         with (run_dir / LOG_FILE).open("ab") as log:
             runner = subprocess.Popen(
                 command,
@@ -218,6 +241,11 @@ class LocalEngine:
             return False
         # A runner ends after it wrote the exit status; without a runner the process table decides.
         return read_returncode(run_dir) is not None or not processes_of(run_dir, leader)
+
+
+def _device_of(offer: Offer) -> str:
+    """The kind of device that the price and the plan are for, in the words of the job file."""
+    return "cpu" if offer.accelerator is None else "cuda"
 
 
 def _leader(handle: Handle) -> ProcessIdentity | None:

@@ -5,6 +5,7 @@ Asks nvidia-smi, psutil and the operating system; loads no training library. Wha
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -18,8 +19,11 @@ from manager.catalog.accelerators import accelerator
 from manager.prices.offer import Offer
 
 LOCAL = "local"
+ONE_OF_SEVERAL = "one_of_several_gpus"
+"""Flag of an offer: the machine has more GPUs of this kind, a local run uses one."""
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _QUERY_S = 10.0
-_NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+_NVIDIA_SMI = ("nvidia-smi", "--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits")
 _SYSCTL = ("sysctl", "-n", "machdep.cpu.brand_string")
 _CPUINFO = Path("/proc/cpuinfo")
 _MEBI = 2**20
@@ -47,9 +51,11 @@ class LocalDevice:
     accelerator: str | None
     """SkyPilot's name of the GPU (the driver's where there is none); None when a run would use the CPU."""
     accelerator_count: int
-    """GPUs of that name; 0 for the CPU."""
+    """GPUs of that name that CUDA_VISIBLE_DEVICES leaves; 0 for the CPU."""
     accelerator_memory_bytes: int | None
     """Of one GPU, as the driver reports it; None for the CPU."""
+    accelerator_uuid: str | None = None
+    """The driver's identity of the first of these GPUs, which a run uses; None for the CPU."""
     cpu_model: str | None
     physical_cores: int | None
     """Of the machine; None where the operating system does not say."""
@@ -68,14 +74,15 @@ class LocalDevice:
 def detect_device() -> LocalDevice:
     """Find out what this machine has; the GPU of most memory counts, with its equals."""
     gpus = _gpus()
-    name, memory_bytes = max(gpus, key=lambda gpu: gpu[1], default=(None, None))
+    uuid, name, memory_bytes = max(gpus, key=lambda gpu: gpu[2], default=(None, None, None))
     cpu_model = _cpu_model()
     memory = psutil.virtual_memory()
     return LocalDevice(
         name=name or cpu_model or platform.machine(),
         accelerator=None if name is None else accelerator_name(name, memory_bytes),
-        accelerator_count=sum(1 for gpu in gpus if gpu == (name, memory_bytes)),
+        accelerator_count=sum(1 for gpu in gpus if gpu[1:] == (name, memory_bytes)),
         accelerator_memory_bytes=memory_bytes,
+        accelerator_uuid=uuid,
         cpu_model=cpu_model,
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=_usable_cores(),
@@ -93,7 +100,7 @@ def local_offer(
     price_source: str = "setting local_price_usd_per_hour",
     price_age_s: float | None = None,
 ) -> Offer:
-    """The offer of this machine.
+    """The offer of this machine; of several GPUs a local run uses one, which a flag says.
 
     Args:
         device: what `detect_device` found.
@@ -104,12 +111,15 @@ def local_offer(
     known = price_usd_per_hour is not None and price_usd_per_hour.is_finite() and price_usd_per_hour > 0
     cores = device.logical_cores if device.physical_cores is None else min(device.physical_cores, device.logical_cores)
     on_cpu = device.accelerator is None
+    flags = [] if known else ["unknown_price"]
+    if device.accelerator_count > 1:
+        flags.append(ONE_OF_SEVERAL)
     return Offer(
         cloud=LOCAL,
         region=None,
         instance_type=None,
         accelerator=device.accelerator,
-        accelerator_count=float(device.accelerator_count),
+        accelerator_count=float(min(1, device.accelerator_count)),
         accelerator_memory_bytes=device.available_memory_bytes if on_cpu else device.accelerator_memory_bytes,
         vcpus=float(cores),
         host_memory_bytes=device.memory_bytes,
@@ -117,7 +127,7 @@ def local_offer(
         price_usd_per_hour=price_usd_per_hour if known else None,
         price_source=price_source,
         price_age_s=price_age_s,
-        flags=() if known else ("unknown_price",),
+        flags=tuple(flags),
     )
 
 
@@ -140,15 +150,33 @@ def _near(table_bytes: int, driver_bytes: int) -> bool:
     return 0.85 < driver_bytes / table_bytes < 1.15
 
 
-def _gpus() -> list[tuple[str, int]]:
-    """(name, bytes of memory) of each NVIDIA GPU; empty without a driver that answers."""
+def _gpus() -> list[tuple[str, str, int]]:
+    """(UUID, name, bytes of memory) of each NVIDIA GPU that may be used; empty without a driver that answers."""
     output = _output(_NVIDIA_SMI)
-    gpus: list[tuple[str, int]] = []
+    gpus: list[tuple[str, str, int]] = []
     for line in (output or "").splitlines():
-        name, _, mebibytes = line.rpartition(",")
-        if name.strip() and mebibytes.strip().isdigit():
-            gpus.append((name.strip(), int(mebibytes) * _MEBI))
-    return gpus
+        identity, _, mebibytes = line.rpartition(",")
+        uuid, _, name = identity.partition(",")
+        if uuid.strip() and name.strip() and mebibytes.strip().isdigit():
+            gpus.append((uuid.strip(), name.strip(), int(mebibytes) * _MEBI))
+    return _visible(gpus, os.environ.get(_VISIBLE))
+
+
+def _visible(gpus: list[tuple[str, str, int]], setting: str | None) -> list[tuple[str, str, int]]:
+    """What CUDA_VISIBLE_DEVICES leaves, in its order; numbers count as nvidia-smi does, and the first name that fits
+    nothing ends the list (CUDA C++ Programming Guide, environment variables)."""
+    if setting is None:
+        return gpus
+    found: list[tuple[str, str, int]] = []
+    for entry in (part.strip() for part in setting.split(",")):
+        if entry.isdigit():
+            fitting = gpus[int(entry) : int(entry) + 1]
+        else:
+            fitting = [gpu for gpu in gpus if entry and gpu[0].startswith(entry)]
+        if len(fitting) != 1:
+            break
+        found += fitting
+    return found
 
 
 def _output(command: tuple[str, ...]) -> str | None:

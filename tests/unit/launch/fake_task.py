@@ -1,6 +1,7 @@
 """A training task that only speaks the protocol; `python -m fake_task job.json --out DIR`, told what to do by the job.
 
-`job.data.source` holds JSON: steps, step_s, and an optional trick: fail, crash, silent, ignore_term, escape, linger.
+`job.data.source` holds JSON: steps, step_s, and an optional trick: fail, crash, silent, ignore_term, escape, linger,
+tell_device.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if trick == "ignore_term" else note_term)
     say("fake task: a line of log")
     emitter.emit(EventType.STARTED, versions={}, device="cpu", pid=os.getpid())
+    if trick == "tell_device":
+        (Path(out) / "visible_devices.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
     if trick == "escape":
         escape(Path(out))
     if trick == "linger":

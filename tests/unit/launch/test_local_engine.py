@@ -21,6 +21,7 @@ from manager.errors import EngineError
 from manager.launch.engine import Handle, LaunchRequest, MachineState
 from manager.launch.local import LocalEngine
 from manager.launch.local_process import ProcessIdentity, identify, is_alive
+from manager.prices.local import detect_device
 from manager.prices.offer import Offer
 from tasks.protocol import DataChoice, Event, EventType, Job, ModelChoice, parse_job
 
@@ -240,3 +241,35 @@ def test_a_zombie_is_not_alive() -> None:
         time.sleep(0.01)
     assert not is_alive(ProcessIdentity(pid=child.pid, created_at_s=psutil.Process(child.pid).create_time()))
     child.wait()
+
+
+GPU_OFFER = dataclasses.replace(OFFER, accelerator="L4", accelerator_count=1)
+
+
+def _with_gpu(accelerator: str | None) -> LocalEngine:
+    device = dataclasses.replace(
+        detect_device(), accelerator=accelerator, accelerator_count=2, accelerator_uuid=accelerator and "GPU-1b"
+    )
+    return LocalEngine(task_module="fake_task", env={"PYTHONPATH": str(FAKES)}, detect=lambda: device)
+
+
+@pytest.mark.parametrize(
+    ("offer", "visible", "kind"), [(OFFER, "", "cpu"), (GPU_OFFER, "GPU-1b", "cuda")], ids=["cpu", "gpu"]
+)
+def test_the_task_sees_the_one_device_of_the_plan(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, offer: Offer, visible: str, kind: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    engine = _with_gpu("L4")
+    handle = launch(engine, dataclasses.replace(request_for(run_dir, trick="tell_device"), offers=(offer,)))
+    list(engine.stream(handle, after_seq=-1))
+    assert (run_dir / "visible_devices.txt").read_text() == visible
+    assert parse_job((run_dir / "job.json").read_text()).device == kind
+
+
+@pytest.mark.parametrize("found", [None, "T4"])
+def test_a_gpu_that_is_gone_is_an_error_and_starts_nothing(run_dir: Path, found: str | None) -> None:
+    engine = _with_gpu(found)
+    with pytest.raises(EngineError, match="the plan is for L4"):
+        launch(engine, dataclasses.replace(request_for(run_dir), offers=(GPU_OFFER,)))
+    assert not (run_dir / "pid.json").exists()

@@ -24,6 +24,14 @@ CPU = LocalDevice(
 )
 
 
+_THREE_GPUS = "GPU-0a, NVIDIA L4, 23034\nGPU-1b, NVIDIA L40S, 46068\nGPU-2c, NVIDIA L40S, 46068\n"
+
+
+@pytest.fixture(autouse=True)
+def _all_gpus_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
 def _driver(monkeypatch: pytest.MonkeyPatch, output: str, returncode: int = 0) -> None:
     def run(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
         assert command[0] == "nvidia-smi"
@@ -57,7 +65,7 @@ def test_names_of_the_driver(driver_name: str, mebibytes: int, name: str) -> Non
 
 
 def test_largest_gpu_and_its_equals_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    _driver(monkeypatch, "NVIDIA L4, 23034\nNVIDIA L40S, 46068\nNVIDIA L40S, 46068\n")
+    _driver(monkeypatch, _THREE_GPUS)
     device = detect_device()
     assert (device.accelerator, device.accelerator_count) == ("L40S", 2)
     assert device.accelerator_memory_bytes == 46068 * 2**20
@@ -103,3 +111,33 @@ def test_offer_of_a_cpu() -> None:
 def test_price_that_is_none_is_unknown(price: Decimal | None) -> None:
     offer = local_offer(CPU, price)
     assert (offer.price_usd_per_hour, offer.flags) == (None, ("unknown_price",))
+
+
+def test_of_several_gpus_the_offer_has_one_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    _driver(monkeypatch, _THREE_GPUS)
+    device = detect_device()
+    offer = local_offer(device, Decimal(1))
+    assert device.accelerator_uuid == "GPU-1b"
+    assert (offer.accelerator, offer.accelerator_count, offer.flags) == ("L40S", 1.0, ("one_of_several_gpus",))
+
+
+@pytest.mark.parametrize(
+    ("visible", "uuid", "count"),
+    [
+        ("0", "GPU-0a", 1),
+        ("2", "GPU-2c", 1),
+        ("2,1", "GPU-2c", 2),
+        ("GPU-2", "GPU-2c", 1),
+        ("0,-1,1", "GPU-0a", 1),
+        ("0,9,1", "GPU-0a", 1),
+        ("", None, 0),
+        ("-1", None, 0),
+    ],
+)
+def test_gpus_that_cuda_does_not_see_are_not_offered(
+    monkeypatch: pytest.MonkeyPatch, visible: str, uuid: str | None, count: int
+) -> None:
+    _driver(monkeypatch, _THREE_GPUS)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    device = detect_device()
+    assert (device.accelerator_uuid, device.accelerator_count) == (uuid, count)
