@@ -120,10 +120,14 @@ def draw(
     )
 
 
+_FLAT = 1e-200
+"""Values closer than this are drawn as one: powers of ten beyond 1e308 have no float."""
+
+
 def nice_ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     """At least two round values that enclose low and high, evenly spaced by 1, 2, 2.5 or 5 times a power of ten."""
-    if high <= low:
-        margin = abs(low) * 0.1 or 1.0
+    if high - low < _FLAT:
+        margin = abs(low) * 0.1 if abs(low) * 0.1 >= _FLAT else 1.0
         low, high = low - margin, high + margin
     rough = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(rough))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from manager.reports.charts import HEIGHT, WIDTH, Chart, Point, Series, decimals, draw, nice_ticks
@@ -40,6 +40,8 @@ def test_labels_have_as_many_decimals_as_the_step_needs(step: float, places: int
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(-10, 10)), min_size=1, max_size=30))
+@example([(0.0, 1.1125369292536007e-308)])
+@example([(0.0, 0.0), (5e-324, 5e-324)])
 def test_everything_lies_inside_the_view_box_with_distinct_labels(points: list[tuple[float, float]]) -> None:
     chart = _draw(points)
     assert chart is not None
