@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import tasks.evaluate
 import tasks.loop
 import tasks.run
 from tasks.evaluate import Evaluation
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.torch
 def bill(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Billed seconds: a step takes 100, an evaluation on test takes 300."""
     passed = [0.0]
-    step, evaluate = tasks.loop._optimizer_step, tasks.run.evaluate
+    step, evaluate = tasks.loop._optimizer_step, tasks.evaluate.evaluate
 
     def slow_step(*arguments: Any) -> Any:
         passed[0] += 100.0
@@ -67,7 +68,7 @@ def test_the_reserve_is_kept_by_a_start_that_finds_the_baseline_done(
     job: Job, run_train: Run, tmp_path: Path, bill: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserves: list[float] = []
-    train = tasks.run.train
+    train = tasks.loop.train
 
     def seen(session: Any) -> Outcome:
         reserves.append(session.guard.reserve_s)
@@ -86,7 +87,7 @@ def test_a_final_evaluation_of_earlier_weights_is_not_that_of_the_exported_ones(
     _, events = run_train(capped(job, 1050.0), tmp_path / "out")
     card = tmp_path / "out" / "model" / "README.md"
     assert "| accuracy |" in card.read_text(encoding="utf-8")
-    evaluate = tasks.run.evaluate
+    evaluate = tasks.evaluate.evaluate
 
     def without_final(session: Any, stage: EvaluationStage) -> Evaluation | None:
         return None if stage is EvaluationStage.FINAL else evaluate(session, stage)
