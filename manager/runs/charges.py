@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 
 from manager.runs.records import Charge
@@ -31,16 +30,6 @@ def charge(
     return Charge(
         at_s=at_s, from_s=from_s, to_s=to_s, price_usd_per_hour=price_usd_per_hour, amount_usd=amount, what=what
     )
-
-
-def total_usd(charges: Iterable[Charge]) -> Decimal | None:
-    """Sum of the amounts; None when one of them is unknown, 0 without charges."""
-    total = Decimal(0)
-    for item in charges:
-        if item.amount_usd is None:
-            return None
-        total += item.amount_usd
-    return total
 
 
 def _meter(time_s: float, price_usd_per_hour: Decimal) -> Decimal:

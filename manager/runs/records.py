@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -37,7 +38,17 @@ class Charge:
     """Launch price; None: unknown, then the amount is unknown too."""
     amount_usd: Decimal | None
     what: str
-    """`machine` today."""
+    """`machine`, or `launch attempt` for a launch that broke before its machine was known."""
+
+
+def total_usd(charges: Iterable[Charge]) -> Decimal | None:
+    """Sum of the amounts; None when one of them is unknown, 0 without charges."""
+    total = Decimal(0)
+    for item in charges:
+        if item.amount_usd is None:
+            return None
+        total += item.amount_usd
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +81,7 @@ class RunRecord:
     @property
     def cost_usd(self) -> Decimal | None:
         """Sum of the charges; None when one of them is unknown, 0 before the first."""
-        total = Decimal(0)
-        for charge in self.charges:
-            if charge.amount_usd is None:
-                return None
-            total += charge.amount_usd
-        return total
+        return total_usd(self.charges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
 from manager.launch.engine import Engine, Handle
 from manager.planner.plan import Plan
-from manager.runs.charges import charge, total_usd
+from manager.runs.charges import charge
 from manager.runs.ledger import Ledger, MissingEventsError
 from manager.runs.projection import Progress, project_hours, project_usd
-from manager.runs.records import Charge, RunRecord, StateChange
+from manager.runs.records import Charge, RunRecord, StateChange, total_usd
 from manager.runs.states import RunState
 from manager.runs.updates import ChargeUpdate, EventUpdate, LogUpdate, OnUpdate, StateUpdate, Update
-from manager.units import SECONDS_PER_HOUR, MoneyInterval
+from manager.units import MoneyInterval
 from tasks.protocol import Event
 
 Clock = Callable[[], float]
@@ -45,6 +45,20 @@ class SuperviseSettings:
     evidence_attempts: int = 5
     evidence_backoff_s: float = 2.0
     """Before the second attempt; doubles with each."""
+
+
+_LONGEST = "max_duration_s"
+
+
+def with_longest_duration(handle: Handle, max_duration_s: float | None) -> Handle:
+    """The handle with the limit of the launch among its details, so that whoever adopts the run keeps it."""
+    return replace(handle, details={**handle.details, _LONGEST: max_duration_s})
+
+
+def longest_duration_s(handle: Handle | None) -> float | None:
+    """Limit of the launch in seconds since the start of billing; None: none."""
+    value = None if handle is None else handle.details.get(_LONGEST)
+    return None if value is None else float(value)
 
 
 class Voice:
@@ -146,13 +160,12 @@ class Session:
         settings: SuperviseSettings,
     ) -> Session:
         """The session of a run whose client is gone, as the ledger knows it."""
-        deadline_hours = record.plan.spec.budget.deadline_hours
         session = cls(
             run_id=record.run_id,
             run_dir=record.run_dir,
             plan=record.plan,
             cap_usd=record.cap_usd,
-            max_duration_s=None if deadline_hours is None else deadline_hours * SECONDS_PER_HOUR,
+            max_duration_s=longest_duration_s(record.handle),
             engine=engine,
             ledger=ledger,
             clock=clock,

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from manager.errors import EngineError, InterruptedRunError, NothingFitsError, StateError
@@ -16,7 +16,7 @@ from manager.runs.clients import this_client
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
 from manager.runs.records import StateChange
-from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
+from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, with_longest_duration
 from manager.runs.states import RunState
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release
 from manager.runs.updates import OnUpdate, StateUpdate
@@ -86,7 +86,7 @@ def _create(session: Session, run: RunOrder) -> None:
     planned = StateChange(state=RunState.PLANNED, at_s=now_s, detail=None)
     try:
         session.tell(StateUpdate(run_id=request.run_id, change=planned))
-        session.handle = session.engine.reserve(request)
+        session.handle = with_longest_duration(session.engine.reserve(request), request.max_duration_s)
         ledger.store_handle(request.run_id, session.handle, session.clock())
     except BaseException as error:
         ledger.transition(request.run_id, RunState.INTERRUPTED, session.clock(), f"before the launch: {error}")
@@ -132,6 +132,7 @@ def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Inte
     session.enter(RunState.LAUNCHING)
     with _stoppable(session, interrupts), interrupts.raising():
         launched = session.engine.submit(request, session.handle)
+    launched = replace(launched, handle=with_longest_duration(launched.handle, request.max_duration_s))
     session.handle = launched.handle
     session.meter = Meter(
         session.ledger,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.runs.charges import charge, total_usd
+from manager.runs.charges import charge
+from manager.runs.records import total_usd
 
 MICRO = Decimal("0.000001")
 start = st.floats(min_value=1.5e9, max_value=2.5e9, allow_nan=False)

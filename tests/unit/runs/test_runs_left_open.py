@@ -7,16 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from manager.errors import EngineError, InterruptedRunError
-from manager.launch.engine import Handle, MachineState
+from manager.errors import EngineError, ExitCode, InterruptedRunError
+from manager.launch.engine import Handle, Launched, LaunchRequest, MachineState
 from manager.runs.clients import this_client
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import ReconcileAction, reconcile, stop
 from manager.runs.states import RunState
+from manager.runs.supervise import supervise
+from tasks.protocol import Event
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import order
 from tests.unit.runs.supervising_client import FAST
@@ -29,6 +32,22 @@ OTHER = "job-20260101-bbbb"
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.open(tmp_path / "ledger.db") as opened:
         yield opened
+
+
+class Endless(PlayedEngine):
+    """Its task runs until it is told to end, 10 s at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+
+    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
+        yield from super().stream(handle, after_seq=after_seq)
+        self.ended.wait(10.0)
+
+    def cancel(self, handle: Handle, *, grace_s: float) -> None:
+        super().cancel(handle, grace_s=grace_s)
+        self.ended.set()
 
 
 def running(ledger: Ledger, engine: PlayedEngine, folder: Path, run_id: str = RUN) -> None:
@@ -96,3 +115,43 @@ def test_stop_does_not_wait_for_a_client_that_does_nothing(ledger: Ledger, tmp_p
     assert ledger.claim(RUN, this_client(time.time()), instead_of=ledger.client(RUN))
     record = stop(RUN, ledger, {engine.name: engine}, time.time, lambda _: None, wait_s=0.5, settings=FAST)
     assert record.state is RunState.RUNNING
+
+
+def test_an_adopted_run_keeps_the_limit_of_its_launch(ledger: Ledger, tmp_path: Path) -> None:
+    """The limit may be tighter than the deadline of the run file, and there may be no deadline at all."""
+    engine = Endless()
+    other = order(tmp_path / OTHER, run_id=OTHER)
+    assert other.plan.spec.budget.deadline_hours is None
+    handle = replace(engine.reserve(other.request), details={"max_duration_s": 60.0})
+    launched = engine.submit(other.request, handle)
+    ledger.create_run(OTHER, other.plan, other.request.run_dir, engine.name, None, time.time())
+    ledger.transition(OTHER, RunState.LAUNCHING, time.time())
+    ledger.store_launched(OTHER, launched, time.time())
+    ledger.transition(OTHER, RunState.RUNNING, time.time())
+    engine.machine = MachineState.RUNNING
+    (result,) = reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+    assert result.outcome is not None
+    assert result.outcome.exit_code is ExitCode.OVER_BUDGET
+    details = [change.detail for change in result.outcome.record.history if change.state is RunState.STOPPING]
+    assert details == ["longest duration reached: longer than 1.0 min"]
+
+
+@pytest.mark.parametrize("engine_details", [{}, {"pid": 7}])
+def test_the_limit_is_stored_before_and_after_the_launch(
+    ledger: Ledger, tmp_path: Path, engine_details: dict[str, int]
+) -> None:
+    seen: list[Handle | None] = []
+
+    class Looking(PlayedEngine):
+        def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
+            seen.append(ledger.run(RUN).handle)
+            return super().submit(request, replace(handle, details=engine_details))
+
+    outcome = supervise(
+        order(tmp_path / RUN, max_duration_s=7200.0), Looking(), ledger, time.time, lambda _: None, FAST
+    )
+    (before,) = seen
+    assert before is not None
+    assert before.details == {"max_duration_s": 7200.0}
+    assert outcome.record.handle is not None
+    assert outcome.record.handle.details == {**engine_details, "max_duration_s": 7200.0}
