@@ -162,9 +162,13 @@ def test_estimated_token_counts_widen_the_band() -> None:
 
 
 def test_a_factor_under_one_admits_no_larger_micro_batch() -> None:
-    offer, profile = make_gpu_offer("L4"), make_profile("bert-large")
+    offer = make_gpu_offer("L4")
+    profile = make_profile("bert-large", make_spec(batch_size=256), make_data(tokens=512))
     low = Calibration(device="aws/L4", time_factor=1.0, memory_factor=0.2, runs=1, basis="1 run")
-    assert _estimate(offer, profile, low).micro_batch == _estimate(offer, profile).micro_batch
+    plain = _estimate(offer, profile).micro_batch
+    assert plain is not None
+    assert plain < 256
+    assert _estimate(offer, profile, low).micro_batch == plain
 
 
 def test_spot_pays_for_preemptions_and_on_demand_does_not() -> None:
