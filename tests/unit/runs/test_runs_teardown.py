@@ -19,7 +19,7 @@ from manager.launch.engine import Handle, MachineState
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import ReconcileAction, reconcile
 from manager.runs.states import RunState
-from manager.runs.supervise import supervise
+from manager.runs.supervise import SuperviseSettings, supervise
 from manager.runs.updates import EventUpdate, EvidenceUpdate, LogUpdate, Update
 from tasks.protocol import Event
 from tests.unit.runs.played_engine import PlayedEngine
@@ -105,16 +105,16 @@ def test_an_adopted_run_that_is_left_is_told_of(ledger: Ledger, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("orders", "limits"),
+    ("orders", "settings"),
     [
-        ({}, {"fetch_limit_s": 0.5}),
+        ({}, replace(FAST, fetch_limit_s=0.5)),
         # PlayedEngine is billed since an hour.
-        ({"cap_usd": Decimal("0.01")}, {"fetch_limit_short_s": 0.5}),
-        ({"max_duration_s": 60.0}, {"fetch_limit_short_s": 0.5}),
+        ({"cap_usd": Decimal("0.01")}, replace(FAST, fetch_limit_short_s=0.5)),
+        ({"max_duration_s": 60.0}, replace(FAST, fetch_limit_short_s=0.5)),
     ],
 )
 def test_a_machine_that_hangs_in_the_fetch_is_taken_down(
-    ledger: Ledger, tmp_path: Path, orders: dict[str, Any], limits: dict[str, float]
+    ledger: Ledger, tmp_path: Path, orders: dict[str, Any], settings: SuperviseSettings
 ) -> None:
     class Slow(Hanging):
         def stream(self, _handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
@@ -129,7 +129,7 @@ def test_a_machine_that_hangs_in_the_fetch_is_taken_down(
     engine, told = Slow(), list[Update]()
     started = time.monotonic()
     run = order(tmp_path / "run", **orders)
-    outcome = supervise(run, engine, ledger, time.time, told.append, replace(FAST, **limits))
+    outcome = supervise(run, engine, ledger, time.time, told.append, settings)
     engine.released.set()
     assert time.monotonic() - started < 10
     assert engine.calls[-2:] == ["down", "evidence"]
