@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 GIB = 2**30
 SECONDS_PER_HOUR = 3600
 _CENT = Decimal("0.01")
+_TEN_CENTS = Decimal("0.1")
 _MICRO = Decimal("0.000001")
 
 
@@ -46,13 +47,13 @@ def usd(value: Decimal | float | int | str) -> Decimal:
 
 
 def format_usd(value: Decimal | None) -> str:
-    """`$12.34`; under a cent down to a millionth, so that a short run is not shown as free; None is `unknown`."""
+    """`$12.34`; under ten cents two significant digits, so that a short run is not shown as free; None: `unknown`."""
     if value is None:
         return "unknown"
     if value == 0:
         return "$0.00"
-    if abs(value) < _CENT:
-        return f"${value:.6f}".rstrip("0")
+    if abs(value) < _TEN_CENTS:
+        return f"${value.quantize(Decimal(1).scaleb(value.adjusted() - 1), rounding=ROUND_HALF_UP):f}"
     return f"${value.quantize(_CENT, rounding=ROUND_HALF_UP):,}"
 
 

@@ -154,7 +154,9 @@ def _columns(frame: pd.DataFrame, choice: DataChoice, split: str, notify: Notify
     """Texts, second texts and label names of the rows in which none of them is missing."""
     wanted = [choice.text, *([choice.text_pair] if choice.text_pair else []), choice.label]
     if not len(frame):
-        raise TaskError(FailureCode.DATA_INVALID, f"The {split} split is empty.")
+        raise TaskError(
+            FailureCode.DATA_INVALID, f"The {split} split is empty.", hint="Check data.source and its splits."
+        )
     for name in wanted:
         if name not in frame.columns:
             raise TaskError(

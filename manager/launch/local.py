@@ -20,7 +20,7 @@ import psutil
 
 from manager.errors import EngineError
 from manager.launch import local_runner
-from manager.launch.engine import Evidence, Handle, Launched, LaunchRequest, MachineState
+from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineState
 from manager.launch.local_process import (
     MARK_VARIABLE,
     ProcessIdentity,
@@ -32,7 +32,6 @@ from manager.launch.local_process import (
     read_returncode,
     signal_all,
 )
-from manager.launch.local_runner import LOG_FILE
 from manager.launch.local_tail import EventTail, LogTail
 from manager.prices.local import LocalDevice, detect_device
 from manager.prices.offer import Offer

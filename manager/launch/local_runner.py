@@ -1,6 +1,6 @@
 """The runner: a small process between the client and the local task; it outlives the client.
 
-Started by file name (`python -I local_runner.py ...`) as leader of a session of its own. It writes its identity before
+Started by file name (`python -P local_runner.py ...`) as leader of a session of its own. It writes its identity before
 the task starts, so that a client that died in between is no loss; it writes down every descendant, keeps the longest
 duration, and writes the task's exit status. It never ends on SIGTERM: the task gets the signal, and the runner waits.
 """
@@ -22,7 +22,6 @@ import psutil
 PID_FILE = "pid.json"
 PROCESSES_FILE = "processes.jsonl"
 EXIT_FILE = "exit.json"
-LOG_FILE = "log.txt"
 POLL_S = 0.25
 """Between two looks at the task and its descendants."""
 CANNOT_START = 127
@@ -70,8 +69,8 @@ def _claim(run_dir: Path) -> None:
 def _run(run_dir: Path, command: list[str], max_duration_s: float | None) -> int:
     started = time.monotonic()
     try:
-        with (run_dir / LOG_FILE).open("ab") as log:
-            task = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=run_dir)
+        # The runner's own output goes to the log already; the task inherits it.
+        task = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=run_dir)
     except OSError as error:
         sys.stderr.write(f"the task cannot be started: {error}\n")
         _write_exit(run_dir, CANNOT_START)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from manager.launch.engine import LOG_FILE
 from manager.runs.clients import lives
 from manager.runs.ledger import Ledger
 from manager.runs.records import RunEvents, RunRecord
@@ -16,7 +17,6 @@ from manager.service.context import Context
 from tasks.protocol import EVENT_PREFIX
 
 RUN_JSON_VERSION = 1
-LOG_FILE = "log.txt"
 _POLL_S = 0.5
 
 

@@ -14,9 +14,10 @@ from manager.units import format_bytes, format_hours, format_usd, usd
     [
         (None, "unknown"),
         (Decimal(0), "$0.00"),
-        (Decimal("0.0123"), "$0.01"),
-        (Decimal("0.001234"), "$0.001234"),
-        (Decimal("0.0012"), "$0.0012"),
+        (Decimal("0.0123"), "$0.012"),
+        (Decimal("0.001234"), "$0.0012"),
+        (Decimal("0.000001"), "$0.0000010"),
+        (Decimal("0.1234"), "$0.12"),
         (Decimal("1234.565"), "$1,234.57"),
     ],
 )
