@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -106,11 +107,16 @@ def log_lines(context: Context, prefix: str, *, follow: bool) -> Iterator[str]:
     record = find_run(context, prefix)
     file = record.run_dir / LOG_FILE
     position = 0
+    inode: int | None = None
     while True:
         # The state is asked first: what was written before the run ended is then read in the last round.
         ended = not follow or _has_ended(context, record.run_id)
         if file.exists():
             with file.open("rb") as log:
+                # The log as streamed is replaced by the machine's own: another file is told from its beginning.
+                facts = os.fstat(log.fileno())
+                if facts.st_ino != inode or facts.st_size < position:
+                    inode, position = facts.st_ino, 0
                 log.seek(position)
                 chunk = log.read()
             whole = chunk if ended else chunk[: chunk.rfind(b"\n") + 1]
