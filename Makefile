@@ -55,7 +55,7 @@ test: setup  ## Unit, property, golden and contract tests
 	$(BIN)/pytest -m 'not e2e' -n 2 --dist loadfile
 
 e2e: setup  ## Real engines: this machine, and SkyPilot on a real Slurm (needs Debian and root)
-	$(BIN)/pytest -m e2e
+	$(BIN)/pytest -m e2e -n 2 --dist loadgroup
 
 bench: setup  ## Programs that measure; each prints a table
 	@for program in tests/bench/bench_*.py; do echo "== $$program"; $(BIN)/python $$program; done
