@@ -5,6 +5,7 @@ Run `make demo` first: the report comes from its state folder. Usage: python doc
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import sys
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from manager.cli.plan_view import print_plan
 from manager.paths import HOME_VARIABLE
+from manager.spec.model import Where
 
 IMAGES = Path(__file__).parent / "images"
 DEMO = Path(__file__).parents[1] / ".demo"
@@ -28,12 +30,14 @@ def main() -> None:
     from manager.reports.terminal import report_renderable
     from manager.service.context import open_context
     from manager.service.inspection import find_events, list_runs
+    from manager.service.planning import plan_job
 
     context = open_context()
     run = find_events(context, list_runs(context)[0].run_id)
     IMAGES.mkdir(exist_ok=True)
     plan_console = _console()
-    print_plan(run.record.plan, plan_console, top=12)
+    everywhere = dataclasses.replace(run.record.plan.spec, where=Where())
+    print_plan(plan_job(context, everywhere), plan_console, top=12)
     plan_console.save_svg(str(IMAGES / "plan.svg"), title="tunefare plan")
     report_console = _console()
     report_console.print(report_renderable(build_report(run)))
@@ -41,7 +45,9 @@ def main() -> None:
 
 
 def _console() -> Console:
-    return Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    return Console(
+        record=True, highlight=False, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def gather_offers(
 def _cloud_offers(catalogs: Path | None, home: Path, now_s: float) -> OffersReading:
     directory = catalogs if catalogs is not None else default_catalog_dir(home)
     if catalogs is None and not has_catalogs(directory):
-        note = f"no price catalog in {directory}; shipped list prices are used, the oldest of {oldest_list_price()}"
+        shown = f"~/{directory.relative_to(home)}" if directory.is_relative_to(home) else str(directory)
+        note = f"no price catalog in {shown}; shipped list prices are used, the oldest of {oldest_list_price()}"
         return OffersReading(offers=list_price_offers(now_s=now_s), notes=(note,))
     reading = read_catalogs(directory, now_s=now_s)
     return OffersReading(offers=reading.offers, notes=reading.notes)

@@ -100,7 +100,7 @@ def _header(report: Report) -> list[RenderableType]:
     offer = report.machine.offer
     price = f", {format_usd(offer.price_usd_per_hour)}/h" if offer and offer.price_usd_per_hour is not None else ""
     spec = report.spec
-    asked = f"{wording.model_title(spec.model.source)} on {wording.model_title(spec.data.source)}"
+    asked = f"{wording.source_title(spec.model.source)} on {wording.source_title(spec.data.source)}"
     asked += f", {wording.METHOD_TITLES.get(spec.method.kind, spec.method.kind)}"
     return [
         head,

@@ -112,9 +112,16 @@ def in_sentence(metric: str) -> str:
     return title if title[:2].isupper() else title[0].lower() + title[1:]
 
 
-def model_title(source: str) -> str:
-    """The last part of a hub id or folder."""
-    return plain(source.rstrip("/").rsplit("/", 1)[-1] or source)
+def source_title(source: str) -> str:
+    """A short name of a model or a data set: the last part of a hub id or file, the last two of a folder.
+
+    Folders are called `model` and `data` too often for one part to say which.
+    """
+    parts = [part for part in source.split("/") if part]
+    if not parts:
+        return plain(source)
+    is_folder = source.startswith("/") and "." not in parts[-1]
+    return plain("/".join(parts[-2:] if is_folder else parts[-1:]))
 
 
 def state_title(report: Report) -> str:
