@@ -125,7 +125,9 @@ def _print_rejected(plan: Plan, console: Console, top: int) -> None:
     reasons = Counter(_kind_of_reason(estimate) for estimate in plan.rejected)
     summary = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     console.print(f"{len(plan.rejected)} rejected: {escape(summary)}")
-    for estimate in plan.rejected[: min(top, 5)]:
+    # What the user ruled out needs no explanation, a machine that almost fitted does.
+    explained = [estimate for estimate in plan.rejected if "not allowed" not in _kind_of_reason(estimate)]
+    for estimate in explained[: min(top, 5)]:
         console.print(f"  {escape(offer_name(estimate.offer))}: {escape(estimate.reason or '')}", style="dim")
     console.print()
 
