@@ -19,6 +19,7 @@ from manager.planner.assumptions import Assumptions, shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of
 from manager.planner.estimate import Verdict, judge_machine, priced
 from manager.planner.limits import beyond_limits, beyond_wishes, explain_no_choice, refused
+from manager.planner.machine import is_arm
 from manager.planner.plan import Estimate, Plan
 from manager.planner.rank import nearest_first, rank_key
 from manager.prices.offer import Offer
@@ -125,6 +126,7 @@ def _machine_key(offer: Offer) -> tuple[object, ...]:
         offer.accelerator_count,
         offer.accelerator_memory_bytes,
         offer.num_nodes,
+        is_arm(offer),
     )
     if offer.accelerator is not None:
         return machine

@@ -35,6 +35,9 @@ def machine_of(
     """The offer's machine, or the reason for which the job cannot be run or estimated there."""
     if offer.num_nodes != 1:
         return f"{REASON_PROGRAM}: {offer.num_nodes} nodes, it uses one"
+    if is_arm(offer):
+        # Neither SkyPilot's default images nor the assumed speed of a core were tried on ARM.
+        return f"{REASON_PROGRAM}: the host has an ARM processor"
     if offer.accelerator is None:
         return _cpu_machine(offer, assumptions)
     if accelerator is None:
@@ -54,6 +57,11 @@ def machine_of(
         return f"{REASON_SPEED}: no rates of {accelerator.name} for {profile.precision}"
     memory_bytes = offer.accelerator_memory_bytes or accelerator.memory_bytes
     return Machine(device=device, memory_bytes=memory_bytes * share, replicas=max(1, int(count)))
+
+
+def is_arm(offer: Offer) -> bool:
+    """Whether the price source says that the host has an ARM processor."""
+    return "arm64" in offer.flags
 
 
 def _cpu_machine(offer: Offer, assumptions: Assumptions) -> Machine | str:

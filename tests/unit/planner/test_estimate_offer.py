@@ -9,6 +9,7 @@ import pytest
 
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
+from manager.planner.build import make_plan
 from manager.planner.calibration import Calibration, calibration_of, device_keys
 from manager.planner.estimate import judge_machine, priced
 from manager.planner.plan import Estimate
@@ -191,3 +192,19 @@ def test_what_the_bill_leaves_out_is_stated_where_a_provider_bills_it() -> None:
 def test_every_line_of_a_bill_has_its_phase_in_the_report() -> None:
     lines = {line.name for line in _estimate(make_gpu_offer(spot=True)).lines}
     assert lines == {name for names in PLAN_LINES.values() for name in names}
+
+
+def test_an_arm_host_is_not_chosen() -> None:
+    arm = replace(make_cpu_offer(), cloud="aws", flags=("arm64",))
+    assert _estimate(arm).reason == "training program does not run there yet: the host has an ARM processor"
+    assert _estimate(replace(arm, flags=())).reason is None
+
+
+def test_a_plan_keeps_equal_hosts_of_both_processors_apart() -> None:
+    intel = replace(make_cpu_offer(), cloud="aws")
+    arm = replace(intel, instance_type="arm", flags=("arm64",))
+    spec = make_spec()
+    for offers in ([intel, arm], [arm, intel]):
+        plan = make_plan(spec=spec, profile=make_profile(spec=spec), offers=offers, created_at_s=0.0, notes=())
+        assert [estimate.offer for estimate in plan.offers] == [intel]
+        assert [estimate.offer for estimate in plan.rejected] == [arm]
