@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from manager.cli.output import console, emit_json, narrate
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode, UsageError
 from manager.service.context import open_context
+
+DEFAULT_TOP = 10
 
 FileArgument = Annotated[Path, typer.Argument(help="Run file.")]
 OnOption = Annotated[
@@ -33,7 +36,9 @@ def plan(
     on: OnOption = None,
     max_usd: MaxUsdOption = None,
     catalogs: CatalogsOption = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="How many offers to show.")] = 10,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="How many offers to show; 10, and all of them with --json.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")] = False,
 ) -> int:
     """Estimate memory, hours and dollars on every offer. Free, offline, no account needed."""
@@ -46,9 +51,10 @@ def plan(
     spec = narrowed(load_spec(file), on=on, max_usd=parse_usd(max_usd))
     made = plan_job(context, spec, catalogs=catalogs)
     if as_json:
-        emit_json(plan_to_json(made))
+        shown = dataclasses.replace(made, offers=made.offers[:top], rejected=made.rejected[:top])
+        emit_json(plan_to_json(shown))
     else:
-        print_plan(made, console(), top=top)
+        print_plan(made, console(), top=top or DEFAULT_TOP)
         if made.choice is not None:
             narrate(f"next: tunefare run {file}")
     if made.chosen is None:
