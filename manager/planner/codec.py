@@ -32,7 +32,7 @@ def plan_to_json(plan: Plan) -> Json:
     return {
         "schema": PLAN_VERSION,
         "plan_id": plan.plan_id,
-        "created_at": plan.created_at_s,
+        "created_at_s": plan.created_at_s,
         "spec": _plain(asdict(plan.spec)),
         "profile": {
             **_plain(asdict(plan.profile)),
@@ -61,7 +61,7 @@ def plan_from_json(record: Json) -> Plan:
     try:
         return Plan(
             plan_id=str(record["plan_id"]),
-            created_at_s=float(record["created_at"]),
+            created_at_s=float(record["created_at_s"]),
             spec=decoded(RunSpec, record["spec"]),
             profile=decoded(WorkloadProfile, record["profile"]),
             offers=tuple(_estimate_from_json(entry) for entry in record["offers"]),
