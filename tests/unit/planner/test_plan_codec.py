@@ -63,7 +63,7 @@ def test_fields_of_a_later_writer_are_skipped_and_missing_ones_take_their_defaul
         {"schema": 1},
         {**plan_to_json(_plan()), "spec": None},
         {**plan_to_json(_plan()), "offers": [{}]},
-        {**plan_to_json(_plan()), "created_at": "yesterday"},
+        {**plan_to_json(_plan()), "created_at_s": "yesterday"},
     ],
 )
 def test_what_is_no_plan_is_a_spec_error(broken: Any) -> None:
