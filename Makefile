@@ -55,7 +55,10 @@ test: setup  ## Unit, property, golden and contract tests
 	$(BIN)/pytest -m 'not e2e' -n 2 --dist loadfile
 
 e2e: setup  ## Real engines: this machine, and SkyPilot on a real Slurm (needs Debian and root)
-	$(BIN)/pytest -m e2e -n 2 --dist loadgroup
+	@# The Slurm half waits most of the time: it runs beside the other one and is printed after it.
+	@$(BIN)/pytest -m 'e2e and slurm' > $(VENV)/e2e-slurm.log 2>&1 & slurm=$$!; status=0; \
+	  $(BIN)/pytest -m 'e2e and not slurm' || status=$$?; \
+	  wait $$slurm || status=$$?; cat $(VENV)/e2e-slurm.log; exit $$status
 
 bench: setup  ## Programs that measure; each prints a table
 	@for program in tests/bench/bench_*.py; do echo "== $$program"; $(BIN)/python $$program; done

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cli import Cli, write_news, write_run_file, write_tiny_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("local"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

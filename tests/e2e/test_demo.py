@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli import Cli, trainers_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("local"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def test_minilm_on_bbc_news(tmp_path: Path) -> None:

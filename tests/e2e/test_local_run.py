@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.cli import Cli, trainers_of, wait_for, write_news, write_run_file, write_tiny_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("local"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 LONG = {"epochs": 2000, "eval_every_steps": 50, "checkpoint_every_steps": 5}
 

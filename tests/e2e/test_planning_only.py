@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.cli import write_news, write_run_file
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("local"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).parent / "uv"

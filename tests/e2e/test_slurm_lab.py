@@ -13,7 +13,7 @@ import pytest
 from tests.e2e import slurm_lab
 from tests.e2e.slurm_lab import LabError, SlurmLab
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(900)]
 
 _ONE_JOB = Path(slurm_lab.__file__).parent / "one_job.py"
 _CRASH = """import os

@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.slurm_lab import SlurmLab
 from tests.support.cli import Cli, wait_for, write_news, write_run_file, write_tiny_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(900)]
 
 A100B_USD_PER_HOUR = Decimal("1.99")
 A100_USD_PER_HOUR = Decimal("3.67")

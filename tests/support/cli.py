@@ -84,6 +84,7 @@ class Cli:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=_heed_ctrl_c,
             )
         running = Running(process=process, place=place)
         self.started.append(running)
@@ -105,6 +106,11 @@ class Cli:
         done = self.run(*arguments)
         assert done.code == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _heed_ctrl_c() -> None:
+    """A shell lets its background jobs ignore SIGINT, and they hand that on; a terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], *, what: str, timeout_s: float = 120) -> None:
