@@ -13,6 +13,8 @@ from manager.prices.offer import Offer
 from manager.units import MoneyInterval, format_bytes, format_hours, format_usd
 
 _NARROW = 100
+_TINY = 70
+"""Columns of the terminal under which $/h and memory make room for dollars, time and the machine's name."""
 
 
 def print_plan(plan: Plan, console: Console, *, top: int) -> None:
@@ -85,7 +87,7 @@ def _print_choice(choice: Estimate, console: Console) -> None:
 
 
 def _print_offers(plan: Plan, console: Console, top: int) -> None:
-    wide = console.width >= _NARROW
+    wide, tiny = console.width >= _NARROW, console.width < _TINY
     table = Table(
         box=None, pad_edge=False, title=f"{len(plan.offers)} offers, by dollars to a finished job", title_justify="left"
     )
@@ -93,27 +95,30 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     if wide:
         table.add_column("low-high", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("$/h", justify="right", no_wrap=True)
-    table.add_column("memory", justify="right", no_wrap=True)
+    if not tiny:
+        table.add_column("$/h", justify="right", no_wrap=True)
+        table.add_column("memory", justify="right", no_wrap=True)
     if wide:
         table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("machine", overflow="fold" if wide else "ellipsis", no_wrap=not wide)
+    table.add_column("machine", overflow="fold")
     for position, estimate in enumerate(plan.offers[:top]):
-        table.add_row(*_offer_cells(estimate, wide), style="bold" if position == plan.chosen else None)
+        table.add_row(*_offer_cells(estimate, wide=wide, tiny=tiny), style="bold" if position == plan.chosen else None)
     console.print(table)
     if len(plan.offers) > top:
         console.print(f"... and {len(plan.offers) - top} more: --top {len(plan.offers)}")
     console.print()
 
 
-def _offer_cells(estimate: Estimate, wide: bool) -> list[str]:
+def _offer_cells(estimate: Estimate, *, wide: bool, tiny: bool) -> list[str]:
     offer, cost = estimate.offer, estimate.cost_usd
     price = "?" if offer.price_usd_per_hour is None else format_usd(offer.price_usd_per_hour)
     memory = "?" if estimate.memory is None else format_bytes(estimate.memory.total).replace(" ", "")
     cells = [format_usd(cost.expected if cost else None)]
     if wide:
         cells.append(f"{format_usd(cost.low)}-{format_usd(cost.high)}" if cost else "")
-    cells += [format_hours(estimate.hours.expected if estimate.hours else None), price, memory]
+    cells.append(format_hours(estimate.hours.expected if estimate.hours else None))
+    if not tiny:
+        cells += [price, memory]
     if wide:
         cells.append(str(estimate.micro_batch or "-"))
     return [*cells, escape(offer_name(offer))]

@@ -53,6 +53,9 @@ def run(
         raise explain_no_choice(made)
     if render:
         emit(render_plan(context, made))
+        narrate(
+            "used by hand with `sky launch`, ledger, teardown and the cap at home are yours; the task keeps its own"
+        )
         return ExitCode.DONE
     if as_json:
         emit_json({"schema": 1, "type": "plan", "plan": plan_to_json(made)}, indent=None)

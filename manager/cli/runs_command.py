@@ -96,8 +96,12 @@ def logs(
     from manager.service.inspection import event_lines, log_lines  # the ledger's libraries, only here
 
     context = open_context()
+    told = False
     for line in event_lines(context, run) if events else log_lines(context, run, follow=follow):
         emit(line)
+        told = True
+    if not told and not events:
+        narrate("the run has printed nothing but events: `tunefare logs RUN --events` shows them")
     return ExitCode.DONE
 
 

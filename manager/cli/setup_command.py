@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from manager.cli.output import console, emit_json, narrate
@@ -57,7 +58,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
     else:
         table = Table(box=None, show_header=False, pad_edge=False)
         for check in checks:
-            table.add_row(check.state, check.name, check.detail if not check.hint else f"{check.detail}\n{check.hint}")
+            text = check.detail if not check.hint else f"{check.detail}\n{check.hint}"
+            table.add_row(check.state, check.name, escape(text))
         console().print(table)
     if any(check.state == "error" for check in checks):
         raise UsageError("some checks failed", hint="the lines marked `error` say what to do")
@@ -87,10 +89,10 @@ def config_show(as_json: Annotated[bool, typer.Option("--json", help="Machine-re
     table = Table(box=None, pad_edge=False)
     for title in ("setting", "value", "origin", "meaning"):
         table.add_column(title, overflow="fold")
-    table.add_row("home", str(context.home.root), "TUNEFARE_HOME or default", "folder of all state")
+    table.add_row("home", escape(str(context.home.root)), "TUNEFARE_HOME or default", "folder of all state")
     for value in context.config.values:
         setting = value.setting
         shown = f"{value.text or '(none)'} {setting.unit if setting.unit != 'folder' else ''}".strip()
-        table.add_row(setting.name, shown, value.origin, setting.text)
+        table.add_row(setting.name, escape(shown), value.origin, setting.text)
     console().print(table)
     narrate(f"settings file: {context.home.config_file}")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manager.config import Config, read_config
-from manager.paths import Home, find_home
+from manager.errors import StateError
+from manager.paths import HOME_VARIABLE, Home, find_home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,14 @@ def open_context() -> Context:
 
     Raises:
         ConfigError: the settings cannot be read.
+        StateError: the state folder is a file.
     """
     home = find_home(os.environ)
+    if home.root.exists() and not home.root.is_dir():
+        raise StateError(
+            f"state folder {home.root} is a file",
+            hint=f"name a folder: export {HOME_VARIABLE}=/path/that/you/can/write",
+        )
     return Context(
         home=home,
         config=read_config(home.config_file, os.environ),

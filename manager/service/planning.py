@@ -15,6 +15,7 @@ from manager.planner.calibration import Calibration
 from manager.planner.codec import plan_to_json
 from manager.planner.plan import Plan
 from manager.prices.local import detect_device
+from manager.prices.offer import Offer
 from manager.prices.sources import gather_offers
 from manager.profiling.measure import measure_data
 from manager.reports.calibrate import calibration_from
@@ -30,6 +31,8 @@ __all__ = ["explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_pl
 CHEAPEST = "cheapest"
 _CLOUDS_WITHOUT_CATALOG = {"kubernetes", "oci", "slurm", "vast"}
 """Spelt right although no price of theirs is known here."""
+_LISTED = 25
+"""Names in a hint."""
 
 
 def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -> Plan:
@@ -43,7 +46,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
     Raises:
         DataError: model or data cannot be used.
         PriceError: `catalogs` cannot be read.
-        UsageError: a cloud is asked for that nobody knows.
+        UsageError: a cloud, region or accelerator is asked for that nobody knows.
         StateError: the plan cannot be saved.
     """
     context.home.ensure()
@@ -60,7 +63,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
         local_price_source=_local_price_source(context),
     )
-    _check_clouds(spec, {offer.cloud for offer in reading.offers})
+    _check_where(spec, reading.offers)
     plan = make_plan(
         spec=spec,
         profile=build_profile(spec, shape, data),
@@ -101,14 +104,26 @@ def save_plan(context: Context, plan: Plan) -> Path:
     return file
 
 
-def _check_clouds(spec: RunSpec, offered: set[str]) -> None:
-    known = sorted(offered | _CLOUDS_WITHOUT_CATALOG)
-    for cloud in spec.where.clouds:
-        if cloud not in known:
-            near = difflib.get_close_matches(cloud, known, n=1)
-            listing = f"known: {', '.join(known)}"
-            hint = f"did you mean `{near[0]}`? {listing}" if near else listing
-            raise UsageError(f"there is no cloud `{cloud}`", hint=hint)
+def _check_where(spec: RunSpec, offers: tuple[Offer, ...]) -> None:
+    """Refuse names that no offer has: a typing error would otherwise look like a market without machines."""
+    where = spec.where
+    clouds = {offer.cloud for offer in offers} | _CLOUDS_WITHOUT_CATALOG
+    _check_names("cloud", where.clouds, clouds)
+    if set(where.clouds) & _CLOUDS_WITHOUT_CATALOG:
+        return  # their regions and accelerators may be unknown here
+    _check_names("region", where.regions, {offer.region for offer in offers if offer.region})
+    _check_names("accelerator", where.accelerators, {offer.accelerator or "cpu" for offer in offers})
+
+
+def _check_names(what: str, asked: tuple[str, ...], known: set[str]) -> None:
+    by_folded = {name.casefold(): name for name in known}
+    for name in asked:
+        if name.casefold() in by_folded:
+            continue
+        near = [by_folded[key] for key in difflib.get_close_matches(name.casefold(), by_folded, n=1)]
+        listing = f"known: {', '.join(sorted(known)[:_LISTED])}{' ...' if len(known) > _LISTED else ''}"
+        hint = f"did you mean `{near[0]}`? {listing}" if near else listing
+        raise UsageError(f"there is no {what} `{name}`", hint=hint)
 
 
 def _local_price_source(context: Context) -> str:

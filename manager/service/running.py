@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -42,9 +43,15 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
     Raises:
         NothingFitsError: the plan chose nothing because nothing fits.
         OverBudgetError: the plan chose nothing because of a limit, or expects more than the cap.
+        UsageError: the engine that the choice needs is not installed; nothing was started.
         StateError: the ledger cannot be used; what had been started was taken down.
     """
     request, engine = prepare(context, plan, cap_usd=cap_usd)
+    if engine == SKY and importlib.util.find_spec("sky") is None:
+        raise UsageError(
+            "this offer is launched through SkyPilot, which is not installed",
+            hint="install tunefare[sky], or run here: --on local",
+        )
     with open_ledger(context) as ledger, engines() as known:
         return supervise(
             RunOrder(request=request, plan=plan, cap_usd=cap_usd),
@@ -57,14 +64,17 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
 
 
 def render_plan(context: Context, plan: Plan) -> str:
-    """The SkyPilot task of a plan as YAML; its working directory is laid out in a folder of the state folder.
+    """The SkyPilot task of the chosen offer as YAML; its working directory is laid out in the state folder.
+
+    One offer only: the guard inside the task counts with one price.
 
     Raises:
         NothingFitsError, OverBudgetError: the plan chose nothing.
         UsageError: it chose this machine.
         EngineError: the files for the machine cannot be prepared.
     """
-    request, engine = prepare(context, plan, cap_usd=plan.spec.budget.max_usd)
+    alone = dataclasses.replace(plan, offers=(plan.choice,), chosen=0) if plan.choice else plan
+    request, engine = prepare(context, alone, cap_usd=plan.spec.budget.max_usd)
     if engine == LOCAL:
         raise UsageError(
             "the cheapest offer is this machine, which SkyPilot does not launch",

@@ -75,13 +75,13 @@ def _explain(error: ValidationError, tree: CommentedMap, name: str) -> SpecError
     # An unknown key is most often the cause of a missing one: it comes first.
     details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
     first = details[0]
-    path = _visible(first["loc"], tree)
+    path = _visible(first["loc"], tree, names_a_key=first["type"] in ("extra_forbidden", "missing"))
     message, hint = _sentence(first, path)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return SpecError(f"{name}:{_line(tree, path)}: {message}{more}", hint=hint)
 
 
-def _visible(location: tuple[int | str, ...], tree: CommentedMap) -> tuple[int | str, ...]:
+def _visible(location: tuple[int | str, ...], tree: CommentedMap, *, names_a_key: bool) -> tuple[int | str, ...]:
     """The part of pydantic's location that exists in the file (it also names the branches of unions)."""
     node: Any = tree
     path: list[int | str] = []
@@ -91,7 +91,7 @@ def _visible(location: tuple[int | str, ...], tree: CommentedMap) -> tuple[int |
         if inside:
             path.append(key)
             node = node[key]
-        elif position == len(location) - 1:
+        elif position == len(location) - 1 and (names_a_key or key in allowed_keys(tuple(path))):
             path.append(key)
     return tuple(path)
 

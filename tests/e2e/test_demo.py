@@ -9,15 +9,16 @@ import pytest
 
 from tests.support.cli import Cli, trainers_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 def test_minilm_on_bbc_news(tmp_path: Path) -> None:
+    # One thread: the Slurm half of the suite needs the other core, and threads that wait for each other stand still.
     cli = Cli(folder=tmp_path)
     assert cli.run("init", "--example", "bbc-news").code == 0
     done = cli.run(
         "run", "--on", "local", "--yes", "--max-usd", "1", "--json", "--html", "report.html",
-        timeout_s=800, OMP_NUM_THREADS="2",
+        timeout_s=1400, OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert done.code == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])["report"]

@@ -91,6 +91,7 @@ def test_remote_data_stays_as_written() -> None:
             None,
         ),
         (GOOD + "budget: {max_usd: 0}\n", "`budget.max_usd` is 0", None),
+        (GOOD.replace("./news.csv", "{source: a.csv, test: 1.5}"), "`data.test` is 1.5", None),
         (GOOD + "budget: {max_usd: true}\n", "`budget.max_usd` is True", None),
         (GOOD + "budget: {deadline_hours: .inf}\n", "`budget.deadline_hours` is inf", None),
         (GOOD + "training: {weight_decay: .nan}\n", "`training.weight_decay` is nan", None),
