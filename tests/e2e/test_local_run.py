@@ -70,7 +70,7 @@ def only_run(cli: Cli) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", ["full", "lora", "frozen"])
 def test_from_run_file_to_report(cli: Cli, tmp_path: Path, model: Path, method: str) -> None:
-    write_run_file(tmp_path, model=model, data=write_news(tmp_path), method=method, training={"epochs": 20})
+    write_run_file(tmp_path, model=model, data=write_news(tmp_path), method=method, training={"epochs": 30})
     planned = cli.run("plan", "--json")
     assert planned.code == 0, planned.stderr
     plan = json.loads(planned.stdout)

@@ -148,7 +148,7 @@ def write_news(folder: Path, *, rows: int = 240, seed: int = 0) -> Path:
 
 def write_run_file(folder: Path, *, model: Path | str, data: Path | str | dict[str, Any], **changes: object) -> Path:
     """A run file for the small model; `changes` replace whole top-level keys, training is merged."""
-    training = {"epochs": 2, "batch_size": 16, "max_length": 32, "learning_rate": 0.002, "log_every_steps": 1}
+    training = {"epochs": 2, "batch_size": 16, "max_length": 32, "learning_rate": 0.001, "log_every_steps": 1}
     content: dict[str, Any] = {
         "schema": 1,
         "name": "tiny",
