@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from manager.catalog.models import resolve_model
 from manager.errors import StateError, UsageError
 from manager.planner.build import explain_no_choice, make_plan
 from manager.planner.calibration import Calibration
-from manager.planner.codec import plan_to_json
+from manager.planner.codec import plan_to_json, plan_to_text
 from manager.planner.plan import Plan
 from manager.prices.local import detect_device
 from manager.prices.offer import Offer
 from manager.prices.sources import gather_offers
 from manager.profiling.measure import measure_data
-from manager.reports.calibrate import calibration_from
 from manager.runs.states import FINAL
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
@@ -98,7 +96,7 @@ def save_plan(context: Context, plan: Plan) -> Path:
     """
     file = context.home.plans_dir / f"{plan.plan_id}.json"
     try:
-        write_whole(file, json.dumps(plan_to_json(plan), indent=2, allow_nan=False) + "\n")
+        write_whole(file, plan_to_text(plan) + "\n")
     except OSError as error:
         raise StateError(f"plan {file} cannot be written: {error.strerror}", hint="free some disk space") from error
     return file
@@ -137,5 +135,8 @@ def _calibration(context: Context) -> tuple[Calibration, ...]:
     """What this user's own runs say about devices; nothing before the first run."""
     if not context.home.ledger_file.exists():
         return ()
+    # Reports cost a seventh of a cold plan to load; the first plan of a user has no use for them.
+    from manager.reports.calibrate import calibration_from
+
     with open_ledger(context) as ledger:
         return calibration_from(ledger.run_events(run_id) for run_id in ledger.run_ids(FINAL))
