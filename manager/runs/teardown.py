@@ -139,7 +139,10 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
         machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
         engine.attempt(lambda: session.engine.fetch(handle), None)
 
-    gave_up = _wait(session, Background(ask_and_fetch, "fetch"), end, interrupts)
+    # Counted before the fetch begins: a signal that comes with its first moment is heeded too.
+    signals_before = interrupts.count
+    fetch = Background(ask_and_fetch, "fetch")
+    gave_up = _wait(session, fetch, end, interrupts, signals_before=signals_before)
     trouble = gave_up or engine.first
     if trouble is not None:
         errors.attempt(lambda: session.note(f"not everything could be fetched: {trouble}"), None)
@@ -147,9 +150,9 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
     return machine
 
 
-def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts) -> str | None:
+def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts, *, signals_before: int) -> str | None:
     """Until the fetch is through; why it was given up otherwise."""
-    settings, signals_before = session.settings, interrupts.count
+    settings = session.settings
     limit_s = settings.fetch_limit_short_s if end.reason in _HURRIED else settings.fetch_limit_s
     deadline = time.monotonic() + limit_s
     while True:
