@@ -129,11 +129,10 @@ def test_a_machine_that_hangs_in_the_fetch_is_taken_down(
         ended = threading.Event()
 
     engine, told = Slow(), list[Update]()
-    started = time.monotonic()
     run = order(tmp_path / "run", **orders)
     outcome = supervise(run, engine, ledger, time.time, told.append, settings)
+    assert not engine.returned.is_set()
     engine.released.set()
-    assert time.monotonic() - started < 10
     assert engine.calls[-2:] == ["down", "evidence"]
     assert outcome.record.evidence[-1].confirmed
     assert any("not everything could be fetched" in item.text for item in told if isinstance(item, LogUpdate))
