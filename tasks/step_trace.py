@@ -1,0 +1,173 @@
+"""What the tracer is asked and what it answers: the exact work and memory of one training step, for any batch.
+
+Owns the format only; standard library only, because the manager computes with it and loads no torch. Made by
+`python -m tasks.profile` (`tasks/tracing/`), evaluated by `manager/workload/`.
+
+Legend: B samples of a micro-batch on one device, S length of a sample. S is tokens (padding included) for text,
+1 for images (their size is part of the request), samples of the waveform for audio that is read raw, tokens of the
+transcript for speech models that read a spectrogram. Every quantity is a polynomial in B, B*S and B*S^2 with a
+constant; LoRA traces may carry terms in the rank R too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.protocol import MethodChoice
+
+TRACE_VERSION = 1
+
+TASKS = (
+    "text-classification",
+    "causal-lm",
+    "masked-lm",
+    "seq2seq-lm",
+    "image-classification",
+    "audio-classification",
+    "speech-ctc",
+    "speech-seq2seq",
+    "contrastive",
+    "image-text-to-text",
+)
+PRECISIONS = ("fp32", "bf16-mixed", "fp16-mixed", "bf16", "fp16")
+"""Mixed: autocast over fp32 weights. bf16, fp16: weights, gradients and optimizer state in 2 bytes too."""
+OPTIMIZERS = ("adamw", "adamw-foreach", "adamw-loop", "adamw-8bit", "adafactor", "sgd", "sgd-momentum")
+"""adamw: fused."""
+ATTENTIONS = ("auto", "eager", "math", "efficient", "flash")
+"""auto: scaled_dot_product_attention with the kernel CUDA would choose; eager: the model's own matrix products."""
+LOSSES = ("plain", "chunked")
+"""plain: logits of the whole micro-batch at once; chunked: in slices of tokens, recomputed in the backward pass."""
+
+PHASES = ("forward", "backward", "update", "evaluation")
+LINES = (
+    "gradients",
+    "weight_copies",
+    "activations",
+    "checkpoint_stash",
+    "loss_chain",
+    "temporaries",
+    "inputs",
+)
+"""Lines of memory that change within a step; weights and optimizer state stand beside them."""
+OP_KINDS = ("matmul", "attention", "convolution", "memory", "update")
+"""What limits an op: matrix units, fused attention, convolution, bandwidth; update: the optimizer's own kernels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRequest:
+    """One training step to be traced, apart from batch and length."""
+
+    config: dict[str, Any]
+    """A parsed config.json; `model_type` says which architecture. `timm_wrapper` with `architecture` is timm's."""
+    task: str
+    method: MethodChoice
+    precision: str
+    num_labels: int = 2
+    optimizer: str = "adamw"
+    gradient_checkpointing: bool = False
+    attention: str = "auto"
+    loss: str = "plain"
+    padded: bool = True
+    """Whether batches carry an attention mask with padding; False: full sequences (packed), no mask."""
+    adapter_precision: str = "same"
+    """`same`: adapters in the weights' type, as our program trains; `fp32`: as PEFT casts them by default."""
+    target_share: float = 0.25
+    """seq2seq-lm: length of the target over the length of the source."""
+    image_size: int | None = None
+    """Pixels along one edge; None: the config's own, else 224."""
+    upcast_logits: bool = True
+    """Whether the loss runs on a float32 copy of the logits."""
+    layers: int | None = None
+    """Number of layers instead of the config's; None: the config's."""
+
+
+Polynomial = dict[str, float]
+"""Coefficients by monomial: `1`, `B`, `BS`, `BSS`, and for LoRA `R` and `BSR`; missing is 0."""
+MONOMIALS = ("1", "B", "BS", "BSS", "R", "BSR")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPoint:
+    """One moment of the step that is the highest for some batch and length."""
+
+    phase: str
+    lines: dict[str, Polynomial]
+    """Bytes by LINES; weights and optimizer state not among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpGroup:
+    """Equal ops of one phase."""
+
+    phase: str
+    kind: str
+    dtype: str
+    """float32, bfloat16, float16, int8 ...: the type the op computes in."""
+    count: int
+    flops: Polynomial
+    """Floating-point operations of one of them (a multiply-add is two)."""
+    bytes: Polynomial
+    """Bytes that one of them reads and writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSums:
+    """Sums over the trainable tensors, from which the state of any optimizer follows."""
+
+    tensors: int
+    elements: int
+    bytes: int
+    """In the type they are trained in."""
+    largest_elements: int
+    elements_large: int
+    """In tensors of at least 4,096 elements, which 8-bit optimizers quantize."""
+    blocks_large: int
+    """Blocks of 256 elements in those tensors, each rounded up."""
+    factored_elements: int
+    """In tensors of two or more dimensions, whose second moment Adafactor factors."""
+    factor_elements: int
+    """Rows plus columns of those tensors."""
+    matrix_elements: int
+    """In tensors of two or more dimensions (the same tensors; these decay)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTrace:
+    """The answer: what one training step of one micro-batch needs."""
+
+    model_type: str
+    task: str
+    method: str
+    precision: str
+    optimizer: str
+    """Whose state and update are in `optimizer_state_bytes` and in the update phase."""
+    gradient_checkpointing: bool
+    attention: str
+    """Kernels that were met, with their calls: `flash 24`."""
+    loss: str
+    padded: bool
+    rank: int | None
+    """LoRA rank that was traced; None without adapters or where the polynomials carry R."""
+    layers: int
+    parameters: int
+    trainable_parameters: int
+    weights_bytes: Polynomial
+    """Parameters and buffers on the device (in R for LoRA)."""
+    optimizer_state_bytes: Polynomial
+    trainable: TensorSums
+    """At the traced rank (16 where the polynomials carry R)."""
+    memory: tuple[MemoryPoint, ...]
+    """Undominated moments of training, and of evaluation (phase `evaluation`)."""
+    ops: tuple[OpGroup, ...]
+    layer_weight_bytes: int = 0
+    """Parameters of the largest repeated layer as stored: what sharded training gathers at once."""
+    root_weight_bytes: int = 0
+    """Parameters outside repeated layers (embeddings, head) as stored."""
+    layer_activation_bytes: Polynomial = field(default_factory=dict)
+    """Input of one repeated layer: what a checkpoint stashes per layer."""
+    exact: bool = True
+    """Traced in full; False: extrapolated over layers from small traces (exact to rounding)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """Policies that were applied, for people: `expert routing taken as balanced` ..."""

@@ -1,0 +1,51 @@
+"""Recording: the raw account of one traced step, op by op; what `recorder` makes and `fit` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.step_trace import TensorSums
+
+LIVE_COLUMNS = ("gradients", "weight_copies", "activations", "checkpoint_stash", "loss_chain", "temporaries", "inputs")
+"""Columns of `Recording.live_bytes`, equal to LINES of the trace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One step at one batch, length, rank and number of layers; N ops in their order."""
+
+    batch: int
+    length: int
+    rank: int
+    layers: int
+    phases: tuple[str, ...]
+    """N names: forward, backward, update, evaluation."""
+    live_bytes: NDArray[np.int64]
+    """N x columns: bytes alive at the highest moment within the op, weights and optimizer state apart; storages are
+    rounded up to 512 bytes, as the caching allocator does."""
+    names: tuple[str, ...]
+    """N names of aten ops."""
+    kinds: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    flops: NDArray[np.float64]
+    moved_bytes: NDArray[np.float64]
+    weights_bytes: int
+    optimizer_state_bytes: int
+    parameters: int
+    trainable_parameters: int
+    trainable: TensorSums
+    layer_weight_bytes: int
+    root_weight_bytes: int
+    layer_input_bytes: int
+    attention: dict[str, int]
+    """Attention kernels met, with the number of calls."""
+    notes: tuple[str, ...]
+
+    def peak_bytes(self, phase: str | None = None) -> int:
+        """Largest sum of live bytes, in one phase or in all but evaluation; weights and state apart."""
+        chosen = [name == phase if phase else name != "evaluation" for name in self.phases]
+        sums = self.live_bytes.sum(axis=1)[np.array(chosen, dtype=bool)]
+        return int(sums.max()) if len(sums) else 0
