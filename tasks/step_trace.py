@@ -80,6 +80,9 @@ class TraceRequest:
     """Whether the loss runs on a float32 copy of the logits."""
     layers: int | None = None
     """Number of layers instead of the config's; None: the config's."""
+    kernels: str = "cuda"
+    """Whose kernels run: `cuda`, or `cpu` (dropout keeps its noise in the compute type, attention with dropout keeps
+    the scores, no autocast cache on a GPU)."""
 
 
 Polynomial = dict[str, float]
