@@ -1,10 +1,10 @@
 """What other estimators say of a recipe; runs in a scratch environment that holds them, and nothing of this project.
 
 Reads one JSON object a line from standard input and answers one a line:
-    asked: {"id", "peer", "decoder", "gated", "dims": {hidden, layers, heads, kv_heads, intermediate, vocabulary,
-            parameters, positions, tied}, "family", "model", "method" (full, lora, qlora), "rank", "all_linear",
-            "precision", "batch", "length", "optimizer", "checkpointing", "flash", "gpus", "sharding" (none, fsdp), "gpu": {"name", "memory_bytes",
-            "bf16_flops_per_s", "fp32_flops_per_s", "bandwidth_bytes_per_s"}}
+    asked: {"id", "peer", "decoder", "gated", "family", "model", "method" (full, lora, qlora), "rank", "all_linear",
+            "precision", "batch", "length", "optimizer", "checkpointing", "flash", "gpus", "sharding" (none, fsdp),
+            "dims": {hidden, layers, heads, kv_heads, intermediate, vocabulary, parameters, positions, tied},
+            "gpu": {name, memory_bytes, bf16_flops_per_s, fp32_flops_per_s, bandwidth_bytes_per_s}}
     answer: {"id", "peer", "memory_bytes": number or null, "step_s": number or null, "reason": text or null}
 A peer is asked through its documented Python interface, with the dimensions of the very model; what it cannot express
 is null with a reason.
