@@ -5,8 +5,9 @@ Owns the format only; standard library only, because the manager computes with i
 
 Legend: B samples of a micro-batch on one device, S length of a sample. S is tokens (padding included) for text,
 1 for images (their size is part of the request), samples of the waveform for audio that is read raw, tokens of the
-transcript for speech models that read a spectrogram. Every quantity is a polynomial in B, B*S and B*S^2 with a
-constant; LoRA traces may carry terms in the rank R too.
+transcript for speech models that read a spectrogram. Every quantity is a polynomial in B, S, B*S, S^2 and B*S^2 with a
+constant (S and S^2 alone: positions and masks that the batch shares); LoRA traces may carry terms in the rank R too.
+Use `evaluate`, which knows every monomial.
 """
 
 from __future__ import annotations
@@ -86,8 +87,21 @@ class TraceRequest:
 
 
 Polynomial = dict[str, float]
-"""Coefficients by monomial: `1`, `B`, `BS`, `BSS`, and for LoRA `R` and `BSR`; missing is 0."""
-MONOMIALS = ("1", "B", "BS", "BSS", "R", "BSR")
+"""Coefficients by monomial: `1`, `B`, `S`, `BS`, `SS`, `BSS`, and for LoRA `R` and `BSR`; missing is 0."""
+MONOMIALS = ("1", "B", "S", "BS", "SS", "BSS", "R", "BSR")
+
+
+def monomials(batch: float, length: float, rank: float = 0.0) -> dict[str, float]:
+    """Values of all monomials, in the order of MONOMIALS."""
+    tokens = batch * length
+    values = (1.0, batch, length, tokens, length * length, tokens * length, rank, tokens * rank)
+    return dict(zip(MONOMIALS, values, strict=True))
+
+
+def evaluate(polynomial: Polynomial, *, batch: float, length: float, rank: float = 0.0) -> float:
+    """Value of a polynomial; a loop over many does better with `monomials` once."""
+    values = monomials(batch, length, rank)
+    return sum(coefficient * values[name] for name, coefficient in polynomial.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
