@@ -16,6 +16,7 @@ from tasks.failures import TaskError
 from tasks.protocol import EvaluationStage, EventType, FailureCode, Outcome
 from tasks.schedule import learning_rate_factor
 from tasks.session import Session
+from tasks.step import run_micro_batch, update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +89,18 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
         targets = session.task.targets(split, indices).to(accelerator.device)
         # Gradients travel between processes once per step, with the last micro-batch.
         with nullcontext() if number == len(parts) else accelerator.no_sync(session.wrapped):
-            loss_sum = session.task.loss_sum(session.wrapped(**inputs).logits, targets) * (1.0 if count else 0.0)
-            accelerator.backward(loss_sum * (processes / len(batch)))
-        total += loss_sum.detach()
+            total += run_micro_batch(
+                session.wrapped,
+                inputs,
+                targets,
+                loss_sum=session.task.loss_sum,
+                backward=accelerator.backward,
+                weight=1.0 if count else 0.0,
+                scale=processes / len(batch),
+            )
     loss = float(accelerator.reduce(total, reduction="sum").item()) / len(batch)
-    learned = [parameter for group in session.optimizer.param_groups for parameter in group["params"]]
-    most = training.max_grad_norm if training.max_grad_norm > 0 else float("inf")
-    grad_norm = float(torch.nn.utils.clip_grad_norm_(learned, most).item())
+    grad_norm = float(update(session.optimizer, max_grad_norm=training.max_grad_norm).item())
     _check_finite(loss, grad_norm, session.progress.step + 1)
-    session.optimizer.step()
-    session.optimizer.zero_grad(set_to_none=True)
     return Step(
         loss=loss,
         grad_norm=grad_norm,

@@ -20,6 +20,7 @@ from tasks.emit import EventWriter
 from tasks.failures import TaskError
 from tasks.guard import Guard
 from tasks.methods import TunedModel, apply_method
+from tasks.optimizers import new_optimizer
 from tasks.protocol import CHECKPOINTS_DIR, EventType, FailureCode, Job, Outcome
 from tasks.stop import StopFlag
 from tasks.text_classification import TextClassification
@@ -215,17 +216,11 @@ def open_session(
         task=task,
         tuned=tuned,
         wrapped=wrapped,
-        optimizer=_new_optimizer(tuned.model, job, accelerator.device),
+        optimizer=new_optimizer(
+            tuned.model,
+            name="adamw",
+            learning_rate=job.training.learning_rate,
+            weight_decay=job.training.weight_decay,
+            device_type=accelerator.device.type,
+        ),
     )
-
-
-def _new_optimizer(model: nn.Module, job: Job, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); biases and norms, one-dimensional, do not decay."""
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [part for part in learned if part.ndim > 1], "weight_decay": job.training.weight_decay},
-        {"params": [part for part in learned if part.ndim <= 1], "weight_decay": 0.0},
-    ]
-    # One kernel over all parameters instead of a loop over them, where the device has one.
-    is_fused = device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=job.training.learning_rate, fused=is_fused)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from tasks.batching import Indices
 from tasks.data import LabelledData, Samples, load_data
 from tasks.failures import TaskError
+from tasks.losses import classification_loss_sum
 from tasks.methods import FreshModel
 from tasks.metrics import Scores, classification_scores
 from tasks.protocol import FailureCode, Job
@@ -117,9 +117,9 @@ class TextClassification:
         """Label indices (B)."""
         return torch.from_numpy(split.labels[indices])
 
-    def loss_sum(self, logits_BC: torch.Tensor, targets_B: torch.Tensor) -> torch.Tensor:
-        """Sum of the samples' cross-entropies in nats, computed in float32."""
-        return functional.cross_entropy(logits_BC.float(), targets_B, reduction="sum")
+    def loss_sum(self, model: nn.Module, inputs: dict[str, torch.Tensor], targets_B: torch.Tensor) -> torch.Tensor:
+        """Forward pass, and the sum of the samples' cross-entropies in nats, computed in float32."""
+        return classification_loss_sum(model, inputs, targets_B)
 
     def score(self, logits: NDArray[np.float64], split: Split) -> Scores:
         """Metrics of a whole split; logits in the order of its samples."""
