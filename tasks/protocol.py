@@ -26,7 +26,9 @@ samples, duration_s |
 peak_memory_bytes or null, output (folder of the tuned model) |
 | failed | code (FailureCode), message, hint or null |
 
-Metric names: accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, roc_auc. Null means undefined, never 0.
+Metric names: accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, roc_auc; of language models perplexity and
+token_accuracy, with per_class {} and confusion_matrix null. Null means undefined, never 0. Text is counted in tokens,
+images in images: there `tokens` are samples, and truncated_samples is 0.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ class PhaseName(StrEnum):
 
 
 class EvaluationStage(StrEnum):
-    """Baseline: untouched model with a new head, on test; interval: on validation; final: best weights, on test."""
+    """Baseline: untouched model (with a new head, for labels), on test; interval: on validation; final: best weights,
+    on test."""
 
     BASELINE = "baseline"
     INTERVAL = "interval"
@@ -190,10 +193,27 @@ class DataChoice:
     """Where the samples are and what they are called."""
 
     source: str
-    """File (.csv, .tsv, .jsonl, .json, .parquet), folder, hub id, s3:// or gs:// URI."""
+    """File (.csv, .tsv, .jsonl, .json, .parquet, .npz), folder, hub id, s3:// or gs:// URI."""
     text: str = "text"
+    """Column; which columns a task uses is in `tasks.kinds`."""
     text_pair: str | None = None
     label: str = "label"
+    prompt: str | None = None
+    """causal-lm: text that is read and not learnt; None: `prompt`, where data has it and `completion` too."""
+    completion: str | None = None
+    """causal-lm: text that is learnt after the prompt; None: `completion`, where the data has both."""
+    messages: str | None = None
+    """causal-lm: list of {role, content}; None: `messages`, where the data has it."""
+    source_text: str | None = None
+    """seq2seq-lm: None: `source`."""
+    target_text: str | None = None
+    """seq2seq-lm: None: `target`."""
+    image: str | None = None
+    """Encoded images in a Parquet file; None: `image`. Folders and arrays have no columns."""
+    audio: str | None = None
+    """Paths of audio files; None: `audio`, `path` or `file_name`, whichever the table has."""
+    transcript: str | None = None
+    """speech-*: None: `transcript`, else `text`."""
     train_split: str | None = None
     """Name of the split (file stem in a folder, split on the hub) to train on; None: `train`, or all there is."""
     validation: str | float = 0.1
@@ -235,6 +255,10 @@ class TrainingChoice:
     max_grad_norm: float = 1.0
     max_length: int = 256
     """Tokens; longer samples are truncated."""
+    packing: bool = False
+    """causal-lm: put several samples into one sequence of at most max_length tokens, instead of padding each."""
+    image_size: int | None = None
+    """Pixels along one edge; None: the model's own."""
     precision: str = "fp32"
     """fp32, bf16-mixed (autocast over fp32 weights) or bf16 (weights, gradients and optimizer state)."""
     gradient_checkpointing: bool = False
@@ -248,7 +272,7 @@ class TrainingChoice:
     """Evaluations without an improvement of `metric` by `early_stopping_min_delta`; None: never."""
     early_stopping_min_delta: float = 0.0
     metric: str = "f1_macro"
-    """Chooses the best checkpoint, drives early stopping."""
+    """Chooses the best checkpoint, drives early stopping; `tasks.kinds` has the names that a task knows."""
     seed: int = 0
 
 

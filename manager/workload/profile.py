@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataStats:
-    """The data set as the tokenizer sees it, after truncation to max_length."""
+    """The data set as the trainer sees it: tokens after truncation to max_length, images, or audio.
+
+    "Tokens" here are the length S of a sample as `tasks.step_trace` counts it: tokens of text (of the source for
+    seq2seq-lm, of the transcript for speech-seq2seq), 1 for an image, samples of the waveform at 16 kHz for audio that
+    is read raw.
+    """
 
     train_samples: int
     validation_samples: int
@@ -28,6 +33,34 @@ class DataStats:
     """How the figures came about, for people: `all samples tokenized`, `estimated at 4 characters a token` ..."""
     measured: bool
     """False when lengths are estimated: intervals widen."""
+    kind: str = "tokens"
+    """tokens, images or audio."""
+    packed_sequences: int | None = None
+    """causal-lm: sequences of at most max_length tokens into which packing puts the training set, asked for or not."""
+    packed_fill: float | None = None
+    """causal-lm: share of packed_sequences x max_length that samples fill, 0 to 1."""
+    mean_target_tokens: float | None = None
+    """Tokens of a training sample's target (seq2seq-lm, speech-*), mean; of the learnt part for causal-lm."""
+    longest_target_tokens: int | None = None
+    mean_width: float | None = None
+    """Pixels of a training image as it is stored; the model sees it at training.image_size."""
+    mean_height: float | None = None
+    largest_width: int | None = None
+    largest_height: int | None = None
+    mean_seconds: float | None = None
+    """Duration of a training recording."""
+    longest_seconds: float | None = None
+    sampling_rate_hz: int | None = None
+    """Of most recordings."""
+
+    @property
+    def padding_share(self) -> float:
+        """Share of the computed tokens that is padding, with length-grouped batches of the asked size; 0 to 1."""
+        return 0.0 if self.padded_mean_tokens <= 0 else max(0.0, 1 - self.mean_tokens / self.padded_mean_tokens)
+
+    def training_sequences(self, *, is_packed: bool) -> int:
+        """Rows of one epoch: packed sequences when packing is asked for and known, else training samples."""
+        return self.packed_sequences if is_packed and self.packed_sequences else self.train_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
