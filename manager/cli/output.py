@@ -37,4 +37,11 @@ def console(*, to_stderr: bool = False) -> Console:
     columns = shutil.get_terminal_size((_DEFAULT_COLUMNS, 24)).columns
     if not stream.isatty() and "COLUMNS" not in os.environ:
         columns = _DEFAULT_COLUMNS
-    return Console(file=stream, width=columns, highlight=False)
+    return _PipedConsole(file=stream, width=columns, highlight=False)
+
+
+class _PipedConsole(Console):
+    """A console that leaves it to `main` what a reader's early end (`| head`) means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError

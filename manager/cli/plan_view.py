@@ -89,7 +89,10 @@ def _print_choice(choice: Estimate, console: Console) -> None:
 def _print_offers(plan: Plan, console: Console, top: int) -> None:
     wide, tiny = console.width >= _NARROW, console.width < _TINY
     table = Table(
-        box=None, pad_edge=False, title=f"{len(plan.offers)} offers, by dollars to a finished job", title_justify="left"
+        box=None,
+        pad_edge=False,
+        title=f"{_counted(len(plan.offers))}, by dollars to a finished job",
+        title_justify="left",
     )
     table.add_column("$ to finish", justify="right", no_wrap=True)
     if wide:
@@ -107,6 +110,10 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     if len(plan.offers) > top:
         console.print(f"... and {len(plan.offers) - top} more: --top {len(plan.offers)}")
     console.print()
+
+
+def _counted(offers: int) -> str:
+    return "1 offer" if offers == 1 else f"{offers} offers"
 
 
 def _offer_cells(estimate: Estimate, *, wide: bool, tiny: bool) -> list[str]:

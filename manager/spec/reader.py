@@ -32,8 +32,14 @@ def read_spec(file: Path) -> RunSpec:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SpecError(f"run file {file} does not exist", hint=_INIT_HINT) from error
+    except IsADirectoryError as error:
+        raise SpecError(
+            f"run file {file} is a folder", hint=f"give the file in it: {file / 'tunefare.yaml'}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"run file {file} cannot be read: {error}") from error
+        raise SpecError(
+            f"run file {file} cannot be read: {error}", hint="a run file is YAML in UTF-8 that you may read"
+        ) from error
     return parse_spec(text, name=str(file), folder=file.absolute().parent)
 
 
@@ -115,6 +121,10 @@ def _sentence(detail: ErrorDetails, path: tuple[int | str, ...]) -> tuple[str, s
         return f"`{dotted}` is {shown!r}", f"did you mean `{near[0]}`? {hint}" if near else hint
     if kind == "value_error":
         return f"`{dotted}`: {detail['ctx']['error']}", None
+    if kind == "list_type" and isinstance(shown, str):
+        return f"`{dotted}` is {shown!r}, wanted a list", f"write it as [{shown}]"
+    if kind == "decimal_parsing" and isinstance(shown, str):
+        return f"`{dotted}` is {shown!r}, wanted a number of dollars", "write the number alone, such as 5 or 2.50"
     return f"`{dotted}` is {shown!r}: {_lower_first(detail['msg'])}", None
 
 

@@ -122,3 +122,24 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="cannot be read"):
         read_spec(file)
+
+
+def test_a_folder_as_run_file_names_the_file_in_it(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="is a folder") as caught:
+        read_spec(tmp_path)
+    assert caught.value.hint is not None
+    assert "tunefare.yaml" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("part", "hint"),
+    [
+        ("where:\n  clouds: aws\n", "write it as [aws]"),
+        ("budget:\n  max_usd: $5\n", "write the number alone, such as 5 or 2.50"),
+    ],
+)
+def test_a_near_miss_says_how_to_write_it(part: str, hint: str, tmp_path: Path) -> None:
+    text = f"schema: 1\nmodel: gpt2\ndata: a.csv\n{part}"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, name="tunefare.yaml", folder=tmp_path)
+    assert caught.value.hint == hint
