@@ -7,21 +7,39 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from manager.spec.model import SPEC_VERSION, Budget, RunSpec, Where
+from tasks.kinds import DATA_COLUMNS, TASK_KINDS, UNBOUNDED
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 
-Task = Literal["text-classification"]
+Task = Literal[
+    "text-classification",
+    "causal-lm",
+    "seq2seq-lm",
+    "image-classification",
+    "audio-classification",
+    "speech-ctc",
+    "speech-seq2seq",
+]
 Method = Literal["full", "lora", "frozen"]
 Precision = Literal["fp32", "bf16-mixed", "bf16"]
 Schedule = Literal["linear", "cosine", "constant"]
-Metric = Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc"]
+Metric = Literal[
+    "accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "f1_weighted",
+    "roc_auc",
+    "perplexity",
+    "token_accuracy",
+]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 _REMOTE = ("s3://", "gs://")
-_DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+_DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz")
 
 
 class _Part(BaseModel):
@@ -39,6 +57,14 @@ class DataPart(_Part):
     text: Text = "text"
     text_pair: Text | None = None
     label: Text = "label"
+    prompt: Text | None = None
+    completion: Text | None = None
+    messages: Text | None = None
+    source_text: Text | None = None
+    target_text: Text | None = None
+    image: Text | None = None
+    audio: Text | None = None
+    transcript: Text | None = None
     train_split: Text | None = None
     validation: Share | Text = 0.1
     test: Share | Text = 0.1
@@ -49,6 +75,14 @@ class DataPart(_Part):
         held_out = sum(part for part in (self.validation, self.test) if isinstance(part, float))
         if held_out >= 1:
             raise ValueError("validation and test together leave nothing to train on; their sum must stay under 1")
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_have_completions(self) -> Self:
+        if (self.prompt is None) != (self.completion is None):
+            raise ValueError("prompt and completion are columns that go together; name both or neither")
+        if self.messages is not None and self.prompt is not None:
+            raise ValueError("messages hold prompt and answer; name either messages, or prompt and completion")
         return self
 
     @model_validator(mode="after")
@@ -81,6 +115,8 @@ class TrainingPart(_Part):
     schedule: Schedule = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     max_length: Annotated[int, Field(ge=4)] = 256
+    packing: bool = False
+    image_size: Annotated[int, Field(ge=16, le=4096)] | None = None
     precision: Precision = "fp32"
     gradient_checkpointing: bool = False
     eval_every_steps: Annotated[int, Field(ge=1)] | None = None
@@ -89,7 +125,7 @@ class TrainingPart(_Part):
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     early_stopping_patience: Annotated[int, Field(ge=1)] | None = None
     early_stopping_min_delta: Annotated[float, Field(ge=0)] = 0.0
-    metric: Metric = "f1_macro"
+    metric: Metric | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")
@@ -113,7 +149,13 @@ class WherePart(_Part):
 
 class TargetPart(_Part):
     metric: Metric
-    value: Annotated[float, Field(gt=0, le=1)]
+    value: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _within_the_metric(self) -> Self:
+        if self.metric not in UNBOUNDED and self.value > 1:
+            raise ValueError(f"{self.metric} is a share: its target lies between 0 and 1, not at {self.value:g}")
+        return self
 
 
 class RunFile(_Part):
@@ -147,9 +189,42 @@ class RunFile(_Part):
             raise ValueError(f"{value!r} is no name: use 1 to 40 of a-z, 0-9 and - (it becomes part of machine names)")
         return value
 
+    @field_validator("data")
+    @classmethod
+    def _columns_of_the_task(cls, data: DataPart, info: ValidationInfo) -> DataPart:
+        kind = TASK_KINDS.get(info.data.get("task", ""))
+        unused = [name for name in DATA_COLUMNS if name in data.model_fields_set and kind and name not in kind.columns]
+        if kind and unused:
+            columns = ", ".join(kind.columns)
+            raise ValueError(f"{unused[0]} is no column of {kind.name}, whose columns are {columns}")
+        return data
+
+    @field_validator("training")
+    @classmethod
+    def _training_of_the_task(cls, training: TrainingPart, info: ValidationInfo) -> TrainingPart:
+        kind = TASK_KINDS.get(info.data.get("task", ""))
+        if kind is None:
+            return training
+        if training.packing and kind.name != "causal-lm":
+            raise ValueError(f"packing is for causal-lm; samples of {kind.name} stay apart")
+        if training.image_size is not None and kind.samples != "images":
+            raise ValueError(f"image_size is for images; {kind.name} has none")
+        if training.metric is not None and training.metric not in kind.metrics:
+            raise ValueError(f"{training.metric} is no metric of {kind.name}, which has {', '.join(kind.metrics)}")
+        return training
+
+    @field_validator("target")
+    @classmethod
+    def _target_of_the_task(cls, target: TargetPart | None, info: ValidationInfo) -> TargetPart | None:
+        kind = TASK_KINDS.get(info.data.get("task", ""))
+        if kind is not None and target is not None and target.metric not in kind.metrics:
+            raise ValueError(f"{target.metric} is no metric of {kind.name}, which has {', '.join(kind.metrics)}")
+        return target
+
     def to_spec(self, folder: Path) -> RunSpec:
         """The RunSpec; local sources become absolute paths, starting from `folder`."""
         training = self.training.model_dump()
+        training["metric"] = self.training.metric or TASK_KINDS[self.task].default_metric
         training["micro_batch"] = None if self.training.micro_batch == "auto" else self.training.micro_batch
         method = self.method
         return RunSpec(
