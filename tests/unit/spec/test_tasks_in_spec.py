@@ -46,7 +46,7 @@ def test_columns_and_packing_of_a_language_model() -> None:
     [
         (
             "task: causal-lm\ndata: {source: a.csv, label: x}\n",
-            "label is no column of causal-lm, whose columns are text",
+            "label is no column of causal-lm, whose columns",
         ),
         ("data: {source: a.csv, transcript: x}\n", "transcript is no column of text-classification"),
         ("task: image-classification\ndata: {source: a, text: x}\n", "text is no column of image-classification"),

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.data import LabelledData, _columns, load_data
+from tasks.data import LabelledData, load_data
 from tasks.failures import TaskError
 from tasks.protocol import DataChoice
+from tasks.tables import whole_rows
 
 Write = Callable[[str, list[dict[str, Any]]], Path]
 
@@ -176,7 +177,8 @@ def test_one_split_for_two_uses(choice: dict[str, str], write_jsonl: Write) -> N
 )
 def test_missing_cells_of_any_type_are_left_out(missing: Any, tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": ["x", missing, "y"], "label": np.array([1, 2, 3])}, dtype=object)
-    assert _columns(frame, DataChoice(source="-"), "training", lambda *_: None)[0] == ["x", "y"]
+    found = whole_rows(frame, ["text", "label"], "training", lambda *_: None, what="text or label")
+    assert found == [("x", "1"), ("y", "3")]
 
 
 def test_dates_from_parquet_may_be_missing(tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_dates_from_parquet_may_be_missing(tmp_path: Path) -> None:
 )
 def test_whole_floats_are_whole_numbers(value: Any, text: str) -> None:
     frame = pd.DataFrame({"text": ["x"], "label": pd.Series([value], dtype=object)})
-    assert _columns(frame, DataChoice(source="-"), "training", lambda *_: None)[2] == [text]
+    assert whole_rows(frame, ["text", "label"], "training", lambda *_: None, what="text or label") == [("x", text)]
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.0, 0.1), (0.5, 0.5), (1.5, 0.1)])
