@@ -1,0 +1,157 @@
+"""Efficiencies: the part of its peaks that a family of accelerators reaches, with the fit's band; dated tables.
+
+Owns `data/accelerator_families.csv` (which architecture an accelerator is, and which part of its matrix peak power and
+clocks sustain), `data/speeds.csv` (fitted shares and fixed costs), `data/speed_software.csv`, `data/speed_bands.csv`.
+The last three are written by `tests/bench/fit_speeds.py` from published measurements. A family without measurements
+has the pooled row and the pooled, wider band.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from importlib.resources import files
+
+from manager.units import Interval
+
+POOLED = "*"
+"""The family that stands for all without measurements of their own."""
+_MICROSECOND = 1e-6
+_TIMES = ("launch", "issue", "issue_backward")
+_UNLISTED_SUSTAINED = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """How a training program's ops become kernels; which one a recipe uses is an input, never a guess."""
+
+    name: str
+    """eager: module by module, as transformers, PEFT, timm and our own program; fused: one kernel for a chain, as
+    torch.compile, Apex, Transformer Engine, Liger; xla: whole steps compiled, as on TPUs."""
+    moved_share: float
+    """Bytes that elementwise kernels move, over those of the traced eager step."""
+    ops_share: float
+    """Kernels launched and ops issued, over those of the traced eager step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiencies:
+    """What a family reaches: shares of its peaks, fixed costs per op."""
+
+    matmul_half: float
+    """Products in bfloat16 and float16, of the sustained peak of matrix units."""
+    matmul_tf32: float
+    """Products in float32 on matrix units, of their sustained peak."""
+    matmul_fp32: float
+    """Any arithmetic in float32 outside matrix units, of their peak."""
+    attention: float
+    """Fused attention, of the sustained peak; what a causal kernel skips counts as done."""
+    convolution: float
+    """Convolutions on matrix units, of the sustained peak."""
+    convolution_last: float
+    """The same with channels-last memory."""
+    bandwidth: float
+    """Of the memory bandwidth, by kernels that only move bytes."""
+    exposed: float
+    """Part of the shorter of arithmetic and memory time of a product that the longer one does not hide."""
+    launch_s: float
+    """Per kernel, on the device."""
+    issue_s: float
+    """Per op of the forward pass, on the host, in Python."""
+    issue_backward_s: float
+    """Per op of the backward pass and the update, on the host, from C++."""
+
+
+EFFICIENCY_NAMES = tuple(field.name for field in fields(Efficiencies))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyRow:
+    """One row of `data/speeds.csv`."""
+
+    family: str
+    efficiencies: Efficiencies
+    rows: int
+    """Published measurements on this family behind the fit; 0: pooled from the others."""
+    source: str
+
+
+def family_of(accelerator_name: str) -> tuple[str, float]:
+    """Family and sustained share of the matrix peak, by the catalog's name; the pooled family for one not listed."""
+    table = _families()
+    # Slices of TPUs carry their size behind the generation.
+    return (
+        table.get(accelerator_name) or table.get(accelerator_name.rpartition("-")[0]) or (POOLED, _UNLISTED_SUSTAINED)
+    )
+
+
+def family_row(family: str) -> FamilyRow:
+    """The fitted row of a family, else the pooled one."""
+    table = _speeds()
+    return table.get(family) or table[POOLED]
+
+
+def software(name: str) -> Software:
+    """eager, fused or xla.
+
+    Raises:
+        KeyError: no such software.
+    """
+    return _software()[name]
+
+
+def band_of(family: str, software_name: str) -> Interval:
+    """Measured over predicted seconds, 10th percentile, 1, 90th percentile, in sources that the fit had not seen.
+
+    The closest row counts: family and software, software alone, all.
+    """
+    table = _bands()
+    for key in ((family, software_name), (POOLED, software_name), (POOLED, POOLED)):
+        if key in table:
+            return table[key]
+    raise KeyError((POOLED, POOLED))
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    text = files("manager.workload").joinpath("data", name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+@lru_cache(maxsize=1)
+def _families() -> dict[str, tuple[str, float]]:
+    return {row["accelerator"]: (row["family"], float(row["sustained"])) for row in _read("accelerator_families.csv")}
+
+
+@lru_cache(maxsize=1)
+def _speeds() -> dict[str, FamilyRow]:
+    return {row["family"]: _family_row(row) for row in _read("speeds.csv")}
+
+
+def _family_row(row: dict[str, str]) -> FamilyRow:
+    shares = {name: float(row[name]) for name in EFFICIENCY_NAMES if not name.endswith("_s")}
+    times = {f"{name}_s": float(row[f"{name}_us"]) * _MICROSECOND for name in _TIMES}
+    return FamilyRow(
+        family=row["family"],
+        efficiencies=Efficiencies(**shares, **times),
+        rows=int(row["rows"]),
+        source=row["source"],
+    )
+
+
+@lru_cache(maxsize=1)
+def _software() -> dict[str, Software]:
+    return {
+        row["name"]: Software(
+            name=row["name"], moved_share=float(row["moved_share"]), ops_share=float(row["ops_share"])
+        )
+        for row in _read("speed_software.csv")
+    }
+
+
+@lru_cache(maxsize=1)
+def _bands() -> dict[tuple[str, str], Interval]:
+    return {
+        (row["family"], row["software"]): Interval(low=float(row["low"]), expected=1.0, high=float(row["high"]))
+        for row in _read("speed_bands.csv")
+    }

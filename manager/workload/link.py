@@ -1,0 +1,88 @@
+"""Link: the bandwidth at which devices of one job exchange gradients and weights.
+
+Within a machine it comes from the catalog (NVLink and its like, else the PCI bus of the generation), between machines
+from the network that the caller names. A ring passes each byte over the slowest part of its way, and the adapters of a
+machine carry one ring together, so a ring over machines runs at the lower of link and network of a whole machine
+(NCCL tests, "bus bandwidth"; https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manager.catalog.accelerators import Accelerator
+
+_LINK_REACHED = 0.75
+"""Of one direction of NVLink: NCCL's all-reduce reaches 230 of 300 GB/s on A100, 360 of 450 on H100 (nccl-tests)."""
+_BUS_REACHED = 0.65
+"""Of one direction of PCIe x16: device to device through the host's root complex."""
+_NETWORK_REACHED = 0.8
+_BRIDGED_DEVICES = 2
+"""An NVLink bridge joins two cards; more of them meet on the bus."""
+_STEP_LATENCY_S = 8e-6
+"""Of one hop of a ring."""
+_BUS_GENERATIONS = {"pascal": 16e9, "volta": 16e9, "turing": 16e9, "hopper": 64e9, "blackwell": 64e9}
+"""One direction of x16: PCIe 3 at 16 GB/s, PCIe 5 at 64 GB/s; the families between have PCIe 4."""
+_BUS_PCIE4 = 32e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What joins the devices of one job."""
+
+    name: str
+    """For people: `NVLink4`, `PCIe`, `NVLink3 and network`."""
+    bytes_per_s: float
+    """Reached by one device in one direction of a ring."""
+    latency_s: float
+    """Of one hop."""
+
+    def gather_s(self, whole_bytes: float, devices: int) -> float:
+        """Seconds of an all-gather to (or a reduce-scatter from) so many bytes on each of the devices."""
+        if devices < 2 or whole_bytes <= 0:
+            return 0.0
+        return (devices - 1) / devices * whole_bytes / self.bytes_per_s + (devices - 1) * self.latency_s
+
+    def reduce_s(self, whole_bytes: float, devices: int) -> float:
+        """Seconds of an all-reduce: a reduce-scatter and an all-gather (Patarasuk & Yuan 2009, ring all-reduce)."""
+        return 2 * self.gather_s(whole_bytes, devices)
+
+
+def link_of(
+    accelerator: Accelerator,
+    *,
+    family: str,
+    devices: int,
+    devices_per_node: int = 8,
+    network_bytes_per_s: float | None = None,
+) -> Link | None:
+    """The link of so many devices; None for one device.
+
+    Args:
+        accelerator: specification from the catalog.
+        family: its architecture, which tells the generation of its bus.
+        devices: that take part, over all machines.
+        devices_per_node: in one machine.
+        network_bytes_per_s: one direction of all network adapters of a machine; needed for more than one machine.
+
+    Raises:
+        ValueError: more than one machine and no network.
+    """
+    if devices < 2:
+        return None
+    name, rate = _within_node(accelerator, family=family, devices=min(devices, devices_per_node))
+    if devices <= devices_per_node:
+        return Link(name=name, bytes_per_s=rate, latency_s=_STEP_LATENCY_S)
+    if network_bytes_per_s is None:
+        raise ValueError("devices in several machines need a network")
+    network = network_bytes_per_s * _NETWORK_REACHED
+    joined = min(rate, network) if devices_per_node > 1 else network
+    return Link(name=f"{name} and network", bytes_per_s=joined, latency_s=_STEP_LATENCY_S)
+
+
+def _within_node(accelerator: Accelerator, *, family: str, devices: int) -> tuple[str, float]:
+    link, both_directions = accelerator.interconnect, accelerator.interconnect_bytes_per_s
+    bridged = link is not None and "bridge" in link
+    if link is not None and both_directions is not None and not (bridged and devices > _BRIDGED_DEVICES):
+        return link, both_directions / 2 * _LINK_REACHED
+    return "PCIe", _BUS_GENERATIONS.get(family, _BUS_PCIE4) * _BUS_REACHED

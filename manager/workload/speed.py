@@ -1,0 +1,178 @@
+"""Speed: the rates at which a device does each kind of op: peaks of the catalog times fitted efficiencies.
+
+A rate that the silicon lacks is missing, and work that needs it is refused rather than timed at another type's rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from manager.catalog.accelerators import Accelerator
+from manager.units import Interval
+from manager.workload.efficiencies import Efficiencies, Software, band_of, family_of, family_row
+
+CPU_FAMILY = "cpu"
+_PASSES_OF_FLOAT32 = 6.0
+"""bfloat16 products that make one float32 product on matrix units without a type of their own for it (XLA on TPUs,
+jax.lax.Precision.HIGHEST); the catalog has no float32 peak for those."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """Rates of one device under one software."""
+
+    name: str
+    family: str
+    rates: Mapping[tuple[str, str], float]
+    """Reached FLOP/s by kind of op and type as torch names it; a pair that is missing cannot be timed."""
+    memory_bytes_per_s: float
+    """Reached by kernels that only move bytes."""
+    exposed: float
+    """Part of the shorter of arithmetic and memory time of a product that the longer one does not hide."""
+    launch_s: float
+    """Per kernel, on the device."""
+    issue_s: float
+    """Per op of the forward pass, on the host; 0 where whole steps are compiled."""
+    issue_backward_s: float
+    software: Software
+    band: Interval
+    """Factor on seconds: measured over predicted in sources that the fit had not seen, 10th and 90th percentile."""
+    basis: str
+    """Where the rates come from, for people."""
+
+
+def speed_of(
+    accelerator: Accelerator,
+    *,
+    software: Software,
+    tf32_matmul: bool = False,
+    tf32_convolution: bool = True,
+    channels_last: bool = False,
+    share: float = 1.0,
+    efficiencies: Efficiencies | None = None,
+) -> Speed | None:
+    """The speed of one accelerator (one chip of a TPU slice); None when the catalog lacks its bandwidth or all peaks.
+
+    Args:
+        accelerator: specification from the catalog.
+        software: eager, fused or xla.
+        tf32_matmul: whether float32 products run on TF32 matrix units (torch's default: no).
+        tf32_convolution: the same for convolutions (torch's default: yes).
+        channels_last: memory format of images.
+        share: part of the accelerator that was rented, 0 to 1.
+        efficiencies: in place of the family's own (a fit tries them); None: the table's.
+    """
+    bandwidth = accelerator.memory_bandwidth_bytes_per_s
+    family, sustained = family_of(accelerator.name)
+    row = family_row(family)
+    reached = efficiencies or row.efficiencies
+    rates = {
+        **_half_rates(accelerator, reached, sustained, channels_last=channels_last),
+        **_single_rates(
+            accelerator,
+            reached,
+            sustained,
+            tf32_matmul=tf32_matmul,
+            tf32_convolution=tf32_convolution,
+            channels_last=channels_last,
+        ),
+    }
+    if bandwidth is None or not rates:
+        return None
+    return device_speed(
+        name=accelerator.name,
+        family=family,
+        efficiencies=reached,
+        rates={key: rate * share for key, rate in rates.items()},
+        memory_bytes_per_s=bandwidth * reached.bandwidth * share,
+        software=software,
+        basis=f"family {family}: {row.source}",
+    )
+
+
+def cpu_speed(
+    *, vcpus: float, flops_per_s_per_vcpu: float, memory_bytes_per_s: float, software: Software, basis: str
+) -> Speed:
+    """A machine without an accelerator, from assumed rates per vCPU; half precision is taken to be no faster there."""
+    row = family_row(CPU_FAMILY)
+    rate = vcpus * flops_per_s_per_vcpu
+    kinds = ("matmul", "attention", "convolution")
+    return device_speed(
+        name=CPU_FAMILY,
+        family=CPU_FAMILY,
+        efficiencies=row.efficiencies,
+        rates={(kind, dtype): rate for kind in kinds for dtype in ("float32", "bfloat16", "float16")},
+        memory_bytes_per_s=memory_bytes_per_s,
+        software=software,
+        basis=basis,
+    )
+
+
+def device_speed(
+    *,
+    name: str,
+    family: str,
+    efficiencies: Efficiencies,
+    rates: Mapping[tuple[str, str], float],
+    memory_bytes_per_s: float,
+    software: Software,
+    basis: str,
+) -> Speed:
+    """A speed with the fixed costs of its efficiencies and the band of its family."""
+    return Speed(
+        name=name,
+        family=family,
+        rates=rates,
+        memory_bytes_per_s=memory_bytes_per_s,
+        exposed=efficiencies.exposed,
+        launch_s=efficiencies.launch_s,
+        issue_s=efficiencies.issue_s,
+        issue_backward_s=efficiencies.issue_backward_s,
+        software=software,
+        band=band_of(family, software.name),
+        basis=basis,
+    )
+
+
+_Rates = dict[tuple[str, str], float]
+
+
+def _half_rates(accelerator: Accelerator, reached: Efficiencies, sustained: float, *, channels_last: bool) -> _Rates:
+    convolution = reached.convolution_last if channels_last else reached.convolution
+    shares = {"matmul": reached.matmul_half, "attention": reached.attention, "convolution": convolution}
+    peaks = {"bfloat16": accelerator.peak_bf16_flops_per_s, "float16": accelerator.peak_fp16_flops_per_s}
+    return {
+        (kind, dtype): peak * sustained * share
+        for dtype, peak in peaks.items()
+        if peak is not None
+        for kind, share in shares.items()
+    }
+
+
+def _single_rates(
+    accelerator: Accelerator,
+    reached: Efficiencies,
+    sustained: float,
+    *,
+    tf32_matmul: bool,
+    tf32_convolution: bool,
+    channels_last: bool,
+) -> _Rates:
+    convolution = reached.convolution_last if channels_last else reached.convolution
+    tf32, fp32 = accelerator.peak_tf32_flops_per_s, accelerator.peak_fp32_flops_per_s
+    on_matrix_units = {
+        "matmul": (tf32_matmul, reached.matmul_tf32),
+        "attention": (tf32_matmul, reached.attention),
+        "convolution": (tf32_convolution, convolution),
+    }
+    rates: _Rates = {}
+    for kind, (chosen, share) in on_matrix_units.items():
+        if chosen and tf32 is not None:
+            rates[kind, "float32"] = tf32 * sustained * share
+        elif fp32 is not None:
+            rates[kind, "float32"] = fp32 * reached.matmul_fp32
+        elif accelerator.peak_bf16_flops_per_s is not None:
+            half = {"matmul": reached.matmul_half, "attention": reached.attention, "convolution": convolution}[kind]
+            rates[kind, "float32"] = accelerator.peak_bf16_flops_per_s * sustained * half / _PASSES_OF_FLOAT32
+    return rates

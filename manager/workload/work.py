@@ -1,0 +1,144 @@
+"""Work: the ops of a traced step, compiled once, as numbers for any batch and length.
+
+A planner asks for thousands of batches of one trace, so op groups are sorted into those whose limit can change with the
+batch (products: arithmetic or bandwidth) and those that only move bytes, which are summed to one polynomial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace, monomials
+
+ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
+"""Kinds of OP_KINDS that may be limited by arithmetic; the others only move bytes."""
+
+_Row = tuple[float, ...]
+"""Coefficients in the order of MONOMIALS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """Equal ops that do arithmetic."""
+
+    kind: str
+    """One of ARITHMETIC_KINDS."""
+    dtype: str
+    """Type they compute in, as torch names it."""
+    count: float
+    flops: float
+    """Of one of them."""
+    bytes: float
+    """That one of them reads and writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseWork:
+    """All ops of one phase at one batch and length."""
+
+    products: tuple[Products, ...]
+    moved_bytes: float
+    """By ops that do no arithmetic worth counting."""
+    movers: float
+    """Number of those ops."""
+
+    @property
+    def ops(self) -> float:
+        """Number of all ops."""
+        return self.movers + sum(group.count for group in self.products)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compiled:
+    """One phase as coefficient rows."""
+
+    products: tuple[tuple[str, str, float, _Row, _Row], ...]
+    """Kind, type, count, coefficients of FLOPs and of bytes."""
+    moved: _Row
+    movers: float
+
+    def at(self, *, batch: float, length: float, rank: float = 0.0) -> PhaseWork:
+        """The numbers for a micro-batch of so many samples of this length; `rank` where the trace carries R."""
+        values = tuple(monomials(batch, length, rank).values())
+        return PhaseWork(
+            products=tuple(
+                Products(kind=kind, dtype=dtype, count=count, flops=_dot(flops, values), bytes=_dot(moved, values))
+                for kind, dtype, count, flops, moved in self.products
+            ),
+            moved_bytes=_dot(self.moved, values),
+            movers=self.movers,
+        )
+
+
+def work_of(trace: StepTrace, *, batch: float, length: float, rank: float = 0.0) -> dict[str, PhaseWork]:
+    """The work of each phase for a micro-batch of so many samples of this length; answers are kept.
+
+    Args:
+        trace: whose op groups are compiled at the first call.
+        batch: samples of a micro-batch on one device.
+        length: of a sample, padding included.
+        rank: LoRA rank, where the polynomials of the trace carry R.
+    """
+    return _work(_ById(trace), batch, length, rank)
+
+
+def value_of(polynomial: Polynomial, *, batch: float, length: float, rank: float = 0.0) -> float:
+    """A polynomial of a trace at one batch, length and rank."""
+    values = tuple(monomials(batch, length, rank).values())
+    return _dot(_row(polynomial), values)
+
+
+@dataclass(frozen=True, slots=True)
+class _ById:
+    """A trace as a key: traces hold dicts, so they have no hash of their own; the reference keeps the id unique."""
+
+    trace: StepTrace
+
+    def __hash__(self) -> int:
+        return id(self.trace)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.trace is self.trace
+
+
+@lru_cache(maxsize=4096)
+def _work(key: _ById, batch: float, length: float, rank: float) -> dict[str, PhaseWork]:
+    return {name: phase.at(batch=batch, length=length, rank=rank) for name, phase in _compiled(key).items()}
+
+
+@lru_cache(maxsize=1024)
+def _compiled(key: _ById) -> dict[str, _Compiled]:
+    by_phase: dict[str, list[OpGroup]] = {}
+    for group in key.trace.ops:
+        by_phase.setdefault(group.phase, []).append(group)
+    return {phase: _phase(groups) for phase, groups in by_phase.items()}
+
+
+def _phase(groups: list[OpGroup]) -> _Compiled:
+    products: dict[tuple[str, str, _Row, _Row], float] = {}
+    moved = [0.0] * len(MONOMIALS)
+    movers = 0.0
+    for group in groups:
+        moved_row = _row(group.bytes)
+        if group.kind in ARITHMETIC_KINDS:
+            key = (group.kind, group.dtype, _row(group.flops), moved_row)
+            products[key] = products.get(key, 0.0) + group.count
+            continue
+        movers += group.count
+        for index, coefficient in enumerate(moved_row):
+            moved[index] += group.count * coefficient
+    return _Compiled(
+        products=tuple((kind, dtype, count, flops, one) for (kind, dtype, flops, one), count in products.items()),
+        moved=tuple(moved),
+        movers=movers,
+    )
+
+
+def _row(polynomial: Polynomial) -> _Row:
+    return tuple(polynomial.get(monomial, 0.0) for monomial in MONOMIALS)
+
+
+def _dot(row: _Row, values: _Row) -> float:
+    # Fits over few points may leave tiny negative constants; no op does less than nothing.
+    return max(0.0, sum(a * b for a, b in zip(row, values, strict=True)))
