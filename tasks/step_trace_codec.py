@@ -1,0 +1,107 @@
+"""TraceRequest and StepTrace as JSON: what goes to the tracing process, comes back, and is shipped.
+
+Standard library only, since the manager reads traces and loads no training library. A polynomial is written as a flat
+list of monomial numbers (places in MONOMIALS) and coefficients; zeros are left out. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+from tasks.protocol import MethodChoice, ProtocolError
+from tasks.step_trace import (
+    MONOMIALS,
+    TRACE_VERSION,
+    MemoryPoint,
+    OpGroup,
+    Polynomial,
+    StepTrace,
+    TensorSums,
+    TraceRequest,
+)
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+_POLYNOMIALS = ("weights_bytes", "optimizer_state_bytes", "layer_activation_bytes")
+
+
+def request_to_json(request: TraceRequest) -> Json:
+    """All fields, nested as they are."""
+    return asdict(request)
+
+
+def request_from_json(record: Mapping[str, Any]) -> TraceRequest:
+    """The request.
+
+    Raises:
+        ProtocolError: an unknown or missing key.
+    """
+    values = dict(record)
+    method = _strict(MethodChoice, values.pop("method", {}))
+    return _strict(TraceRequest, {**values, "method": method})
+
+
+def trace_to_json(trace: StepTrace) -> Json:
+    """The trace, with the version of its format under `schema`."""
+    plain = {part.name: getattr(trace, part.name) for part in fields(StepTrace)}
+    return {
+        "schema": TRACE_VERSION,
+        **plain,
+        **{name: _flat(plain[name]) for name in _POLYNOMIALS},
+        "trainable": asdict(trace.trainable),
+        "memory": [[point.phase, {name: _flat(line) for name, line in point.lines.items()}] for point in trace.memory],
+        "ops": [[op.phase, op.kind, op.dtype, op.count, _flat(op.flops), _flat(op.bytes)] for op in trace.ops],
+        "notes": list(trace.notes),
+    }
+
+
+def trace_from_json(record: Mapping[str, Any]) -> StepTrace:
+    """The trace.
+
+    Raises:
+        ProtocolError: another version of the format, an unknown or missing key, or a value that is none.
+    """
+    values = dict(record)
+    if (schema := values.pop("schema", None)) != TRACE_VERSION:
+        raise ProtocolError(f"trace is of schema {schema}, not {TRACE_VERSION}")
+    try:
+        values.update({name: _polynomial(values[name]) for name in _POLYNOMIALS})
+        values["trainable"] = _strict(TensorSums, values["trainable"])
+        values["memory"] = tuple(
+            MemoryPoint(phase=phase, lines={name: _polynomial(line) for name, line in lines.items()})
+            for phase, lines in values["memory"]
+        )
+        values["ops"] = tuple(
+            OpGroup(
+                phase=phase, kind=kind, dtype=dtype, count=count, flops=_polynomial(flops), bytes=_polynomial(moved)
+            )
+            for phase, kind, dtype, count, flops, moved in values["ops"]
+        )
+        values["notes"] = tuple(values["notes"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ProtocolError(f"trace cannot be read: {error!r}") from error
+    return _strict(StepTrace, values)
+
+
+def _flat(polynomial: Polynomial) -> list[float]:
+    flat: list[float] = []
+    for name, value in polynomial.items():
+        flat += (MONOMIALS.index(name), int(value) if float(value).is_integer() else value)
+    return flat
+
+
+def _polynomial(flat: list[float]) -> Polynomial:
+    return {MONOMIALS[int(at)]: float(value) for at, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _strict(cls: type[T], values: Mapping[str, Any]) -> T:
+    known = {part.name for part in fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - known):
+        raise ProtocolError(f"unknown key in {cls.__name__}: {', '.join(unknown)}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ProtocolError(f"{cls.__name__} is incomplete: {error}") from error

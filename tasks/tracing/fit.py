@@ -1,0 +1,209 @@
+"""From a few small recordings to the polynomials of a StepTrace: any batch, any length, any depth.
+
+Where layers repeat, two small depths are recorded and the model's own depth is computed; else the model is recorded as
+it is. What is computed is exact to rounding, or is not used: ops of the two depths that do not line up lead to a full
+trace, and ops that depend on batch or length to an error.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.step_trace import MemoryPoint, OpGroup, Polynomial, StepTrace, TensorSums, TraceRequest
+from tasks.tracing.hull import hull
+from tasks.tracing.layout import SmallDepths, small_depths
+from tasks.tracing.recording import LIVE_COLUMNS, Recording
+from tasks.tracing.samples import Samples, samples_for
+from tasks.tracing.stack import Moments, NotRepeatedError, OpKey, Stack, deepen_moments, deepen_ops
+
+Floats = NDArray[np.float64]
+TRACED_WITH = ("torch", "transformers", "peft")
+
+
+class Record(Protocol):
+    """Records one step; `tasks.tracing.traced_step.record_step` is one."""
+
+    def __call__(
+        self, request: TraceRequest, *, batch: int, length: int, rank: int | None = None, layers: int | None = None
+    ) -> Recording:
+        """One step at one batch, length, rank and number of layers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """Moments and ops of the model at its own depth, and its sums at the first point."""
+
+    moments: Moments
+    ops: Counter[OpKey]
+    stack: Stack
+    """Of the model, or of the shallower of two depths."""
+    deeper: Stack | None
+    steps: int
+    layers: int
+
+
+def trace_step(
+    request: TraceRequest, *, config: Mapping[str, Any], record: Record, with_rank: bool = False
+) -> StepTrace:
+    """The step's work and memory for any batch and length.
+
+    Args:
+        request: what is traced.
+        config: of the request, complete with the defaults of its model type.
+        record: records one step.
+        with_rank: carry the rank of LoRA in the polynomials instead of the request's own rank.
+
+    Raises:
+        TaskError: the model cannot be built, or its ops depend on batch or length.
+    """
+    samples = samples_for(request, config, with_rank=with_rank)
+    whole = _record_whole(request, samples, config, record)
+    first, final = whole.stack.first, whole.deeper.first if whole.deeper else whole.stack.first
+
+    def deep(value: Callable[[Recording], float], stack_of: int = 0) -> float:
+        before = value(whole.stack.recordings[stack_of])
+        after = value(whole.deeper.recordings[stack_of]) if whole.deeper else before
+        return before + (after - before) * whole.steps
+
+    def in_rank(value: Callable[[Recording], float]) -> Polynomial:
+        at_first = deep(value)
+        low, high = samples.points[0].rank, samples.points[-1].rank
+        if low is None or high is None or low == high:
+            return _terms(("1",), np.array([at_first]))
+        slope = (deep(value, len(samples.points) - 1) - at_first) / (high - low)
+        return _terms(("1", "R"), np.array([at_first - slope * low, slope]))
+
+    has_adapters = request.method.kind in ("lora", "qlora")
+    return StepTrace(
+        model_type=str(request.config.get("model_type") or request.config.get("architecture")),
+        task=request.task,
+        method=request.method.kind,
+        precision=request.precision,
+        optimizer=request.optimizer,
+        gradient_checkpointing=request.gradient_checkpointing,
+        attention=_attention(deep, first, final),
+        loss=request.loss,
+        padded=request.padded,
+        rank=request.method.lora_rank if has_adapters and not with_rank else None,
+        layers=whole.layers,
+        parameters=round(deep(lambda recording: recording.parameters)),
+        trainable_parameters=round(deep(lambda recording: recording.trainable_parameters)),
+        weights_bytes=in_rank(lambda recording: recording.weights_bytes),
+        optimizer_state_bytes=in_rank(lambda recording: recording.optimizer_state_bytes),
+        trainable=_tensor_sums(deep, final.trainable),
+        memory=_memory(whole.moments, samples),
+        ops=_op_groups(whole.ops, samples),
+        layer_weight_bytes=final.layer_weight_bytes,
+        root_weight_bytes=final.root_weight_bytes,
+        layer_activation_bytes=_layer_input(whole.stack, samples),
+        exact=whole.deeper is None,
+        versions={name: importlib.metadata.version(name) for name in TRACED_WITH},
+        notes=tuple(dict.fromkeys((*first.notes, *final.notes))),
+    )
+
+
+def _record_whole(request: TraceRequest, samples: Samples, config: Mapping[str, Any], record: Record) -> _Whole:
+    depths = small_depths(config, request.layers)
+    if depths is not None:
+        try:
+            return _from_two_depths(request, samples, depths, record)
+        except NotRepeatedError:
+            pass  # The config promised repeated layers and the ops say otherwise: the ops are right.
+    stack = _stack(request, samples, record, layers=request.layers)
+    return _Whole(
+        moments=stack.moments(), ops=stack.ops(), stack=stack, deeper=None, steps=0, layers=stack.first.layers
+    )
+
+
+def _from_two_depths(request: TraceRequest, samples: Samples, depths: SmallDepths, record: Record) -> _Whole:
+    fewer = _stack(request, samples, record, layers=depths.fewer)
+    more = _stack(request, samples, record, layers=depths.more)
+    return _Whole(
+        moments=deepen_moments(fewer, more, depths),
+        ops=deepen_ops(fewer, more, depths),
+        stack=fewer,
+        deeper=more,
+        steps=depths.steps,
+        layers=depths.layers,
+    )
+
+
+def _stack(request: TraceRequest, samples: Samples, record: Record, *, layers: int | None) -> Stack:
+    return Stack(
+        [
+            record(request, batch=point.batch, length=point.length, rank=point.rank, layers=layers)
+            for point in samples.points
+        ]
+    )
+
+
+def _memory(moments: Moments, samples: Samples) -> tuple[MemoryPoint, ...]:
+    coefficients = samples.solve(moments.live_bytes)
+    sums = coefficients.sum(axis=2).T
+    kept: list[int] = []
+    for phase in dict.fromkeys(moments.phases):
+        rows = np.array([at for at, name in enumerate(moments.phases) if name == phase], dtype=np.int64)
+        kept += rows[hull(sums[rows], samples.names, longest=samples.longest)].tolist()
+    return tuple(
+        MemoryPoint(
+            phase=moments.phases[row],
+            lines={
+                name: terms
+                for column, name in enumerate(LIVE_COLUMNS)
+                if (terms := _terms(samples.names, coefficients[:, row, column]))
+            },
+        )
+        for row in kept
+    )
+
+
+def _op_groups(ops: Counter[OpKey], samples: Samples) -> tuple[OpGroup, ...]:
+    counts: dict[tuple[str, str, str, tuple[float, ...], tuple[float, ...]], int] = defaultdict(int)
+    for (phase, kind, dtype, _, flops, moved), count in ops.items():
+        counts[phase, kind if any(flops) or any(moved) else "memory", dtype, flops, moved] += count
+    keys = list(counts)
+    work = samples.solve(np.array([(key[3], key[4]) for key in keys], dtype=np.float64).transpose(2, 0, 1))
+    return tuple(
+        OpGroup(
+            phase=key[0],
+            kind=key[1],
+            dtype=key[2],
+            count=counts[key],
+            flops=_terms(samples.names, work[:, at, 0]),
+            bytes=_terms(samples.names, work[:, at, 1]),
+        )
+        for at, key in enumerate(keys)
+    )
+
+
+def _layer_input(stack: Stack, samples: Samples) -> Polynomial:
+    sizes = np.array([[recording.layer_input_bytes] for recording in stack.recordings], dtype=np.float64)
+    return _terms(samples.names, samples.solve(sizes)[:, 0])
+
+
+def _terms(names: tuple[str, ...], coefficients: Floats) -> Polynomial:
+    """Coefficients by monomial, without zeros; 12 digits are more than any of them means."""
+    rounded = (float(f"{value:.12g}") for value in coefficients)
+    return {name: value for name, value in zip(names, rounded, strict=True) if value}
+
+
+def _attention(deep: Callable[..., float], first: Recording, final: Recording) -> str:
+    kernels = sorted({*first.attention, *final.attention})
+    calls = {name: round(deep(lambda recording, name=name: recording.attention.get(name, 0))) for name in kernels}
+    return ", ".join(f"{name} {count}" for name, count in calls.items())
+
+
+def _tensor_sums(deep: Callable[..., float], final: TensorSums) -> TensorSums:
+    sums = {
+        part.name: round(deep(lambda recording, name=part.name: getattr(recording.trainable, name)))
+        for part in fields(TensorSums)
+        if part.name != "largest_elements"
+    }
+    return TensorSums(**sums, largest_elements=final.largest_elements)

@@ -1,0 +1,112 @@
+"""At which batches, lengths and ranks a step is recorded, and the exact solution for the polynomial through them.
+
+Points are multiples at which the allocator's rounding to 512 bytes is harmless: batch times length is a multiple of
+512, so that even a mask of one byte a token fills its blocks. Two batches times three lengths carry the monomials
+1, B, S, BS, SS, BSS; images have no length. A second rank at two points carries R and BSR.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.step_trace import TraceRequest, monomials
+
+Floats = NDArray[np.float64]
+
+_BLOCK_BYTES = 512
+_RANKS = (16, 32)
+_UNITS = (128, 64, 32, 16, 8)
+"""Steps of length in tokens, the largest that fits the positions three times."""
+_AUDIO_UNIT = 320 * 64
+"""Samples of the waveform: strides of the feature encoders (320 for Wav2Vec2, HuBERT, WavLM) times 64 frames."""
+_POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "n_ctx")
+_LONGEST = 131_072
+_LONGEST_AUDIO = 16_000 * 60
+_NOISE = 1e-11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One recording."""
+
+    batch: int
+    length: int
+    rank: int | None
+    """None: the request's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Points and the monomials that they determine, as many as points."""
+
+    points: tuple[Point, ...]
+    names: tuple[str, ...]
+    longest: int
+    """Length up to which the model can be asked."""
+
+    def solve(self, values: Floats) -> Floats:
+        """Coefficients (monomials x ...) of the polynomials through values (points x ...)."""
+        matrix = np.array([self._row(point) for point in self.points])
+        scale = np.abs(matrix).max(axis=0)
+        flat = values.reshape(len(self.points), -1)
+        coefficients: Floats = np.linalg.solve(matrix / scale, flat)
+        # Float noise of the solution is no dependence on batch or length.
+        coefficients[np.abs(coefficients) <= _NOISE * np.abs(flat).max(axis=0) + 1e-6] = 0.0
+        unscaled: Floats = (coefficients / scale[:, None]).reshape(-1, *values.shape[1:])
+        return unscaled
+
+    def _row(self, point: Point) -> list[float]:
+        values = monomials(point.batch, point.length, point.rank or 0)
+        return [values[name] for name in self.names]
+
+
+def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: bool) -> Samples:
+    """Points for a request.
+
+    Args:
+        request: what is traced.
+        config: complete, with the defaults of its model type.
+        with_rank: the polynomials are to carry the rank of LoRA too.
+    """
+    ranks: tuple[int | None, ...] = _RANKS if with_rank else (None,)
+    if request.task == "image-classification":
+        grid = [(batch, 1) for batch in (8, 16)]
+        names: tuple[str, ...] = ("1", "B")
+        longest = 1
+    else:
+        longest = _longest(request, config)
+        unit = _unit(request, longest)
+        shortest = unit * (request.target_share if request.task == "seq2seq-lm" else 1.0)
+        batch = max(2, math.ceil(_BLOCK_BYTES / shortest))
+        grid = [(times * batch, steps * unit) for times in (1, 2) for steps in (1, 2, 3)]
+        names = ("1", "B", "S", "BS", "SS", "BSS")
+    points = [Point(batch=batch, length=length, rank=ranks[0]) for batch, length in grid]
+    if with_rank:
+        points += [Point(batch=batch, length=length, rank=ranks[1]) for batch, length in (grid[0], grid[-1])]
+        names = (*names, "R", "BSR")
+    return Samples(points=tuple(points), names=names, longest=longest)
+
+
+def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:
+    if request.task in ("audio-classification", "speech-ctc"):
+        return _LONGEST_AUDIO
+    text = config.get("text_config")
+    found = [
+        value
+        for part in (config, text if isinstance(text, Mapping) else {})
+        for key in _POSITION_KEYS
+        if isinstance(value := part.get(key), int) and value > 0
+    ]
+    return min([*found, _LONGEST])
+
+
+def _unit(request: TraceRequest, longest: int) -> int:
+    if request.task in ("audio-classification", "speech-ctc"):
+        return _AUDIO_UNIT
+    return next((unit for unit in _UNITS if 3 * unit <= longest), _UNITS[-1])
