@@ -30,6 +30,8 @@ __all__ = [
     "shape_from_config",
 ]
 
+_NO_WEIGHTS = "config:"
+"""Prefix of names that are no hub ids: published dimensions without weights, to be estimated alone."""
 _FOLDER_PREFIXES = ("./", "../", "/", "~")
 
 
@@ -73,7 +75,8 @@ def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
 
 def known_models() -> tuple[str, ...]:
     """Hub ids of the shipped table, which can be planned without network."""
-    return tuple(row["id"] for name, row in _table().items() if name == row["id"])
+    rows = _table().items()
+    return tuple(row["id"] for name, row in rows if name == row["id"] and not name.startswith(_NO_WEIGHTS))
 
 
 def _folder_name(folder: Path) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from manager.catalog.models import known_models, resolve_model, shape_from_config
+from manager.catalog.models import SUPPORTED_MODEL_TYPES, known_models, resolve_model, shape_from_config
 from manager.errors import DataError
+from tasks.step_trace import TASKS
 
 BERT: dict[str, Any] = {
     "model_type": "bert",
@@ -42,12 +43,30 @@ def _table() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("row", _table(), ids=lambda row: str(row["id"]))
-def test_table_rows_agree_with_their_own_count_and_are_dated(row: dict[str, str]) -> None:
+def test_table_rows_are_dated_sourced_and_have_a_task(row: dict[str, str]) -> None:
+    assert row["as_of"] >= "2026-01-01"
+    assert row["id"] in row["source"] or row["id"].startswith("config:")
+    assert int(row["parameters"]) > 1e6
+    tasks = row["tasks"].split(";")
+    assert set(tasks) <= set(TASKS)
+    assert len(set(tasks)) == len(tasks)
+    assert json.loads(row["config"])["model_type"]
+
+
+def test_table_has_no_id_twice() -> None:
+    ids = [name for row in _table() for name in (row["id"], row["legacy_id"]) if name]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in _table() if json.loads(row["config"])["model_type"] in SUPPORTED_MODEL_TYPES],
+    ids=lambda row: str(row["id"]),
+)
+def test_table_rows_agree_with_the_formulas(row: dict[str, str]) -> None:
     shape = resolve_model(row["id"])
     assert shape.parameters == int(row["parameters"])
     assert shape.name == row["id"]
-    assert row["as_of"] >= "2026-01-01"
-    assert row["id"] in row["source"]
 
 
 @pytest.mark.parametrize(
