@@ -46,7 +46,7 @@ class Efficiencies:
     matmul_fp32: float
     """Any arithmetic in float32 outside matrix units, of their peak."""
     attention: float
-    """Fused attention, of the sustained peak; what a causal kernel skips counts as done."""
+    """Fused attention, of the sustained peak."""
     convolution: float
     """Convolutions on matrix units, of the sustained peak."""
     convolution_last: float

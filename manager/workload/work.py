@@ -14,6 +14,11 @@ from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace, monomial
 ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
 """Kinds of OP_KINDS that may be limited by arithmetic; the others only move bytes."""
 
+CAUSAL_TASKS = ("causal-lm", "image-text-to-text")
+_CAUSAL_KERNEL = "flash"
+_COMPUTED_UNDER_CAUSAL_MASK = 0.5
+"""A causal flash kernel skips the blocks above the diagonal; traces count all of them (Dao 2023, arXiv:2307.08691)."""
+
 _Row = tuple[float, ...]
 """Coefficients in the order of MONOMIALS."""
 
@@ -112,17 +117,25 @@ def _compiled(key: _ById) -> dict[str, _Compiled]:
     by_phase: dict[str, list[OpGroup]] = {}
     for group in key.trace.ops:
         by_phase.setdefault(group.phase, []).append(group)
-    return {phase: _phase(groups) for phase, groups in by_phase.items()}
+    computed = _computed_share(key.trace)
+    return {phase: _phase(groups, computed) for phase, groups in by_phase.items()}
 
 
-def _phase(groups: list[OpGroup]) -> _Compiled:
+def _computed_share(trace: StepTrace) -> float:
+    """Part of the counted FLOPs that the attention kernel does."""
+    skips = trace.task in CAUSAL_TASKS and _CAUSAL_KERNEL in trace.attention
+    return _COMPUTED_UNDER_CAUSAL_MASK if skips else 1.0
+
+
+def _phase(groups: list[OpGroup], computed_share: float) -> _Compiled:
     products: dict[tuple[str, str, _Row, _Row], float] = {}
     moved = [0.0] * len(MONOMIALS)
     movers = 0.0
     for group in groups:
         moved_row = _row(group.bytes)
         if group.kind in ARITHMETIC_KINDS:
-            key = (group.kind, group.dtype, _row(group.flops), moved_row)
+            done = computed_share if group.kind == "attention" else 1.0
+            key = (group.kind, group.dtype, tuple(done * part for part in _row(group.flops)), moved_row)
             products[key] = products.get(key, 0.0) + group.count
             continue
         movers += group.count

@@ -13,7 +13,7 @@ from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
 from manager.workload.efficiencies import EFFICIENCY_NAMES, Efficiencies, Software
 

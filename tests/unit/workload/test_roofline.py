@@ -98,9 +98,8 @@ def test_a_step_by_hand() -> None:
     assert time.update_s == pytest.approx(4e-3)
     assert time.total_s == pytest.approx(25e-3)
     assert not time.issue_bound
-    assert time.interval() == Interval(
-        low=pytest.approx(22.5e-3), expected=pytest.approx(25e-3), high=pytest.approx(30e-3)
-    )
+    band = time.interval()
+    assert (band.low, band.expected, band.high) == pytest.approx((22.5e-3, 25e-3, 30e-3))
 
 
 def test_a_product_takes_the_longer_of_arithmetic_and_memory_and_the_exposed_part_of_the_other() -> None:
@@ -114,9 +113,20 @@ def test_a_product_takes_the_longer_of_arithmetic_and_memory_and_the_exposed_par
 
 def test_kinds_have_their_own_rates() -> None:
     matmul = _trace(_group("forward", "matmul", flops=1e6), _group("backward", "memory", moved=1.0))
-    attention = _trace(_group("forward", "attention", flops=1e6), _group("backward", "memory", moved=1.0))
+    attention = replace(
+        _trace(_group("forward", "attention", flops=1e6), _group("backward", "memory", moved=1.0)),
+        task="image-classification",
+    )
     times = [step_seconds(trace, _speed(), batch=1, length=1000).forward_s for trace in (matmul, attention)]
     assert times == pytest.approx([1e-3, 2e-3])
+
+
+def test_a_causal_flash_kernel_does_half_of_what_is_counted() -> None:
+    causal = _trace(_group("forward", "attention", flops=1e6), _group("backward", "memory", moved=1.0))
+    masked = replace(causal, attention="efficient 1")
+    encoder = replace(causal, task="image-classification")
+    times = [step_seconds(trace, _speed(), batch=1, length=1000).forward_s for trace in (causal, masked, encoder)]
+    assert times == pytest.approx([1e-3, 2e-3, 2e-3])
 
 
 def test_the_host_is_the_floor_of_a_small_step() -> None:
