@@ -1,45 +1,46 @@
 """`python -m tasks.measure`: a data set as the trainer will see it, measured without torch, for planning.
 
 Request (a JSON object, from a file or standard input):
-    {"model": {"source", "revision"} or null, "data": {fields of DataChoice}, "max_length", "batch_size", "seed"}
+    {"task", "model": {"source", "revision"} or null, "data": {fields of DataChoice}, "max_length", "batch_size",
+     "seed"}
 Answer (one JSON object on standard output, exit status 0):
     {"schema": 1, "train_samples", "validation_samples", "test_samples", "labels": [str], "label_counts": {str: int},
-     "mean_tokens", "longest_tokens", "padded_mean_tokens", "truncated_share", "bytes", "sha256", "basis", "measured",
-     "warnings": [{"code", "message"}]}
+     "kind", "mean_tokens", "longest_tokens", "padded_mean_tokens", "truncated_share", "bytes", "sha256" or null,
+     "basis", "measured", "warnings": [{"code", "message"}]}
+and, where the task has them, "packed_sequences", "packed_fill", "mean_target_tokens", "longest_target_tokens",
+"mean_width", "mean_height", "largest_width", "largest_height", "mean_seconds", "longest_seconds", "sampling_rate_hz".
 Error (exit status as in `tasks.protocol`): {"error": {"code", "message", "hint"}}
-Token figures are those of the training set after truncation to max_length. With `model` null they are estimated from
-characters and `measured` is false.
+Token figures are those of the training set after truncation to max_length, counted as `tasks.step_trace` counts the
+length of a sample: 1 for an image, samples of the waveform at 16 kHz for audio. With `model` null, tokens are estimated
+from characters and `measured` is false. `labels` is empty where samples have none, `sha256` null for media, whose
+headers alone are read.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tasks.batching import epoch_batches, padded_tokens
-from tasks.data import LabelledData, Samples, load_data
 from tasks.failures import TaskError, as_task_error
+from tasks.kinds import TASK_KINDS
+from tasks.measuring import Asked, measured
 from tasks.protocol import TASK_EXIT_STATUS, DataChoice, FailureCode, ModelChoice
 from tasks.sources import local_model
-from tasks.tokens import Lengths, check_max_length, measure_lengths
+from tasks.tokens import TOKENIZER_FILES, check_max_length
 
 MEASURE_VERSION = 1
-MOST_SAMPLES = 20_000
-CHARACTERS_PER_TOKEN = 4.0
-"""Rule of thumb for English subword vocabularies; used only when no model is given, and said so in `basis`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is to be measured."""
 
+    task: str
     model: ModelChoice | None
     data: DataChoice
     max_length: int
@@ -72,60 +73,31 @@ def measure(request: Request) -> dict[str, Any]:
         TaskError: data or model cannot be used as asked.
     """
     warnings: list[dict[str, str]] = []
-    folder = None if request.model is None else local_model(request.model.source, request.model.revision)
-    if folder is not None:
+    folder = None if request.model is None else _tokenizer_folder(request.model)
+    kind = TASK_KINDS.get(request.task)
+    if folder is not None and (kind is None or kind.samples == "tokens"):
         check_max_length(folder, request.max_length)
-    data = load_data(
-        request.data,
+    asked = Asked(
+        task=request.task,
+        folder=folder,
+        data=request.data,
+        max_length=request.max_length,
+        batch_size=request.batch_size,
         seed=request.seed,
-        notify=lambda code, message: warnings.append({"code": code, "message": message}),
     )
-    samples, basis = _sample(data.train, request.seed)
-    if folder is None:
-        lengths = _estimate_lengths(samples, request.max_length)
-        basis = f"estimated at {CHARACTERS_PER_TOKEN:g} characters a token, no tokenizer at hand"
-    else:
-        lengths = measure_lengths(folder, samples, request.max_length)
-    figures = _figures(lengths, request)
-    return {**_counts(data), **figures, "basis": basis, "measured": folder is not None, "warnings": warnings}
+    figures = measured(asked, lambda code, message: warnings.append({"code": code, "message": message}))
+    return {"schema": MEASURE_VERSION, **figures, "warnings": warnings}
 
 
-def _sample(train: Samples, seed: int) -> tuple[Samples, str]:
-    if len(train) <= MOST_SAMPLES:
-        return train, f"all {len(train):,} training samples tokenized"
-    picked = np.sort(np.random.default_rng(seed).choice(len(train), MOST_SAMPLES, replace=False))
-    return train.take(picked), f"a seeded sample of {MOST_SAMPLES:,} of {len(train):,} training samples tokenized"
+def _tokenizer_folder(choice: ModelChoice) -> Path | None:
+    """The model's folder; None when it has a config.json and no tokenizer: what runs on it can be planned all the same.
 
-
-def _estimate_lengths(samples: Samples, max_length: int) -> Lengths:
-    pairs = samples.pairs or [""] * len(samples)
-    characters = [len(text) + len(pair) for text, pair in zip(samples.texts, pairs, strict=True)]
-    tokens = np.array([math.ceil(count / CHARACTERS_PER_TOKEN) + 2 for count in characters], dtype=np.int64)
-    return Lengths(tokens=np.minimum(tokens, max_length), truncated=int((tokens > max_length).sum()))
-
-
-def _figures(lengths: Lengths, request: Request) -> dict[str, Any]:
-    tokens = lengths.tokens
-    batches = epoch_batches(tokens, request.batch_size, seed=request.seed, epoch=0)
-    return {
-        "mean_tokens": float(tokens.mean()),
-        "longest_tokens": int(tokens.max()),
-        "padded_mean_tokens": padded_tokens(tokens, batches) / len(tokens),
-        "truncated_share": lengths.truncated / len(tokens),
-    }
-
-
-def _counts(data: LabelledData) -> dict[str, Any]:
-    return {
-        "schema": MEASURE_VERSION,
-        "train_samples": len(data.train),
-        "validation_samples": len(data.validation),
-        "test_samples": len(data.test),
-        "labels": list(data.labels),
-        "label_counts": data.label_counts(),
-        "bytes": data.bytes,
-        "sha256": data.sha256,
-    }
+    Weights may be missing too: they are wanted for training only.
+    """
+    folder = Path(choice.source).expanduser()
+    if not (folder / "config.json").is_file():
+        return local_model(choice.source, choice.revision)
+    return folder if any((folder / name).is_file() for name in TOKENIZER_FILES) else None
 
 
 def _read_request(file: str) -> Request:
@@ -137,6 +109,7 @@ def _read_request(file: str) -> Request:
                 record = json.load(stream)
         model = record["model"]
         return Request(
+            task=str(record.get("task", "text-classification")),
             model=None if model is None else ModelChoice(**model),
             data=DataChoice(**record["data"]),
             max_length=int(record["max_length"]),

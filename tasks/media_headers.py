@@ -44,15 +44,15 @@ def image_size(source: Path | bytes) -> tuple[int, int]:
     return size
 
 
-def wav_recording(source: Path) -> Recording:
-    """Duration and sampling rate of a WAV file.
+def wav_recording(source: Path | bytes) -> Recording:
+    """Duration and sampling rate of a WAV file, or of what one holds.
 
     Raises:
         ValueError: no WAV file, or one that is compressed.
         OSError: the file cannot be read.
     """
     try:
-        with wave.open(str(source), "rb") as stream:
+        with wave.open(BytesIO(source) if isinstance(source, bytes) else str(source), "rb") as stream:
             rate = stream.getframerate()
             if rate < 1:
                 raise ValueError("the sampling rate is 0")

@@ -51,12 +51,14 @@ def read_source(path: Path, notify: Notify) -> Source:
     """
     if path.is_file():
         return Source(
-            splits={path.stem: _read_file(path, notify)}, bytes=path.stat().st_size, sha256=_hash(path.parent, [path])
+            splits={path.stem: _read_file(path, notify)},
+            bytes=path.stat().st_size,
+            sha256=hash_files(path.parent, [path]),
         )
     if not path.is_dir():
         raise TaskError(FailureCode.DATA_NOT_FOUND, f"There is no data file or folder {str(path)!r}.")
-    files = _visible(path, SUFFIXES)
-    texts = [] if files else _visible(path, (".txt",))
+    files = visible_files(path, SUFFIXES)
+    texts = [] if files else visible_files(path, (".txt",))
     if not files and not texts:
         raise TaskError(
             FailureCode.DATA_NOT_FOUND,
@@ -65,10 +67,11 @@ def read_source(path: Path, notify: Notify) -> Source:
         )
     splits = _read_split_files(path, files, notify) if files else _read_label_folders(path, texts, notify)
     used = files or texts
-    return Source(splits=splits, bytes=sum(file.stat().st_size for file in used), sha256=_hash(path, used))
+    return Source(splits=splits, bytes=sum(file.stat().st_size for file in used), sha256=hash_files(path, used))
 
 
-def _visible(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def visible_files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files of a folder by the ends of their names, in order; hidden ones and descriptions of data sets left out."""
     files = (file for file in sorted(root.rglob("*")) if file.suffix.lower() in suffixes and file.is_file())
     return [
         file
@@ -220,7 +223,8 @@ def _decode(content: bytes) -> tuple[str, bool]:
         return content.decode("latin-1"), False
 
 
-def _hash(root: Path, files: list[Path]) -> str:
+def hash_files(root: Path, files: list[Path]) -> str:
+    """SHA-256 over relative names and contents, in the order given."""
     digest = hashlib.sha256()
     for file in files:
         content = hashlib.sha256(_bytes(file)).digest()

@@ -35,7 +35,7 @@ def local_data(source: str, revision: str | None) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return path
-    if path.suffix.lower() in SUFFIXES or not _HUB_ID.fullmatch(source):
+    if path.suffix.lower() in (*SUFFIXES, ".npz") or not _HUB_ID.fullmatch(source):
         raise _no_such_path(path, FailureCode.DATA_NOT_FOUND, "data file or folder")
     return _from_hub(source, revision, "dataset", _DATA_PATTERNS)
 

@@ -7,6 +7,7 @@ library when the folder has a tokenizer.json, which gives the same ids and loads
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,13 @@ from tasks.failures import TaskError
 from tasks.protocol import FailureCode
 
 _CHUNK = 5000
+_FAST_FILE = "tokenizer.json"
+TOKENIZER_FILES = (_FAST_FILE, "tokenizer.model", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
+"""One of these is in each folder with a tokenizer."""
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 """Model types whose position table begins after the padding index, so that fewer tokens fit than it has rows."""
+_LEARNT_POSITIONS = ("gpt2", "openai-gpt", "gpt_bigcode", "gptj", "codegen", "ctrl")
+"""Model types that call the rows of their position table `n_positions`; others use that name for something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,8 @@ def check_max_length(folder: Path, max_length: int) -> None:
     config = _json(folder / "config.json")
     limits = [_json(folder / "tokenizer_config.json").get("model_max_length")]
     positions = config.get("max_position_embeddings")
+    if config.get("model_type") in _LEARNT_POSITIONS:
+        positions = config.get("n_positions", positions)
     if isinstance(positions, int) and config.get("model_type") in _OFFSET_POSITIONS:
         positions -= int(config.get("pad_token_id") or 0) + 1
     # Models with relative positions state 0 or less; tokenizers without a limit state 1e30.
@@ -90,17 +98,9 @@ def measure_lengths(folder: Path, samples: Samples, max_length: int) -> Lengths:
     Raises:
         TaskError: model_not_found, when the folder has no tokenizer that can be loaded.
     """
-    file = folder / "tokenizer.json"
-    if not file.is_file():
+    if not (folder / _FAST_FILE).is_file():
         return encode(load_tokenizer(folder), samples, max_length).lengths
-    from tokenizers import Tokenizer  # Deferred: folders without tokenizer.json take another road.
-
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:
-        # The library raises bare Exception for each kind of malformed file.
-        raise TaskError(FailureCode.MODEL_NOT_FOUND, f"tokenizer.json cannot be read: {error}") from error
-    tokenizer.no_padding()
+    tokenizer = _fast_tokenizer(folder)
     tokenizer.enable_truncation(max_length)
     tokens: list[int] = []
     truncated = 0
@@ -109,6 +109,49 @@ def measure_lengths(folder: Path, samples: Samples, max_length: int) -> Lengths:
         tokens.extend(len(encoding.ids) for encoding in batch)
         truncated += sum(bool(encoding.overflowing) for encoding in batch)
     return Lengths(tokens=np.array(tokens, dtype=np.int64), truncated=truncated)
+
+
+def fast_encoder(
+    folder: Path,
+) -> tuple[Callable[[list[str], bool], list[list[int]]], Callable[[str], int | None]]:
+    """How this folder's tokenizer makes ids of texts (with special tokens or without), and the id of a token.
+
+    Raises:
+        TaskError: model_not_found, when the folder has no tokenizer that can be loaded.
+    """
+    if not (folder / _FAST_FILE).is_file():
+        return whole_encoder(load_tokenizer(folder))
+    tokenizer = _fast_tokenizer(folder)
+    tokenizer.no_truncation()
+
+    def ids(texts: list[str], is_special: bool) -> list[list[int]]:
+        return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=is_special)]
+
+    return ids, tokenizer.token_to_id
+
+
+def whole_encoder(
+    tokenizer: Any,
+) -> tuple[Callable[[list[str], bool], list[list[int]]], Callable[[str], int | None]]:
+    """The same with a tokenizer of transformers."""
+
+    def ids(texts: list[str], is_special: bool) -> list[list[int]]:
+        made = tokenizer(texts, add_special_tokens=is_special, return_attention_mask=False, verbose=False)
+        return list(made["input_ids"])
+
+    return ids, tokenizer.convert_tokens_to_ids
+
+
+def _fast_tokenizer(folder: Path) -> Any:
+    from tokenizers import Tokenizer  # Deferred: folders without tokenizer.json take another road.
+
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / _FAST_FILE))
+    except Exception as error:
+        # The library raises bare Exception for each kind of malformed file.
+        raise TaskError(FailureCode.MODEL_NOT_FOUND, f"{_FAST_FILE} cannot be read: {error}") from error
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def load_tokenizer(folder: Path) -> Any:

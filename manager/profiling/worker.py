@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
 from manager.errors import DataError
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
+from tasks.kinds import TASK_KINDS
 
 Json = dict[str, Any]
 
 MEASURE_VERSION = 1
 _WORKER = "tasks.measure"
+_OPTIONAL = tuple(field.name for field in fields(DataStats) if field.default is not MISSING)
+"""Figures that not every task has; the worker calls them as DataStats does."""
 
 
 def worker_request(spec: RunSpec, *, model_folder: Path | None) -> Json:
     """What the worker is asked; see `tasks.measure`. Without a folder it estimates lengths from characters."""
-    model = None if model_folder is None else {"source": str(model_folder), "revision": None}
+    kind = TASK_KINDS[spec.task]
+    reads_text = kind.samples == "tokens" or spec.task == "speech-seq2seq"
+    model = {"source": str(model_folder), "revision": None} if model_folder is not None and reads_text else None
     return {
+        "task": spec.task,
         "model": model,
         "data": asdict(spec.data),
         "max_length": spec.training.max_length,
@@ -83,6 +89,7 @@ def data_stats(answer: Json) -> DataStats:
             sha256=answer["sha256"],
             basis="; ".join([str(answer["basis"]), *warnings]),
             measured=bool(answer["measured"]),
+            **{name: answer[name] for name in _OPTIONAL if name in answer},
         )
     except (KeyError, TypeError, ValueError) as error:
         message = f"the measuring worker's answer is incomplete: {error!r}"

@@ -40,7 +40,8 @@ class DataStats:
     packed_fill: float | None = None
     """causal-lm: share of packed_sequences x max_length that samples fill, 0 to 1."""
     mean_target_tokens: float | None = None
-    """Tokens of a training sample's target (seq2seq-lm, speech-*), mean; of the learnt part for causal-lm."""
+    """Tokens of a training sample's target (seq2seq-lm, speech-seq2seq), mean; characters for speech-ctc; for causal-lm
+    the tokens that are learnt."""
     longest_target_tokens: int | None = None
     mean_width: float | None = None
     """Pixels of a training image as it is stored; the model sees it at training.image_size."""

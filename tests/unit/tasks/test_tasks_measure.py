@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tasks.measure
+import tasks.measuring
 from tasks.protocol import Event, EventType, Job
 
 
@@ -75,7 +76,7 @@ def test_a_large_set_is_sampled_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(tasks.measure, "MOST_SAMPLES", 50)
+    monkeypatch.setattr(tasks.measuring, "MOST_SAMPLES", 50)
     _, answer = ask(request(str(tiny_model), small_csv), monkeypatch, capsys)
     assert answer["basis"] == "a seeded sample of 50 of 72 training samples tokenized"
     assert answer["train_samples"] == 72
