@@ -2,7 +2,7 @@
 
 It reads CSV, TSV, JSON and JSON lines, counts samples and labels, and estimates tokens from characters; the answer is
 marked as not measured, so that intervals widen. Quoting, encodings and splits in all their forms are the worker's
-matter.
+matter; folders of images and recordings are `counting_media`'s.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from manager.errors import DataError
+from manager.profiling.counting_media import count_media
+from manager.profiling.counting_splits import held_out, no_column, training_split
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
+from tasks.kinds import TASK_KINDS
+from tasks.packing import pack
 
 _CHARACTERS_PER_TOKEN = 4.0
 _SPECIAL_TOKENS = 2
@@ -33,9 +37,10 @@ _LARGEST_FIELD = 2**27
 class _Split:
     """What was counted in one split."""
 
-    samples: int = 0
-    tokens: int = 0
-    longest: int = 0
+    tokens: list[int] = field(default_factory=list)
+    """Per sample, cut at max_length."""
+    targets: list[int] = field(default_factory=list)
+    """Per sample, of what is learnt; empty for labels."""
     truncated: int = 0
 
 
@@ -48,28 +53,49 @@ def count_local(spec: RunSpec) -> DataStats:
     source = Path(spec.data.source).expanduser()
     if not source.exists():
         raise _absent(spec.data.source, source)
+    if TASK_KINDS[spec.task].samples != "tokens":
+        return count_media(spec, source)
     files = _files_by_split(source)
     labels: set[str] = set()
     counted = {name: _count(parts, spec, labels) for name, parts in files.items()}
-    train_name = _train_name(counted, spec)
+    sizes = {name: len(split.tokens) for name, split in counted.items()}
+    train_name = training_split(spec, sizes)
     train = counted[train_name]
-    if train.samples == 0:
-        raise DataError(f"'{spec.data.source}' has no samples to train on", hint="check the file and training split")
-    validation, test, rest = _held_out(spec, counted, train_name)
-    mean = train.tokens / train.samples
-    return DataStats(
+    validation, test, rest = held_out(spec, sizes, train_name)
+    mean = sum(train.tokens) / len(train.tokens)
+    stats = DataStats(
         train_samples=rest,
         validation_samples=validation,
         test_samples=test,
         labels=tuple(sorted(labels)),
         mean_tokens=mean,
-        longest_tokens=train.longest,
-        padded_mean_tokens=min(float(train.longest), mean * _PADDING),
-        truncated_share=train.truncated / train.samples,
+        longest_tokens=max(train.tokens),
+        padded_mean_tokens=min(float(max(train.tokens)), mean * _PADDING),
+        truncated_share=train.truncated / len(train.tokens),
         bytes=sum(path.stat().st_size for parts in files.values() for path in parts),
         sha256=None,
         basis=f"rows counted, tokens estimated at {_CHARACTERS_PER_TOKEN:g} characters each; tunefare[local] measures",
         measured=False,
+    )
+    return _with_targets(stats, train, spec)
+
+
+def _with_targets(stats: DataStats, train: _Split, spec: RunSpec) -> DataStats:
+    """What is learnt of each sample and, for a causal language model, what packing would make of them."""
+    if not train.targets:
+        return stats
+    stats = replace(
+        stats,
+        mean_target_tokens=sum(train.targets) / len(train.targets),
+        longest_target_tokens=max(train.targets),
+    )
+    if spec.task != "causal-lm":
+        return stats
+    sequences = len(pack(train.tokens, spec.training.max_length))
+    return replace(
+        stats,
+        packed_sequences=math.ceil(sequences * stats.train_samples / len(train.tokens)),
+        packed_fill=sum(train.tokens) / (sequences * spec.training.max_length),
     )
 
 
@@ -89,22 +115,63 @@ def _files_by_split(source: Path) -> dict[str, list[Path]]:
 
 
 def _count(files: Iterable[Path], spec: RunSpec, labels: set[str]) -> _Split:
-    split, data, most = _Split(), spec.data, spec.training.max_length
+    split, most = _Split(), spec.training.max_length
     for path in files:
         for row in _rows(path):
-            for column in (data.text, data.label, *([data.text_pair] if data.text_pair else ())):
+            columns = _columns(spec, row)
+            for column in columns:
                 if column not in row:
-                    raise _no_column(path, column, row)
-            if row[data.text] is None or row[data.label] in (None, ""):
+                    raise no_column(path, column, row)
+            if any(row[column] in (None, "") for column in columns):
                 continue
-            characters = len(str(row[data.text])) + (len(str(row[data.text_pair] or "")) if data.text_pair else 0)
-            tokens = math.ceil(characters / _CHARACTERS_PER_TOKEN) + _SPECIAL_TOKENS
-            labels.add(str(row[data.label]))
-            split.samples += 1
-            split.tokens += min(tokens, most)
-            split.longest = max(split.longest, min(tokens, most))
-            split.truncated += tokens > most
+            _add(split, [row[column] for column in columns], spec, labels, most)
     return split
+
+
+def _add(split: _Split, values: list[Any], spec: RunSpec, labels: set[str], most: int) -> None:
+    """One sample, by the values of its columns."""
+    if spec.task == "text-classification":
+        labels.add(str(values.pop()))
+        tokens, target = _tokens(values), None
+    elif spec.task == "seq2seq-lm":
+        tokens, target = _tokens(values[:1]), min(_tokens(values[1:]), most)
+    else:
+        tokens = _tokens(values)
+        target = min(tokens, most) - (_tokens(values[:1]) if len(values) == 2 else 1)
+        if target < 1:
+            return  # the prompt alone fills max_length: nothing to learn
+    split.tokens.append(min(tokens, most))
+    split.truncated += tokens > most
+    if target is not None:
+        split.targets.append(target)
+
+
+def _columns(spec: RunSpec, row: dict[str, Any]) -> list[str]:
+    """Columns that a sample is made of; the label last. As `tasks.text_data` chooses them."""
+    data = spec.data
+    if spec.task == "text-classification":
+        return [data.text, *([data.text_pair] if data.text_pair else []), data.label]
+    if spec.task == "seq2seq-lm":
+        return [data.source_text or "source", data.target_text or "target"]
+    if data.messages is not None:
+        return [data.messages]
+    if data.prompt is not None or data.completion is not None:
+        return [data.prompt or "prompt", data.completion or "completion"]
+    if data.text not in row:
+        if {"prompt", "completion"} <= row.keys():
+            return ["prompt", "completion"]
+        if "messages" in row:
+            return ["messages"]
+    return [data.text]
+
+
+def _tokens(values: list[Any]) -> int:
+    """Estimated tokens of texts and conversations together."""
+    characters = 0
+    for value in values:
+        parts = value if isinstance(value, list) else [{"content": value}]
+        characters += sum(len(str(part.get("content") or "")) for part in parts if isinstance(part, dict))
+    return math.ceil(characters / _CHARACTERS_PER_TOKEN) + _SPECIAL_TOKENS
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -139,35 +206,6 @@ def _objects(records: Iterable[Any]) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _train_name(counted: dict[str, _Split], spec: RunSpec) -> str:
-    asked = spec.data.train_split
-    if asked is not None:
-        if asked not in counted:
-            raise DataError(f"no split '{asked}' in '{spec.data.source}'", hint=f"splits are {', '.join(counted)}")
-        return asked
-    if "train" in counted:
-        return "train"
-    if len(counted) == 1:
-        return next(iter(counted))
-    raise DataError(f"several files and none is called train in '{spec.data.source}'", hint="set data.train_split")
-
-
-def _held_out(spec: RunSpec, counted: dict[str, _Split], train_name: str) -> tuple[int, int, int]:
-    """Samples of validation and test, and those left to train on."""
-    total = counted[train_name].samples
-    sizes, held = [], 0
-    for what, choice in (("validation", spec.data.validation), ("test", spec.data.test)):
-        if isinstance(choice, str):
-            if choice not in counted:
-                known = ", ".join(counted)
-                raise DataError(f"no split '{choice}' in '{spec.data.source}' for {what}", hint=f"splits are {known}")
-            sizes.append(counted[choice].samples)
-        else:
-            sizes.append(round(choice * total))
-            held += sizes[-1]
-    return sizes[0], sizes[1], total - held
-
-
 def _absent(given: str, path: Path) -> DataError:
     if given.startswith(("s3://", "gs://")) or path.suffix.lower() not in (*_SUFFIXES, ".parquet"):
         return DataError(
@@ -178,10 +216,3 @@ def _absent(given: str, path: Path) -> DataError:
     near = difflib.get_close_matches(path.name, siblings, n=1)
     suggestion = f"did you mean '{path.parent / near[0]}'?" if near else "check the path"
     return DataError(f"no data file '{given}'", hint=suggestion)
-
-
-def _no_column(path: Path, column: str, row: dict[str, Any]) -> DataError:
-    columns = [str(name) for name in row]
-    near = difflib.get_close_matches(column, columns, n=1)
-    suggestion = f"did you mean '{near[0]}'? " if near else ""
-    return DataError(f"'{path}' has no column '{column}'", hint=f"{suggestion}columns are {', '.join(columns[:20])}")
