@@ -1,9 +1,10 @@
 """Checkpoints: written aside and renamed, so that a full disk or a kill leaves the older ones as they were.
 
-A checkpoint is a folder `step-00000042` with model.safetensors (the parameters that learn, and buffers),
-optimizer.safetensors (AdamW's moments by parameter name), rng.safetensors (torch's generators, one per process) and
-state.json (counters, and the generators of Python and NumPy). Nothing in it is pickled. The learning rate is a function
-of the step, and the order of the samples one of seed and epoch, so neither has a state of its own.
+A checkpoint is a folder `step-00000042` with model.safetensors (the parameters that the optimizer holds, and buffers),
+optimizer.safetensors (its state by parameter name), rng.safetensors (torch's generators, one per process) and
+state.json (counters, the scale of fp16's gradients, the generators of Python and NumPy). Nothing in it is pickled. The
+learning rate is a function of the step, and the order of the samples one of seed and epoch, so neither has a state of
+its own.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from tasks.optimizer_state import OptimizerState, learned_names, set_state, state_of
 
 STATE_VERSION = 1
 _NAME = re.compile(r"step-(\d{8})")
@@ -82,7 +85,14 @@ def restore_rng(rng: Rng) -> None:
         torch.cuda.set_rng_state(rng.torch["device"])
 
 
-def save(root: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, rngs: list[Rng]) -> Path:
+def save(
+    root: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rngs: list[Rng],
+    scaler: torch.amp.GradScaler | None = None,
+) -> Path:
     """Write the checkpoint of this step, unless it is there already; returns its folder.
 
     Raises:
@@ -95,12 +105,15 @@ def save(root: Path, progress: Progress, model: nn.Module, optimizer: torch.opti
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        save_file(learned_tensors(model), aside / "model.safetensors")
-        save_file(_optimizer_tensors(model, optimizer), aside / "optimizer.safetensors")
+        save_file(learned_tensors(model, optimizer), aside / "model.safetensors")
+        kept = state_of(model, optimizer)
+        numbers = {"numbers": json.dumps(kept.numbers)}
+        save_file(kept.tensors, aside / "optimizer.safetensors", metadata=numbers)
         states = {f"{rank}/{name}": state for rank, rng in enumerate(rngs) for name, state in rng.torch.items()}
         save_file(states, aside / "rng.safetensors")
         others = [{"python": rng.python, "numpy": rng.numpy} for rng in rngs]
-        state = {"schema": STATE_VERSION, "progress": asdict(progress), "rng": others}
+        scale = None if scaler is None else scaler.state_dict()
+        state = {"schema": STATE_VERSION, "progress": asdict(progress), "rng": others, "scaler": scale}
         (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         for file in aside.iterdir():
             _force_to_disk(file)
@@ -112,8 +125,14 @@ def save(root: Path, progress: Progress, model: nn.Module, optimizer: torch.opti
     return target
 
 
-def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, rank: int) -> Progress:
-    """Put a checkpoint into model, optimizer and this process's generators.
+def load(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rank: int,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Progress:
+    """Put a checkpoint into model, optimizer, scaler and this process's generators.
 
     A process that the checkpoint does not know (more devices than before) keeps its own generators.
 
@@ -123,10 +142,14 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, rank:
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state["schema"] != STATE_VERSION:
         raise ValueError(f"checkpoint of schema {state['schema']}")
-    moments = load_file(folder / "optimizer.safetensors")
+    with safe_open(folder / "optimizer.safetensors", framework="pt") as file:
+        numbers = json.loads((file.metadata() or {}).get("numbers", "{}"))
+        kept = OptimizerState(tensors={key: file.get_tensor(key) for key in file.keys()}, numbers=numbers)  # noqa: SIM118
     generators = load_file(folder / "rng.safetensors")
-    load_learned(folder, model)
-    _load_optimizer(model, optimizer, moments)
+    load_learned(folder, model, optimizer)
+    set_state(model, optimizer, kept)
+    if scaler is not None and state.get("scaler") is not None:
+        scaler.load_state_dict(state["scaler"])
     if rank < len(state["rng"]):
         prefix = f"{rank}/"
         tensors = {name.removeprefix(prefix): value for name, value in generators.items() if name.startswith(prefix)}
@@ -134,14 +157,14 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, rank:
     return Progress(**state["progress"])
 
 
-def load_learned(folder: Path, model: nn.Module) -> None:
+def load_learned(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the learned tensors of a checkpoint into the model.
 
     Raises:
         OSError, ValueError, SafetensorError: damaged, or of another model.
     """
     tensors = load_file(folder / "model.safetensors")
-    expected = learned_tensors(model)
+    expected = learned_tensors(model, optimizer)
     if tensors.keys() != expected.keys():
         raise ValueError("the checkpoint's parameters are not those of the model")
     with torch.no_grad():
@@ -151,9 +174,13 @@ def load_learned(folder: Path, model: nn.Module) -> None:
             expected[name].copy_(tensor)
 
 
-def learned_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters that learn and persistent buffers by name, sharing memory with the model; tied ones come once."""
-    tensors = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+def learned_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Parameters that the optimizer holds and persistent buffers by name, sharing memory with the model.
+
+    Tied ones come once; those that only start to learn at a later stage are among them.
+    """
+    learned = set(learned_names(model, optimizer).values())
+    tensors = {name: value.detach() for name, value in model.named_parameters() if name in learned}
     stored = model.state_dict(keep_vars=True)
     tensors.update({name: value for name, value in model.named_buffers() if name in stored})
     return tensors
@@ -192,28 +219,6 @@ def size_bytes(folder: Path) -> int:
 
 DAMAGED = (OSError, ValueError, KeyError, TypeError, SafetensorError)
 """What reading a damaged checkpoint raises."""
-
-
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {
-        f"{names[id(parameter)]}/{key}": value
-        for parameter, values in optimizer.state.items()
-        for key, value in values.items()
-    }
-
-
-def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    by_name: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        name, _, slot = key.rpartition("/")
-        by_name.setdefault(name, {})[slot] = value
-    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
-    if not set(by_name) <= set(order):
-        raise ValueError("the checkpoint's optimizer state is not that of the model")
-    state = {at: by_name[name] for at, name in enumerate(order) if name in by_name}
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _force_to_disk(file: Path) -> None:

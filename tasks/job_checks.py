@@ -5,10 +5,13 @@ from __future__ import annotations
 from tasks.failures import TaskError, nearest_hint
 from tasks.methods import METHODS
 from tasks.metrics import METRICS
+from tasks.optimizers import OPTIMIZERS
+from tasks.precision import PRECISIONS
 from tasks.protocol import FailureCode, Job
 
-PRECISIONS = ("fp32", "bf16-mixed", "bf16")
 DEVICES = ("cpu", "cuda")
+ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2")
+LOSSES = ("plain", "chunked")
 SCHEDULES = ("linear", "cosine", "constant")
 
 
@@ -19,7 +22,16 @@ def check_job(job: Job) -> None:
         TaskError: bad_job.
     """
     training = job.training
+    if training.precision == "fp16":
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            "training.precision fp16 is not trained: weights in float16 lose small updates and overflow.",
+            hint="fp16-mixed keeps the weights in float32 and scales the gradients; bf16 keeps the range of float32.",
+        )
     _one_of("training.precision", training.precision, PRECISIONS)
+    _one_of("training.optimizer", training.optimizer, tuple(OPTIMIZERS))
+    _one_of("training.attention", training.attention, ATTENTIONS)
+    _one_of("training.loss", training.loss, LOSSES)
     _one_of("training.schedule", training.schedule, SCHEDULES)
     _one_of("training.metric", training.metric, METRICS)
     _one_of("method.kind", job.method.kind, tuple(METHODS))
@@ -31,7 +43,8 @@ def check_job(job: Job) -> None:
         _at_least(f"training.{name}", getattr(training, name), least)
     for name in ("micro_batch", "max_steps", "eval_every_steps", "checkpoint_every_steps", "early_stopping_patience"):
         _at_least(f"training.{name}", getattr(training, name), 1)
-    _at_least("method.lora_rank", job.method.lora_rank, 1)
+    for name in ("lora_rank", "unfreeze_layers", "unfreeze_every_steps"):
+        _at_least(f"method.{name}", getattr(job.method, name), 1)
     for name in ("epochs", "learning_rate"):
         if not getattr(training, name) > 0:
             raise TaskError(FailureCode.BAD_JOB, f"training.{name} must be above 0.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ class Step:
 
     loss: float
     """Mean over the samples of the global batch, in nats."""
-    grad_norm: float
-    """L2, before clipping."""
+    grad_norm: float | None
+    """L2, before clipping; None where fp16 overflowed and the step was passed over."""
     learning_rate: float
     samples: int
     tokens: int
@@ -82,6 +83,7 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
     )
     for group in session.optimizer.param_groups:
         group["lr"] = rate
+    session.tuned.unfreeze(session.stage)
     session.tuned.set_training()
     total = torch.zeros((), device=accelerator.device)
     for number, (indices, count) in enumerate(parts, start=1):
@@ -99,7 +101,9 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
                 scale=processes / len(batch),
             )
     loss = float(accelerator.reduce(total, reduction="sum").item()) / len(batch)
-    grad_norm = float(update(session.optimizer, max_grad_norm=training.max_grad_norm).item())
+    norm = update(session.optimizer, max_grad_norm=training.max_grad_norm, scaler=session.scaler)
+    # The scaler has passed over gradients that overflowed, and lowered the scale.
+    grad_norm = _unless_overflowed(float(norm.item()), session)
     _check_finite(loss, grad_norm, session.progress.step + 1)
     return Step(
         loss=loss,
@@ -110,9 +114,13 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
     )
 
 
-def _check_finite(loss: float, grad_norm: float, step: int) -> None:
+def _unless_overflowed(grad_norm: float, session: Session) -> float | None:
+    return None if session.scaler is not None and not math.isfinite(grad_norm) else grad_norm
+
+
+def _check_finite(loss: float, grad_norm: float | None, step: int) -> None:
     for what, value in (("loss", loss), ("gradient norm", grad_norm)):
-        if not torch.isfinite(torch.tensor(value)):
+        if value is not None and not math.isfinite(value):
             raise TaskError(
                 FailureCode.NOT_A_NUMBER,
                 f"The {what} is {value} at step {step}.",

@@ -15,7 +15,8 @@ The same line goes to standard output behind `EVENT_PREFIX`, so that any log str
 | data | source, sha256, train_samples, validation_samples, test_samples, labels [str], label_counts {str: int}, \
 tokens_per_epoch, mean_tokens, longest_tokens, truncated_samples |
 | model | parameters, trainable_parameters |
-| train | step, epoch, loss, learning_rate, grad_norm, samples, tokens (cumulative, of this run over all resumes), \
+| train | step, epoch, loss, learning_rate, grad_norm (null where fp16 overflowed), samples, tokens (cumulative, of \
+this run over all resumes), \
 tokens_per_s, step_s, elapsed_s (training time, over all resumes), peak_memory_bytes or null |
 | evaluation | stage (EvaluationStage), split ("validation" or "test"), step, loss, metrics {name: float or null}, \
 per_class {label: {precision, recall, f1, support}}, confusion_matrix [[int]] (rows true, columns predicted) or null, \
@@ -228,12 +229,17 @@ class MethodChoice:
     """How the weights are tuned."""
 
     kind: str = "full"
-    """full, lora or frozen."""
+    """full, lora, qlora (LoRA over a base in 4 bits), frozen (only the head learns) or gradual (full, from the head
+    down)."""
     lora_rank: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.05
     lora_targets: str | list[str] = "all-linear"
     """Names of modules, or `all-linear`."""
+    unfreeze_layers: int = 1
+    """gradual: layers that start to learn at a time, after the head alone."""
+    unfreeze_every_steps: int | None = None
+    """gradual: optimizer steps from one time to the next; None: once an epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +266,13 @@ class TrainingChoice:
     image_size: int | None = None
     """Pixels along one edge; None: the model's own."""
     precision: str = "fp32"
-    """fp32, bf16-mixed (autocast over fp32 weights) or bf16 (weights, gradients and optimizer state)."""
+    """fp32, bf16-mixed or fp16-mixed (autocast over fp32 weights), or bf16 (weights, gradients and optimizer state)."""
+    optimizer: str = "adamw"
+    """adamw (fused), adamw-foreach, adamw-loop, adamw-8bit, adafactor, sgd or sgd-momentum."""
+    attention: str = "auto"
+    """auto (what transformers chooses), eager, sdpa or flash_attention_2."""
+    loss: str = "plain"
+    """causal-lm: plain (all logits at once) or chunked (in slices of tokens, recomputed for backward)."""
     gradient_checkpointing: bool = False
     eval_every_steps: int | None = None
     """None: at the end of each epoch."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate import Accelerator, DistributedDataParallelKwargs  # type: ignore[import-untyped]
 from accelerate.utils import gather_object, set_seed  # type: ignore[import-untyped]
 from torch import nn
 
@@ -21,7 +21,9 @@ from tasks.failures import TaskError
 from tasks.guard import Guard
 from tasks.methods import TunedModel, apply_method
 from tasks.optimizers import new_optimizer
+from tasks.precision import AUTOCAST, WEIGHT_TYPES, cast_weights
 from tasks.protocol import CHECKPOINTS_DIR, EventType, FailureCode, Job, Outcome
+from tasks.quantized import elements
 from tasks.stop import StopFlag
 from tasks.text_classification import TextClassification
 
@@ -64,6 +66,18 @@ class Session:
         return min(self.job.training.micro_batch or share, share)
 
     @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What scales losses and gradients under fp16-mixed; None under the other precisions."""
+        found: torch.amp.GradScaler | None = self.accelerator.scaler
+        return found
+
+    @property
+    def stage(self) -> int:
+        """Of gradual unfreezing, at this step; from 0."""
+        every = self.job.method.unfreeze_every_steps or self.steps_per_epoch
+        return self.progress.step // every
+
+    @property
     def exported_step(self) -> int:
         """Optimizer steps behind the weights that are evaluated last and exported: the best, else the last ones."""
         best = self.progress.best
@@ -103,7 +117,9 @@ class Session:
             rngs = gather_object(rngs)
         if self.accelerator.is_main_process:
             is_new = not checkpoint.at_step(self.checkpoints, self.progress.step).exists()
-            folder = checkpoint.save(self.checkpoints, self.progress, self.tuned.model, self.optimizer, rngs)
+            folder = checkpoint.save(
+                self.checkpoints, self.progress, self.tuned.model, self.optimizer, rngs, self.scaler
+            )
             best_step = None if self.progress.best is None else int(self.progress.best["step"])
             checkpoint.prune(self.checkpoints, keep=self.job.training.keep_checkpoints, best_step=best_step)
             if is_new:
@@ -122,7 +138,7 @@ class Session:
         for folder in checkpoint.newest_first(self.checkpoints):
             try:
                 self.progress = checkpoint.load(
-                    folder, self.tuned.model, self.optimizer, self.accelerator.process_index
+                    folder, self.tuned.model, self.optimizer, self.accelerator.process_index, self.scaler
                 )
             except checkpoint.DAMAGED as error:
                 self._set_aside(folder, error)
@@ -134,11 +150,11 @@ class Session:
         """Put the best weights into the model; the last ones stay where no evaluation has chosen any."""
         if self.progress.best is not None:
             step = int(self.progress.best["step"])
-            checkpoint.load_learned(checkpoint.at_step(self.checkpoints, step), self.tuned.model)
+            checkpoint.load_learned(checkpoint.at_step(self.checkpoints, step), self.tuned.model, self.optimizer)
 
     def model_facts(self) -> dict[str, int]:
         """The fields of the `model` event."""
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.tuned.model.parameters()]
+        sizes = [(elements(parameter), parameter.requires_grad) for parameter in self.tuned.model.parameters()]
         return {
             "parameters": sum(size for size, _ in sizes),
             "trainable_parameters": sum(size for size, learns in sizes if learns),
@@ -167,7 +183,13 @@ def start_accelerator(job: Job) -> Accelerator:
             "The job is for a CUDA device, and torch finds none on this machine.",
             hint="Check the driver and that torch is built for CUDA, or plan the run for a CPU.",
         )
-    is_bf16 = job.training.precision != "fp32"
+    if job.training.precision == "fp16-mixed" and (is_cpu or not torch.cuda.is_available()):
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            "training.precision fp16-mixed is for CUDA devices; a CPU does not compute in float16.",
+            hint="Set training.precision to fp32 or bf16-mixed.",
+        )
+    is_bf16 = job.training.precision.startswith("bf16")
     if (
         is_bf16
         and not is_cpu
@@ -180,7 +202,11 @@ def start_accelerator(job: Job) -> Accelerator:
             hint="Set training.precision to fp32, or take an accelerator of the Ampere generation or newer.",
         )
     # Left alone, Accelerate takes whatever accelerator it finds (Apple's, say) though the plan counted on the CPU.
-    return Accelerator(cpu=is_cpu, mixed_precision="bf16" if job.training.precision == "bf16-mixed" else "no")
+    settings: dict[str, Any] = {"cpu": is_cpu, "mixed_precision": AUTOCAST.get(job.training.precision, "no")}
+    if job.method.kind == "gradual":
+        # Weights that start to learn later have no gradient until then.
+        settings["kwargs_handlers"] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    return Accelerator(**settings)
 
 
 def open_session(
@@ -200,8 +226,7 @@ def open_session(
     # Before the head is drawn: the same seed gives the same baseline on each machine.
     set_seed(job.training.seed)
     tuned = apply_method(task.new_model(), job.method)
-    if job.training.precision == "bf16":
-        tuned.model.to(torch.bfloat16)
+    cast_weights(tuned.model, WEIGHT_TYPES[job.training.precision])
     if job.training.gradient_checkpointing:
         model: Any = tuned.model
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -218,7 +243,7 @@ def open_session(
         wrapped=wrapped,
         optimizer=new_optimizer(
             tuned.model,
-            name="adamw",
+            name=job.training.optimizer,
             learning_rate=job.training.learning_rate,
             weight_decay=job.training.weight_decay,
             device_type=accelerator.device.type,

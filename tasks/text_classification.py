@@ -18,11 +18,11 @@ from torch import nn
 
 from tasks.batching import Indices
 from tasks.data import LabelledData, Samples, load_data
-from tasks.failures import TaskError
+from tasks.loading import load_pretrained
 from tasks.losses import classification_loss_sum
-from tasks.methods import FreshModel
+from tasks.methods import FreshModel, fresh_model
 from tasks.metrics import Scores, classification_scores
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import Job
 from tasks.reading import Notify
 from tasks.sources import local_model
 from tasks.tokens import Encoded, check_max_length, encode, load_tokenizer
@@ -74,38 +74,32 @@ class TextClassification:
             "truncated_samples": self.train.encoded.lengths.truncated,
         }
 
-    def new_model(self) -> FreshModel:
-        """The pre-trained model in float32 with a head for these labels; a new head is drawn from torch's seed.
+    def new_model(self, *, quantize: bool | None = None) -> FreshModel:
+        """The pre-trained model with a head for these labels; a new head is drawn from torch's seed.
+
+        Args:
+            quantize: whether the base is read in 4 bits; None: as the method says.
 
         Raises:
-            TaskError: model_not_found, when the folder holds nothing that can be loaded for this task.
+            TaskError: model_not_found, when the folder holds nothing that can be loaded for this task; bad_job.
         """
         from transformers import AutoModelForSequenceClassification  # Kept out of the import of this module: seconds.
 
         names = self.data.labels
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                str(self.folder),
-                num_labels=len(names),
-                id2label=dict(enumerate(names)),
-                label2id={name: at for at, name in enumerate(names)},
-                problem_type="single_label_classification",
-                use_safetensors=True,
-                trust_remote_code=False,
-                # A head that was trained for other labels is replaced by a new one.
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise TaskError(
-                FailureCode.MODEL_NOT_FOUND,
-                f"The model cannot be loaded for text classification: {str(error).strip().splitlines()[0][:300]}",
-                hint="Code of a repository is never executed; the architecture must be one that transformers knows.",
-            ) from error
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = self.tokenizer.pad_token_id
-        return FreshModel(model=model, backbone=model.base_model_prefix, head=_head(model, report))
+        loaded = load_pretrained(
+            AutoModelForSequenceClassification,
+            self.folder,
+            self.job,
+            purpose="text classification",
+            quantize=quantize,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: at for at, name in enumerate(names)},
+            problem_type="single_label_classification",
+        )
+        if loaded.model.config.pad_token_id is None:
+            loaded.model.config.pad_token_id = self.tokenizer.pad_token_id
+        return fresh_model(loaded.model, missing=loaded.missing)
 
     def inputs(self, split: Split, indices: Indices) -> dict[str, torch.Tensor]:
         """Token ids (B x T), attention mask (B x T) and so on, padded to the longest of these samples."""
@@ -149,17 +143,3 @@ def load(job: Job, notify: Notify) -> TextClassification:
         validation=split(data.validation),
         test=split(data.test),
     )
-
-
-def _head(model: nn.Module, report: dict[str, Any]) -> frozenset[str]:
-    """Modules with parameters outside the backbone, and those inside that had no weights in the folder."""
-    prefix = str(model.base_model_prefix)
-    outside = {
-        name for name, child in model.named_children() if name != prefix and any(True for _ in child.parameters())
-    }
-    new = {str(key).rpartition(".")[0] for key in report["missing_keys"]}
-    return frozenset(outside | {name for name in new if not any(_within(name, head) for head in outside)})
-
-
-def _within(name: str, module: str) -> bool:
-    return name == module or name.startswith(module + ".")
