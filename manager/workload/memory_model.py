@@ -1,0 +1,165 @@
+"""A trace made ready for thousands of questions about memory: compiled polynomials and the sizes that follow from them.
+
+Owns what is true of the step on one device before it is placed: its moments, the static tensors, the state of another
+optimizer than the traced one, any LoRA rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from manager.workload.optimizers import optimizer_cost
+from manager.workload.polynomial import RANK, Row, carries_rank, compile_polynomial, monomials, value
+from tasks.step_trace import LINES, StepTrace
+
+_TRACED_RANK = 16
+"""At which `TensorSums` are given where the polynomials carry R."""
+_MIXED = frozenset({"bf16-mixed", "fp16-mixed"})
+MERGING_METHODS = frozenset({"lora", "qlora"})
+
+
+class Moment(NamedTuple):
+    """Bytes alive at one moment of the step on one device, in the order of LINES."""
+
+    phase: str
+    gradients: float
+    weight_copies: float
+    activations: float
+    checkpoint_stash: float
+    loss_chain: float
+    temporaries: float
+    inputs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Static:
+    """What stands through the whole step, in bytes on one device that holds everything."""
+
+    weights: float
+    trainable: float
+    """Trainable parameters, and so their gradients."""
+    optimizer_state: float
+    update: float
+    """Temporaries of the optimizer."""
+    layer: float
+    """Largest repeated layer; 0 where none repeats."""
+    root: float
+    """Parameters outside repeated layers."""
+    root_trainable: float
+    layer_trainable: float
+    largest_gradient: float
+    """Of a single tensor."""
+    kept_share: float = 1.0
+    """Of the gradients, on one device of a tensor-parallel group."""
+
+
+class _CompiledPoint(NamedTuple):
+    phase: str
+    rows: tuple[Row, ...]
+    """By LINES."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryModel:
+    """The compiled memory of one trace."""
+
+    trace: StepTrace
+    points: tuple[_CompiledPoint, ...]
+    weights: Row
+    optimizer_state: Row
+    layer_input: Row
+    needs_rank: bool
+
+    def at(self, *, batch: int, length: int, rank: int | None) -> Row:
+        """The monomials of one question.
+
+        Raises:
+            ValueError: no rank for polynomials that carry one, or another than the traced one.
+        """
+        if self.needs_rank:
+            if rank is None:
+                raise ValueError("this trace holds for any LoRA rank: name one")
+        elif rank is not None and rank != self.trace.rank:
+            raise ValueError(f"traced at rank {self.trace.rank}, asked for {rank}")
+        return monomials(batch=batch, length=length, rank=rank or 0)
+
+    def moments(self, at: Row, *, evaluation: bool) -> list[Moment]:
+        """The traced moments of training, or those of evaluation."""
+        return [
+            # Fitted coefficients may dip below zero by a rounding.
+            Moment(phase, *(max(0.0, value(row, at)) for row in rows))
+            for phase, rows in self.points
+            if (phase == "evaluation") == evaluation
+        ]
+
+    def static(self, at: Row, optimizer: str) -> Static:
+        """Static tensors with this optimizer's state."""
+        trace, sums = self.trace, self.trace.trainable
+        weights = value(self.weights, at)
+        # Adapters are the only weights that grow with the rank, and all of them train.
+        trainable = sums.bytes + self.weights[RANK] * (at[RANK] - _TRACED_RANK if self.needs_rank else 0.0)
+        grown = trainable / sums.bytes if sums.bytes else 1.0
+        cost = optimizer_cost(optimizer, sums)
+        state = value(self.optimizer_state, at) if optimizer == trace.optimizer else cost.state_bytes * grown
+        layer = float(trace.layer_weight_bytes)
+        root = float(trace.root_weight_bytes) if layer else weights
+        is_full = trace.trainable_parameters == trace.parameters
+        width = sums.bytes / sums.elements if sums.elements else 0.0
+        return Static(
+            weights=weights,
+            trainable=trainable,
+            optimizer_state=state,
+            update=cost.update_bytes * grown,
+            layer=layer,
+            root=root,
+            root_trainable=min(root, trainable) if is_full or not layer else 0.0,
+            layer_trainable=(layer if is_full else trainable / max(1, trace.layers)) if layer else 0.0,
+            largest_gradient=sums.largest_elements * width,
+        )
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether products run on 2-byte copies of float32 weights."""
+        return self.trace.precision in _MIXED
+
+
+def memory_model(trace: StepTrace) -> MemoryModel:
+    """The compiled trace; remembered for the traces that were asked for last."""
+    return _compiled(_Identity(trace))
+
+
+class _Identity:
+    """A trace as a key: equal to itself alone, since its dictionaries cannot be hashed."""
+
+    __slots__ = ("trace",)
+
+    def __init__(self, trace: StepTrace) -> None:
+        self.trace = trace
+
+    def __hash__(self) -> int:
+        return id(self.trace)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.trace is self.trace
+
+
+@lru_cache(maxsize=64)
+def _compiled(key: _Identity) -> MemoryModel:
+    trace = key.trace
+    points = tuple(
+        _CompiledPoint(point.phase, tuple(compile_polynomial(point.lines.get(line, {})) for line in LINES))
+        for point in trace.memory
+    )
+    weights = compile_polynomial(trace.weights_bytes)
+    state = compile_polynomial(trace.optimizer_state_bytes)
+    rows = (weights, state, *(row for point in points for row in point.rows))
+    return MemoryModel(
+        trace=trace,
+        points=points,
+        weights=weights,
+        optimizer_state=state,
+        layer_input=compile_polynomial(trace.layer_activation_bytes),
+        needs_rank=any(carries_rank(row) for row in rows),
+    )
