@@ -1,0 +1,173 @@
+"""A model of any architecture that transformers knows, from its parsed config, without weights: on the meta device.
+
+Refuses, with the field's name, what cannot be built: unknown or missing `model_type`, code of a repository, values
+that the architecture does not accept. Knows nothing of methods, batches or devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tasks.methods import FreshModel, fresh_model
+from tasks.step_trace import TraceRequest
+from tasks.tracing.layers import set_layers
+from tasks.tracing.refusal import RefusedModel, first_line
+
+AUTO_CLASSES = {
+    "text-classification": ("AutoModelForSequenceClassification",),
+    "causal-lm": ("AutoModelForCausalLM",),
+    "masked-lm": ("AutoModelForMaskedLM",),
+    "seq2seq-lm": ("AutoModelForSeq2SeqLM",),
+    "image-classification": ("AutoModelForImageClassification",),
+    "audio-classification": ("AutoModelForAudioClassification",),
+    "speech-ctc": ("AutoModelForCTC",),
+    "speech-seq2seq": ("AutoModelForSpeechSeq2Seq",),
+    "contrastive": ("AutoModel",),
+    "image-text-to-text": ("AutoModelForImageTextToText", "AutoModelForMultimodalLM"),
+}
+"""The class of transformers that loads a model with the task's head; the second where the first has no such model."""
+LABELLED = ("text-classification", "image-classification", "audio-classification")
+"""Tasks whose head is new: one output per label."""
+
+ADAPTER_TASKS = {
+    "text-classification": "SEQ_CLS",
+    "causal-lm": "CAUSAL_LM",
+    "seq2seq-lm": "SEQ_2_SEQ_LM",
+}
+"""PEFT's names; the other tasks have none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltModel:
+    """A model on meta, before any method."""
+
+    fresh: FreshModel
+    config: Any
+    """The configuration object of transformers."""
+    vocabulary: int | None
+    """Size of the last dimension of token logits; None where the head gives no tokens."""
+
+
+def build(request: TraceRequest, *, layers: int | None = None) -> BuiltModel:
+    """The model of a request in float32, with the number of layers that is asked for.
+
+    Raises:
+        RefusedModel: the config cannot be built, or has no layers to count.
+    """
+    config = read_config(request)
+    if layers is not None:
+        set_layers(config, layers)
+    model = _instantiate(request, config)
+    vocabulary = None if request.task in (*LABELLED, "contrastive") else _vocabulary(config)
+    return BuiltModel(fresh=_fresh(model, request), config=config, vocabulary=vocabulary)
+
+
+def read_config(request: TraceRequest) -> Any:
+    """The configuration object of transformers for a request.
+
+    Raises:
+        RefusedModel: naming the field.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    values = {name: value for name, value in request.config.items() if name not in ("architectures", "dtype")}
+    for stale in ("torch_dtype", "quantization_config", "_attn_implementation_internal"):
+        values.pop(stale, None)
+    kind = values.pop("model_type", None)
+    if kind is None:
+        raise RefusedModel(
+            "The config has no model_type.",
+            field="model_type",
+            hint="It names the architecture (`llama`, `bert`): take the config.json of a model of transformers.",
+        )
+    if kind not in CONFIG_MAPPING:
+        is_remote = "auto_map" in values
+        raise RefusedModel(
+            f"transformers knows no model_type {kind!r}"
+            + (", and the code in auto_map is not run." if is_remote else "."),
+            field="auto_map" if is_remote else "model_type",
+            hint="Code of a repository is never executed; the architecture must be one of transformers' own.",
+        )
+    values.pop("auto_map", None)
+    extra: dict[str, Any] = {"num_labels": request.num_labels} if request.task in LABELLED else {}
+    if extra:
+        for name in ("id2label", "label2id", "num_labels", "problem_type"):
+            values.pop(name, None)
+    try:
+        return CONFIG_MAPPING[kind].from_dict(values, **extra)
+    except Exception as error:  # Each architecture checks its own values and raises what it likes.
+        raise RefusedModel(
+            f"The config of {kind!r} cannot be read: {first_line(error)}",
+            field=_named_field(error, values),
+            hint="Compare the field with the config.json of a published model of this architecture.",
+        ) from error
+
+
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """Layers of the outermost lists of modules, in order; experts within a layer are no layers."""
+    found: list[nn.Module] = []
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not name.startswith(inside or ("\0",)):
+            inside = (*inside, name + ".")
+            found.extend(module)
+    return found
+
+
+def _instantiate(request: TraceRequest, config: Any) -> nn.Module:
+    import transformers
+
+    config.use_cache = False
+    if request.task == "text-classification" and config.get_text_config().pad_token_id is None:
+        # As our program does: some token must stand for padding.
+        config.pad_token_id = 0
+    error: Exception | None = None
+    for name in AUTO_CLASSES[request.task]:
+        auto: Any = getattr(transformers, name, None)
+        if auto is None:
+            continue
+        for attention in _implementations(request):
+            try:
+                with torch.device("meta"):
+                    model: nn.Module = auto.from_config(config, dtype=torch.float32, attn_implementation=attention)
+            except Exception as raised:  # Constructors raise what they like.
+                error = error or raised
+                if isinstance(raised, ValueError) and "attn_implementation" in str(raised):
+                    continue
+                break
+            # Some constructors make tensors without asking for the default device.
+            return model.to("meta")
+    assert error is not None
+    raise RefusedModel(
+        f"{type(config).__name__} cannot be built for {request.task}: {first_line(error)}",
+        field=_named_field(error, request.config),
+        hint=f"transformers loads this task with {AUTO_CLASSES[request.task][0]}; "
+        "check that the architecture has such a head and that the config's values fit together.",
+    ) from error
+
+
+def _implementations(request: TraceRequest) -> tuple[str, ...]:
+    """What the model is asked to compute attention with; models without the fused call take their own."""
+    return ("eager",) if request.attention == "eager" else ("sdpa", "eager")
+
+
+def _fresh(model: nn.Module, request: TraceRequest) -> FreshModel:
+    is_new = request.task in LABELLED
+    return fresh_model(model, has_new_head=is_new, adapter_task=ADAPTER_TASKS.get(request.task))
+
+
+def _vocabulary(config: Any) -> int | None:
+    size = getattr(config.get_text_config(), "vocab_size", None) or getattr(config, "vocab_size", None)
+    return int(size) if size else None
+
+
+def _named_field(error: Exception, values: dict[str, Any]) -> str | None:
+    """The longest field of the config that the error's text names."""
+    text = str(error)
+    named: Sequence[str] = sorted((name for name in values if name in text), key=len, reverse=True)
+    return named[0] if named else None

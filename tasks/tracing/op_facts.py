@@ -1,0 +1,107 @@
+"""Facts about one op: whether it is a view, what limits it, which type it computes in, how many bytes it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+aten = torch.ops.aten
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MATMUL = _names("mm addmm bmm baddbmm addbmm mv addmv dot _grouped_mm _scaled_mm _scaled_grouped_mm")
+WITHOUT_TRAFFIC = _names("empty empty_like new_empty empty_strided new_empty_strided")
+"""They allocate only."""
+PICKING = _names("embedding index index_select gather")
+"""They read as much of their first input as they write."""
+OVERWRITING = _names("copy_ fill_ zero_ bernoulli_ uniform_ normal_ random_")
+"""They write their first argument without reading it."""
+
+_ALIASING = frozenset(
+    (aten._unsafe_view.default, aten.detach.default, aten.lift_fresh.default, aten.alias.default, aten.resize_.default)
+)
+_views: dict[Any, bool] = {}
+_written: dict[Any, tuple[int, ...]] = {}
+
+
+def tensors_in(values: Any) -> list[torch.Tensor]:
+    """All tensors in a nest of tuples, lists and dicts."""
+    if isinstance(values, torch.Tensor):
+        return [values]
+    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+
+
+def is_view(func: Any) -> bool:
+    """Whether all results share storage with an argument and no kernel runs."""
+    known = _views.get(func)
+    if known is None:
+        returns = func._schema.returns
+        is_alias = bool(returns) and all(
+            part.alias_info is not None and not part.alias_info.is_write for part in returns
+        )
+        known = _views[func] = is_alias or func in _ALIASING
+    return known
+
+
+def kind_of(name: str) -> str:
+    """One of OP_KINDS by the op's name; `update` is for the caller to say."""
+    if name in MATMUL:
+        return "matmul"
+    if "_attention" in name:
+        return "attention"
+    return "convolution" if "convolution" in name else "memory"
+
+
+def type_of(inputs: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> str:
+    """The type of the first floating-point input, else of the first tensor."""
+    tensors = (*inputs, *results)
+    if not tensors:
+        return "none"
+    chosen = next((part.dtype for part in tensors if part.is_floating_point()), tensors[0].dtype)
+    return str(chosen).removeprefix("torch.")
+
+
+def moved_bytes(
+    func: Any, args: Sequence[Any], inputs: Sequence[torch.Tensor], results: Sequence[torch.Tensor]
+) -> float:
+    """Bytes read and written when each input is read once and each result written once."""
+    name = func._opname
+    if name in WITHOUT_TRAFFIC:
+        return 0.0
+    written = sum(_dense_bytes(part) for part in results)
+    if not results:
+        written = sum(_dense_bytes(part) for at in _written_arguments(func) for part in tensors_in(args[at : at + 1]))
+    if name in PICKING:
+        return 2.0 * written
+    read = sum(_stored_bytes(part) for part in inputs)
+    if name in OVERWRITING and inputs:
+        read -= _stored_bytes(inputs[0])
+    return float(read + written)
+
+
+def _written_arguments(func: Any) -> tuple[int, ...]:
+    known = _written.get(func)
+    if known is None:
+        marked = [
+            at
+            for at, argument in enumerate(func._schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write and not argument.kwarg_only
+        ]
+        # Fused optimizers mark gradients as written, because a gradient scaler may be folded in.
+        known = _written[func] = tuple(at for at in marked if not (func._opname.startswith("_fused") and at == 1))
+    return known
+
+
+def _dense_bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _stored_bytes(tensor: torch.Tensor) -> int:
+    """An expanded tensor is read once."""
+    return min(_dense_bytes(tensor), tensor.untyped_storage().nbytes())

@@ -1,0 +1,208 @@
+"""A model made ready to train as a request says: method, precision, checkpointing, optimizer; all on meta tensors.
+
+Follows the order of the training program: built in float32, method, then the type of weights, then checkpointing, then
+autocast around the forward pass.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+from tasks.failures import TaskError
+from tasks.methods import TunedModel, apply_method
+from tasks.optimizers import new_optimizer
+from tasks.step import Scaler
+from tasks.step_trace import TraceRequest
+from tasks.tracing import autocast
+from tasks.tracing.layers import layer_plan
+from tasks.tracing.models import build, repeated_blocks
+from tasks.tracing.refusal import RefusedModel, first_line
+
+WEIGHT_TYPES = {
+    "fp32": torch.float32,
+    "bf16-mixed": torch.float32,
+    "fp16-mixed": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+AUTOCAST_TYPES = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
+LEARNING_RATE = 1e-4
+WEIGHT_DECAY = 0.01
+
+OnTensor = Callable[[torch.Tensor], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """A model as the step takes it."""
+
+    fresh_model: nn.Module
+    tuned: TunedModel
+    config: Any
+    optimizer: torch.optim.Optimizer
+    learned: list[nn.Parameter]
+    vocabulary: int | None
+    layers: int
+    parameters: int
+    """In the model as it is trained; packed 4-bit weights count as what they stand for."""
+    has_adapters: bool
+    input_dtype: torch.dtype
+    """Of images and sound."""
+    scaler: MetaScaler | None
+    notes: tuple[str, ...]
+    _on_weight_copy: list[OnTensor] = field(default_factory=list)
+    _on_stash: list[OnTensor] = field(default_factory=list)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """The backward pass, of the scaled loss under fp16-mixed."""
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def on_weight_copy(self, call: OnTensor) -> None:
+        """Be told each copy of a weight that autocast keeps."""
+        self._on_weight_copy.append(call)
+
+    def on_stash(self, call: OnTensor) -> None:
+        """Be told each input that a checkpointed layer keeps."""
+        self._on_stash.append(call)
+
+
+class MetaScaler(Scaler):
+    """What torch.amp.GradScaler does to memory and kernels, without reading whether a gradient overflowed."""
+
+    def __init__(self) -> None:
+        self._scale = torch.empty((), device="meta")
+        self._found = torch.empty((), device="meta")
+
+    def scale(self, loss: torch.Tensor) -> torch.Tensor:
+        """The loss times the scale."""
+        return loss * self._scale
+
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        """One kernel over all gradients, in place."""
+        gradients = [part.grad for group in optimizer.param_groups for part in group["params"] if part.grad is not None]
+        if gradients:
+            torch._foreach_mul_(gradients, self._scale)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> float | None:
+        """Update."""
+        optimizer.step()
+        return None
+
+    def update(self) -> None:
+        """The scale stays."""
+
+
+def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
+    """Build and prepare.
+
+    Raises:
+        RefusedModel: naming what does not fit.
+    """
+    built = build(request, layers=layers)
+    plan = layer_plan(built.config)
+    base_parameters = sum(part.numel() for part in built.fresh.model.parameters())
+    weight_type = WEIGHT_TYPES[request.precision]
+    try:
+        tuned = apply_method(built.fresh, request.method)
+    except TaskError as error:
+        raise RefusedModel(error.message, field="method", hint=error.hint or "") from error
+    model: Any = tuned.model
+    added = sum(part.numel() for part in model.parameters()) - base_parameters
+    _set_types(model, request, weight_type)
+    prepared = Prepared(
+        fresh_model=built.fresh.model,
+        tuned=tuned,
+        config=built.config,
+        optimizer=_optimizer(model, request),
+        learned=[part for part in model.parameters() if part.requires_grad],
+        vocabulary=built.vocabulary,
+        layers=plan.count if plan is not None else max(1, len(repeated_blocks(model))),
+        parameters=base_parameters + added,
+        has_adapters=hasattr(model, "peft_config"),
+        input_dtype=weight_type,
+        scaler=MetaScaler() if request.precision == "fp16-mixed" else None,
+        notes=_notes(built.config),
+    )
+    if request.gradient_checkpointing:
+        _enable_checkpointing(model, prepared)
+    if request.precision in AUTOCAST_TYPES:
+        _enable_autocast(model, AUTOCAST_TYPES[request.precision], prepared, is_upcast=request.upcast_logits)
+    return prepared
+
+
+def _set_types(model: nn.Module, request: TraceRequest, weight_type: torch.dtype) -> None:
+    model.to(weight_type)
+    if request.adapter_precision == "fp32":
+        # PEFT does this itself when it finds weights of 2 bytes, but not to meta tensors.
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.data = parameter.data.float()
+
+
+def _optimizer(model: nn.Module, request: TraceRequest) -> torch.optim.Optimizer:
+    from tasks.tracing.meta_kernels import Kernels
+
+    try:
+        # Kernels over many tensors are chosen when the optimizer is made.
+        with Kernels(device=request.kernels).active():
+            return new_optimizer(
+                model,
+                name=request.optimizer,
+                learning_rate=LEARNING_RATE,
+                weight_decay=WEIGHT_DECAY,
+                device_type=request.kernels,
+            )
+    except (TaskError, ValueError) as error:
+        raise RefusedModel(f"No optimizer: {first_line(error)}", field="optimizer") from error
+
+
+def _enable_checkpointing(model: Any, prepared: Prepared) -> None:
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise RefusedModel(
+            first_line(error), field="gradient_checkpointing", hint="Trace it without gradient checkpointing."
+        ) from error
+
+    def checkpoint(original: Callable[..., Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        stash = next((part for part in args if isinstance(part, torch.Tensor)), None)
+        if stash is not None:
+            for call in prepared._on_stash:
+                call(stash)
+        return original(autocast.carried(function), *args, **kwargs)
+
+    for module in model.modules():
+        original = vars(module).get("_gradient_checkpointing_func")
+        if original is not None:
+            module._gradient_checkpointing_func = functools.partial(checkpoint, original)
+
+
+def _enable_autocast(model: Any, dtype: torch.dtype, prepared: Prepared, *, is_upcast: bool) -> None:
+    """As Accelerate prepares a model: autocast around its forward pass, floating-point results in float32."""
+    from accelerate.utils import convert_outputs_to_fp32  # type: ignore[import-untyped]
+
+    forward = model.forward.__func__
+
+    def told(copy: torch.Tensor) -> None:
+        for call in prepared._on_weight_copy:
+            call(copy)
+
+    @functools.wraps(forward)
+    def in_autocast(*args: Any, **kwargs: Any) -> Any:
+        with autocast.meta_autocast(dtype, told):
+            return forward(*args, **kwargs)
+
+    model.forward = MethodType(convert_outputs_to_fp32(in_autocast) if is_upcast else in_autocast, model)
+
+
+def _notes(config: Any) -> tuple[str, ...]:
+    text = config.get_text_config()
+    experts = getattr(text, "num_local_experts", None) or getattr(text, "num_experts", None)
+    return ("Expert routing is taken as balanced.",) if experts else ()

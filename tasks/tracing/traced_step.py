@@ -1,0 +1,271 @@
+"""One training step traced: the project's own step on meta tensors, with a device's kernels, under a recorder.
+
+The measured step is any but the first: the optimizer's state is there, gradients are not (they are set to None after
+each update) unless the micro-batch accumulates. An evaluation of the same batch follows, phase `evaluation`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tasks import step
+from tasks.step_trace import TensorSums, TraceRequest
+from tasks.tracing.batches import Batch, new_batch
+from tasks.tracing.data_dependent import Policy
+from tasks.tracing.losses_by_task import loss_of
+from tasks.tracing.meta_kernels import Kernels, workspace_bytes
+from tasks.tracing.models import repeated_blocks
+from tasks.tracing.prepared import Prepared, prepare
+from tasks.tracing.recorder import Recorder
+from tasks.tracing.recording import Recording
+from tasks.tracing.refusal import RefusedModel, first_line
+
+MAX_GRAD_NORM = 1.0
+
+
+def record_step(
+    request: TraceRequest,
+    *,
+    batch: int,
+    length: int,
+    rank: int | None = None,
+    layers: int | None = None,
+    accumulate: bool = False,
+) -> Recording:
+    """Trace one step.
+
+    Args:
+        request: what is trained, and how.
+        batch: samples of the micro-batch.
+        length: of a sample, in the unit of the task.
+        rank: of the adapters, instead of the request's.
+        layers: instead of the request's.
+        accumulate: a later micro-batch of the step: gradients are there from the start.
+
+    Raises:
+        RefusedModel: the model cannot be built, or its step cannot run on meta tensors.
+    """
+    if rank is not None:
+        request = replace(request, method=replace(request.method, lora_rank=rank))
+    prepared = prepare(request, layers=layers if layers is not None else request.layers)
+    kernels = Kernels(device=request.kernels, attention=request.attention)
+    recorder = Recorder(
+        device_type="meta",
+        substitute=Policy(padded=request.padded),
+        workspace=workspace_bytes if request.kernels == "cuda" else None,
+        vocabulary=prepared.vocabulary,
+    )
+    run = _Run(request, prepared, recorder, accumulate)
+    with _undisturbed(), kernels.active():
+        try:
+            run.all(batch, length)
+        except RefusedModel:
+            raise
+        except Exception as error:  # A model may do anything that meta tensors cannot.
+            raise RefusedModel(
+                f"{type(prepared.fresh_model).__name__} does not trace: {type(error).__name__}: {first_line(error)}",
+                field=_innermost_module(error),
+                hint="Its forward or backward pass needs values, which a trace without weights does not have.",
+            ) from error
+    return _recording(run, kernels, batch=batch, length=length)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The steps of a trace and what they leave."""
+
+    request: TraceRequest
+    prepared: Prepared
+    recorder: Recorder
+    accumulate: bool
+    weights_bytes: int = 0
+    optimizer_state_bytes: int = 0
+    layer_input_bytes: int = 0
+
+    def all(self, batch: int, length: int) -> None:
+        prepared, recorder = self.prepared, self.recorder
+        prepared.on_weight_copy(lambda copy: recorder.follow(copy, "weight_copies"))
+        prepared.on_stash(lambda stash: recorder.follow(stash, "checkpoint_stash"))
+        self._follow_weights()
+        with recorder, self._hooks():
+            recorder.is_recording = False
+            self._make_optimizer_state()
+            device_batch = new_batch(
+                self.request,
+                prepared.config,
+                batch=batch,
+                length=length,
+                dtype=prepared.input_dtype,
+                device="meta",
+            )
+            for tensor in device_batch.tensors():
+                recorder.follow(tensor, "inputs")
+            recorder.is_recording = True
+            self._train(device_batch)
+            self._evaluate(device_batch)
+
+    def _follow_weights(self) -> None:
+        model = self.prepared.tuned.model
+        for tensor in (*model.parameters(), *model.buffers()):
+            self.recorder.follow(tensor, "weights")
+        self.weights_bytes = self.recorder.storage_bytes("weights")
+
+    def _make_optimizer_state(self) -> None:
+        """A first update, which makes the state, on gradients of the right types."""
+        optimizer, recorder = self.prepared.optimizer, self.recorder
+        for parameter in self.prepared.learned:
+            parameter.grad = torch.empty_like(parameter)
+            recorder.follow(parameter.grad, "gradients")
+        optimizer.step()
+        for state in optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, torch.Tensor):
+                    recorder.follow(value, "optimizer_state")
+        self.optimizer_state_bytes = recorder.storage_bytes("optimizer_state")
+        if not self.accumulate:
+            optimizer.zero_grad(set_to_none=True)
+
+    def _train(self, batch: Batch) -> None:
+        prepared, recorder = self.prepared, self.recorder
+        prepared.tuned.set_training()
+        recorder.phase = "forward"
+
+        def backward(loss: torch.Tensor) -> None:
+            recorder.section = ""
+            recorder.phase = "backward"
+            prepared.backward(loss)
+
+        step.run_micro_batch(
+            prepared.tuned.model,
+            batch.inputs,
+            batch.targets,
+            loss_sum=loss_of(self.request),
+            backward=backward,
+            weight=1.0,
+            scale=1.0,
+        )
+        recorder.phase = "update"
+        step.update(prepared.optimizer, max_grad_norm=MAX_GRAD_NORM, scaler=prepared.scaler)
+
+    def _evaluate(self, batch: Batch) -> None:
+        model = self.prepared.tuned.model.eval()
+        self.recorder.phase = "evaluation"
+        with torch.no_grad():
+            out = model(**batch.inputs)
+        del out
+
+    @contextlib.contextmanager
+    def _hooks(self) -> Iterator[None]:
+        """Gradients are named as they come; the loss begins where the model's own forward pass ends."""
+        recorder, prepared = self.recorder, self.prepared
+        handles: list[Any] = [
+            parameter.register_post_accumulate_grad_hook(_follow_gradient(recorder))  # type: ignore[no-untyped-call]
+            for parameter in prepared.learned
+        ]
+        model = prepared.tuned.model
+        handles.append(model.register_forward_hook(lambda *_: setattr(recorder, "section", "loss")))
+        handles.append(prepared.optimizer.register_step_pre_hook(lambda *_: setattr(recorder, "section", "optimizer")))
+        handles.append(prepared.optimizer.register_step_post_hook(lambda *_: setattr(recorder, "section", "")))
+        for block in repeated_blocks(model):
+            handles.append(block.register_forward_pre_hook(self._note_layer_input, with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _note_layer_input(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        first = next((part for part in (*args, *kwargs.values()) if isinstance(part, torch.Tensor)), None)
+        if first is not None:
+            self.layer_input_bytes = max(self.layer_input_bytes, first.numel() * first.element_size())
+
+
+def _follow_gradient(recorder: Recorder) -> Any:
+    def follow(parameter: torch.Tensor) -> None:
+        if parameter.grad is not None:
+            recorder.follow(parameter.grad, "gradients")
+
+    return follow
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No garbage collection in between, which would free storages at moments of its own."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recording:
+    recorder, prepared = run.recorder, run.prepared
+    model = prepared.tuned.model
+    blocks = repeated_blocks(model)
+    parameters = list(model.parameters())
+    block_bytes = [sum(part.nbytes for part in block.parameters()) for block in blocks]
+    return Recording(
+        batch=batch,
+        length=length,
+        rank=run.request.method.lora_rank if prepared.has_adapters else 0,
+        layers=prepared.layers,
+        phases=tuple(op.phase for op in recorder.ops),
+        live_bytes=recorder.live_bytes(),
+        names=tuple(op.name for op in recorder.ops),
+        kinds=tuple(op.kind for op in recorder.ops),
+        dtypes=tuple(op.dtype for op in recorder.ops),
+        flops=np.array([op.flops for op in recorder.ops], dtype=np.float64),
+        moved_bytes=np.array([op.moved_bytes for op in recorder.ops], dtype=np.float64),
+        weights_bytes=run.weights_bytes,
+        optimizer_state_bytes=run.optimizer_state_bytes,
+        parameters=prepared.parameters,
+        trainable_parameters=sum(part.numel() for part in prepared.learned),
+        trainable=tensor_sums(prepared.learned),
+        layer_weight_bytes=max(block_bytes, default=0),
+        root_weight_bytes=sum(part.nbytes for part in parameters) - sum(block_bytes),
+        layer_input_bytes=run.layer_input_bytes,
+        attention=dict(kernels.met),
+        notes=prepared.notes,
+    )
+
+
+def tensor_sums(learned: list[nn.Parameter]) -> TensorSums:
+    """What the state of any optimizer follows from."""
+    sizes = [part.numel() for part in learned]
+    large = [size for size in sizes if size >= 4096]
+    matrices = [part for part in learned if part.dim() >= 2]
+    factored = sum(part.numel() for part in matrices)
+    return TensorSums(
+        tensors=len(sizes),
+        elements=sum(sizes),
+        bytes=sum(part.nbytes for part in learned),
+        largest_elements=max(sizes, default=0),
+        elements_large=sum(large),
+        blocks_large=sum(-(-size // 256) for size in large),
+        factored_elements=factored,
+        factor_elements=sum(
+            part.numel() // part.shape[-1] + part.numel() // part.shape[-2] for part in matrices if part.numel()
+        ),
+        matrix_elements=factored,
+    )
+
+
+def _innermost_module(error: BaseException) -> str | None:
+    """The class whose forward pass raised."""
+    trace, found = error.__traceback__, None
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module):
+            found = type(owner).__name__
+        trace = trace.tb_next
+    return found
