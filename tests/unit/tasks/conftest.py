@@ -56,6 +56,56 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random causal language model with tied weights, a chat template and an end token."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    words = ["<unk>", "<end>", "<user>", "<bot>", *(word for group in WORDS.values() for word in group), *FILLERS]
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        eos_token="<end>",
+        model_max_length=64,
+        chat_template="{% for m in messages %}<{{ 'bot' if m.role == 'assistant' else 'user' }}> {{ m.content }} "
+        "{% endfor %}<end>",
+    ).save_pretrained(str(folder))
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        attention_dropout=0.1,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(str(folder))  # type: ignore[no-untyped-call]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 prompts with a completion that follows from them; lengths from 5 to 16 tokens with the end."""
+    chooser = random.Random(4)
+    rows = []
+    for number in range(80):
+        word = chooser.choice(WORDS["sports"])
+        fill = chooser.choices(FILLERS, k=chooser.randint(1, 12))
+        rows.append({"prompt": " ".join([*fill, FILLERS[number % 30]]), "completion": f"{word} {word}"})
+    file = tmp_path_factory.mktemp("data") / "prompts.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
 def small_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """90 rows of three labels, told apart by their words; lengths from 4 to 20 tokens."""
     chooser = random.Random(3)
