@@ -15,23 +15,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from tasks import precision
 from tasks.failures import TaskError
 from tasks.methods import TunedModel, apply_method
 from tasks.optimizers import new_optimizer
+from tasks.precision import cast_weights
+from tasks.quantized import elements
 from tasks.step import Scaler
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
 from tasks.tracing.layers import layer_plan
+from tasks.tracing.meta_kernels import Kernels
 from tasks.tracing.models import build, repeated_blocks
+from tasks.tracing.quantized import AdamW8bit, quantize_linear_layers
 from tasks.tracing.refusal import RefusedModel, first_line
 
-WEIGHT_TYPES = {
-    "fp32": torch.float32,
-    "bf16-mixed": torch.float32,
-    "fp16-mixed": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+WEIGHT_TYPES = {**precision.WEIGHT_TYPES, "fp16": torch.float16}
+"""The training program refuses pure fp16; recipes of others use it."""
+COMPUTE_TYPES = {**precision.COMPUTE_TYPES, "fp16": torch.float16}
 AUTOCAST_TYPES = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 0.01
@@ -107,14 +108,17 @@ def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
     """
     built = build(request, layers=layers)
     plan = layer_plan(built.config)
-    base_parameters = sum(part.numel() for part in built.fresh.model.parameters())
     weight_type = WEIGHT_TYPES[request.precision]
+    if request.method.kind == "qlora":
+        quantize_linear_layers(built.fresh.model, kept=built.fresh.head, compute_dtype=COMPUTE_TYPES[request.precision])
     try:
         tuned = apply_method(built.fresh, request.method)
-    except TaskError as error:
-        raise RefusedModel(error.message, field="method", hint=error.hint or "") from error
+    except (TaskError, AttributeError) as error:
+        hint = getattr(error, "hint", None) or "The method does not know the parts of this architecture."
+        raise RefusedModel(first_line(error), field="method", hint=hint) from error
+    # Gradual unfreezing at its worst: everything learns.
+    tuned.unfreeze(len(tuned.stages) - 1)
     model: Any = tuned.model
-    added = sum(part.numel() for part in model.parameters()) - base_parameters
     _set_types(model, request, weight_type)
     prepared = Prepared(
         fresh_model=built.fresh.model,
@@ -124,7 +128,7 @@ def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
         learned=[part for part in model.parameters() if part.requires_grad],
         vocabulary=built.vocabulary,
         layers=plan.count if plan is not None else max(1, len(repeated_blocks(model))),
-        parameters=base_parameters + added,
+        parameters=sum(elements(part) for part in model.parameters()),
         has_adapters=hasattr(model, "peft_config"),
         input_dtype=weight_type,
         scaler=MetaScaler() if request.precision == "fp16-mixed" else None,
@@ -138,7 +142,7 @@ def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
 
 
 def _set_types(model: nn.Module, request: TraceRequest, weight_type: torch.dtype) -> None:
-    model.to(weight_type)
+    cast_weights(model, weight_type)
     if request.adapter_precision == "fp32":
         # PEFT does this itself when it finds weights of 2 bytes, but not to meta tensors.
         for name, parameter in model.named_parameters():
@@ -147,8 +151,8 @@ def _set_types(model: nn.Module, request: TraceRequest, weight_type: torch.dtype
 
 
 def _optimizer(model: nn.Module, request: TraceRequest) -> torch.optim.Optimizer:
-    from tasks.tracing.meta_kernels import Kernels
-
+    if request.optimizer == "adamw-8bit":
+        return AdamW8bit(part for part in model.parameters() if part.requires_grad)
     try:
         # Kernels over many tensors are chosen when the optimizer is made.
         with Kernels(device=request.kernels).active():
