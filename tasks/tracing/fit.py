@@ -20,6 +20,7 @@ from tasks.step_trace import MemoryPoint, OpGroup, Polynomial, StepTrace, Tensor
 from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
+from tasks.tracing.refusal import RefusedModel
 from tasks.tracing.samples import Samples, samples_for
 from tasks.tracing.stack import Moments, NotRepeatedError, OpKey, Stack, deepen_moments, deepen_ops
 
@@ -114,7 +115,7 @@ def _record_whole(request: TraceRequest, samples: Samples, config: Mapping[str, 
     if depths is not None:
         try:
             return _from_two_depths(request, samples, depths, record)
-        except NotRepeatedError:
+        except (NotRepeatedError, RefusedModel):
             pass  # The config promised repeated layers and the ops say otherwise: the ops are right.
     stack = _stack(request, samples, record, layers=request.layers)
     return _Whole(

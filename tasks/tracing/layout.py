@@ -1,8 +1,8 @@
 """Which layer counts are enough to know a deep model: two small ones where layers repeat, else all of them.
 
-Reads a config only. A pattern over layers (attention types, experts in each n-th layer) makes the period longer; what
-singles out layers by number, or several towers, means that the model is traced in full. The fit checks by the recorded
-ops that what is extrapolated really repeats; this module only proposes.
+Reads a config only. A pattern over layers (attention types, experts in each n-th layer) makes the period longer, a few
+layers that stand before the pattern are kept as they are; anything else that singles out layers, or several towers,
+means that the model is traced in full. The fit checks by the recorded ops that what is extrapolated really repeats.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ _PERIOD_KEYS = (
     "moe_every_n_layers",
     "attn_layer_period",
     "expert_layer_period",
-    "cross_attention_frequency",
 )
 """Each n-th layer is of another kind."""
+_FIRST_KEYS = ("first_k_dense_replace",)
+"""That many layers at the start stand outside the pattern."""
 _IRREGULAR_KEYS = (
-    "first_k_dense_replace",
+    "is_encoder_decoder",
     "mlp_only_layers",
     "num_kv_shared_layers",
     "depths",
-    "stage_names",
+    "depth_coefficient",
+    "block_repeats",
     "decoder_layers",
     "num_decoder_layers",
     "text_config",
     "vision_config",
     "audio_config",
-    "encoder",
-    "decoder",
-    "auxiliary_head",
 )
 """Single out layers by number, or stand for more than one stack of layers."""
 _PERIODS_SMALL = 2
@@ -72,24 +71,34 @@ def small_depths(config: Mapping[str, Any], layers: int | None = None) -> SmallD
     """
     named = next((config[key] for key in _LAYER_KEYS if isinstance(config.get(key), int)), None)
     total = named if layers is None else layers
-    if named is None or not total or config.get("is_encoder_decoder") or any(config.get(k) for k in _IRREGULAR_KEYS):
+    if named is None or not total or any(config.get(key) for key in _IRREGULAR_KEYS):
         return None
-    period = _period(config, named)
-    fewer = _PERIODS_SMALL * period + total % period
+    first, period = _pattern_of(config, named)
+    fewer = first + _PERIODS_SMALL * period + (total - first) % period
     more = fewer + period
     if fewer + more >= total:
         return None
     return SmallDepths(fewer=fewer, more=more, period=period, layers=total)
 
 
-def _period(config: Mapping[str, Any], layers: int) -> int:
-    periods = [int(config[key]) for key in _PERIOD_KEYS if isinstance(config.get(key), int) and config[key] > 0]
+def _pattern_of(config: Mapping[str, Any], layers: int) -> tuple[int, int]:
+    """Layers before the pattern, and its period."""
     lists = [value for value in config.values() if isinstance(value, (list, tuple)) and len(value) == layers]
-    return math.lcm(*periods, *map(_shortest_period, lists))
+    patterns = [_shortest_pattern(value) for value in lists]
+    firsts = [int(config.get(key) or 0) for key in _FIRST_KEYS]
+    periods = [int(config[key]) for key in _PERIOD_KEYS if isinstance(config.get(key), int) and config[key] > 0]
+    return max(0, *firsts, *(first for first, _ in patterns)), math.lcm(*periods, *(period for _, period in patterns))
 
 
-def _shortest_period(values: Sequence[object]) -> int:
-    for period in range(1, len(values)):
-        if all(value == values[at % period] for at, value in enumerate(values)):
-            return period
-    return len(values)
+def _shortest_pattern(values: Sequence[object]) -> tuple[int, int]:
+    """The start and the period with the smallest sum that give the list."""
+    size = len(values)
+    return min(
+        (
+            (first, period)
+            for first in range(size)
+            for period in range(1, size - first + 1)
+            if all(values[at] == values[at + period] for at in range(first, size - period))
+        ),
+        key=sum,
+    )

@@ -23,8 +23,10 @@ _BLOCK_BYTES = 512
 _RANKS = (16, 32)
 _UNITS = (128, 64, 32, 16, 8)
 """Steps of length in tokens, the largest that fits the positions three times."""
-_AUDIO_UNIT = 320 * 64
-"""Samples of the waveform: strides of the feature encoders (320 for Wav2Vec2, HuBERT, WavLM) times 64 frames."""
+_AUDIO_UNIT = 24_000
+"""Samples of the waveform: 75 strides of the feature encoders (320 for Wav2Vec2, HuBERT, WavLM), whole thousands."""
+_AUDIO_TASKS = ("audio-classification", "speech-ctc")
+_LEAST_BATCH = 4
 _POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "n_ctx")
 _LONGEST = 131_072
 _LONGEST_AUDIO = 16_000 * 60
@@ -83,7 +85,7 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
         longest = _longest(request, config)
         unit = _unit(request, longest)
         shortest = unit * (request.target_share if request.task == "seq2seq-lm" else 1.0)
-        batch = max(2, math.ceil(_BLOCK_BYTES / shortest))
+        batch = max(_LEAST_BATCH, math.ceil(_BLOCK_BYTES / shortest))
         grid = [(times * batch, steps * unit) for times in (1, 2) for steps in (1, 2, 3)]
         names = ("1", "B", "S", "BS", "SS", "BSS")
     points = [Point(batch=batch, length=length, rank=ranks[0]) for batch, length in grid]
@@ -94,7 +96,7 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
 
 
 def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:
-    if request.task in ("audio-classification", "speech-ctc"):
+    if request.task in _AUDIO_TASKS:
         return _LONGEST_AUDIO
     text = config.get("text_config")
     found = [
@@ -107,6 +109,6 @@ def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:
 
 
 def _unit(request: TraceRequest, longest: int) -> int:
-    if request.task in ("audio-classification", "speech-ctc"):
+    if request.task in _AUDIO_TASKS:
         return _AUDIO_UNIT
     return next((unit for unit in _UNITS if 3 * unit <= longest), _UNITS[-1])
