@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import resource
@@ -11,11 +12,17 @@ from pathlib import Path
 import torch
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers", "scikit-learn", "numpy")
+OPTIONAL_PACKAGES = ("bitsandbytes", "flash-attn")
+"""Weights and optimizers in few bits; one of the attention kernels."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    """Versions of Python and of the packages that a result depends on, those that are installed of the optional."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in OPTIONAL_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return {"python": platform.python_version(), **found}
 
 
 def device_name(device: torch.device) -> str:

@@ -56,7 +56,7 @@ def load_pretrained(
         # A head that was trained for other labels is replaced by a new one.
         "ignore_mismatched_sizes": True,
         "output_loading_info": True,
-        "dtype": torch.float32,
+        "dtype": WEIGHT_TYPES[job.training.precision],
     }
     if job.training.attention != "auto":
         arguments["attn_implementation"] = job.training.attention
@@ -67,7 +67,6 @@ def load_pretrained(
             kept = head_modules(shape, _missing(report))
             arguments["quantization_config"] = nf4_config(job.training.precision, kept)
             arguments["device_map"] = {"": _device(job)}
-            arguments["dtype"] = WEIGHT_TYPES[job.training.precision]
         model, report = auto_class.from_pretrained(str(folder), **arguments)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TaskError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.kinds import TASK_KINDS
 from tasks.protocol import Job
 from tasks.sources import is_local, public_name
 
@@ -26,14 +27,14 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
             "",
             "## Quality on the test set",
             "",
-            *_quality(evaluations),
+            *_quality(evaluations, has_new_head=TASK_KINDS[job.task].has_labels),
             "",
             "## Data",
             "",
             f"`{public_name(job.data.source)}` (SHA-256 `{data_facts['sha256']}`): "
             f"{data_facts['train_samples']} training, "
             f"{data_facts['validation_samples']} validation and {data_facts['test_samples']} test samples.",
-            f"Labels: {', '.join(f'{name} ({count})' for name, count in data_facts['label_counts'].items())}.",
+            *_labels(data_facts["label_counts"]),
             "",
             "## Training",
             "",
@@ -48,8 +49,24 @@ def model_card(job: Job, data_facts: dict[str, Any], evaluations: dict[str, dict
     )
 
 
+_PIPELINE_TAGS = {"causal-lm": "text-generation"}
+"""The hub's names of tasks, where they are not ours."""
+_ADAPTERS = {"lora": "LoRA", "qlora": "QLoRA (base in 4 bits)"}
+_METHODS = {
+    "full": "all weights",
+    "frozen": "head only, frozen backbone",
+    "gradual": "all weights, unfrozen from the head down",
+}
+
+
 def _front_matter(job: Job) -> str:
-    lines = ["---", f"pipeline_tag: {job.task}", "library_name: transformers", "tags:", "- tunefare"]
+    lines = [
+        "---",
+        f"pipeline_tag: {_PIPELINE_TAGS.get(job.task, job.task)}",
+        "library_name: transformers",
+        "tags:",
+        "- tunefare",
+    ]
     if not is_local(job.model.source):
         # A path of the training machine would be a dead link on the hub.
         lines.insert(1, f"base_model: {job.model.source}")
@@ -57,12 +74,12 @@ def _front_matter(job: Job) -> str:
 
 
 def _method(job: Job) -> str:
-    if job.method.kind == "lora":
-        return f"LoRA, rank {job.method.lora_rank}, alpha {job.method.lora_alpha}"
-    return {"full": "all weights", "frozen": "head only, frozen backbone"}.get(job.method.kind, job.method.kind)
+    if job.method.kind in _ADAPTERS:
+        return f"{_ADAPTERS[job.method.kind]}, rank {job.method.lora_rank}, alpha {job.method.lora_alpha}"
+    return _METHODS.get(job.method.kind, job.method.kind)
 
 
-def _quality(evaluations: dict[str, dict[str, Any]]) -> list[str]:
+def _quality(evaluations: dict[str, dict[str, Any]], *, has_new_head: bool) -> list[str]:
     final = evaluations.get("final")
     if final is None:
         return ["Not evaluated: the run was stopped before its final evaluation."]
@@ -70,7 +87,12 @@ def _quality(evaluations: dict[str, dict[str, Any]]) -> list[str]:
     rows = ["| metric | before tuning | after tuning |", "|---|---|---|"]
     for name, value in final["metrics"].items():
         rows.append(f"| {name} | {_number(baseline['metrics'].get(name))} | {_number(value)} |")
-    return [*rows, "", "Before tuning means the pre-trained model with a new, random head."]
+    untouched = "the pre-trained model with a new, random head" if has_new_head else "the untouched model"
+    return [*rows, "", f"Before tuning means {untouched}."]
+
+
+def _labels(counts: dict[str, int]) -> list[str]:
+    return [f"Labels: {', '.join(f'{name} ({count})' for name, count in counts.items())}."] if counts else []
 
 
 def _number(value: float | None) -> str:
@@ -80,11 +102,18 @@ def _number(value: float | None) -> str:
 def _settings(job: Job, steps: int) -> dict[str, Any]:
     training = job.training
     return {
-        "optimizer": f"AdamW, weight decay {training.weight_decay}",
+        "optimizer": f"{training.optimizer}, weight decay {training.weight_decay}",
         "optimizer steps": steps,
         "batch size": training.batch_size,
         "learning rate": f"{training.learning_rate}, {training.schedule}, warm-up {training.warmup_ratio}",
-        "longest input": f"{training.max_length} tokens",
+        **_input_size(job),
         "precision": training.precision,
         "seed": training.seed,
     }
+
+
+def _input_size(job: Job) -> dict[str, str]:
+    training = job.training
+    if TASK_KINDS[job.task].samples == "tokens":
+        return {"longest input": f"{training.max_length} tokens{', packed' if training.packing else ''}"}
+    return {} if training.image_size is None else {"image size": f"{training.image_size} pixels"}

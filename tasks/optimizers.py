@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -80,13 +79,14 @@ def _adamw_8bit(recipe: _Recipe) -> torch.optim.Optimizer:
             f"training.optimizer is adamw-8bit, and bitsandbytes cannot be imported: {error}",
             hint="Install bitsandbytes, or set training.optimizer to adamw.",
         ) from error
-    if recipe.device_type != "cuda":
+    if recipe.device_type not in ("cpu", "cuda"):
         raise TaskError(
             FailureCode.BAD_JOB,
-            f"The 8-bit optimizer of bitsandbytes {importlib.metadata.version('bitsandbytes')} runs on CUDA only.",
+            f"The 8-bit optimizer of bitsandbytes runs on CUDA and CPU, not on {recipe.device_type}.",
             hint="Set training.optimizer to adamw or adafactor.",
         )
-    made: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(recipe.groups, lr=recipe.learning_rate)
+    optimizers: Any = bitsandbytes.optim
+    made: torch.optim.Optimizer = optimizers.AdamW8bit(recipe.groups, lr=recipe.learning_rate)
     return made
 
 

@@ -8,6 +8,7 @@ them. bitsandbytes computes it, on CUDA and on CPUs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -64,13 +65,11 @@ def elements(parameter: nn.Parameter) -> int:
     return parameter.numel() if state is None else int(torch.Size(state.shape).numel())
 
 
-def dequantized(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of the layers in 4 bits, by parameter name, as the matrix products see them; on the CPU, in float32."""
+def values_in_full(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each parameter and buffer by its name, those in 4 bits as the matrix products see them; one at a time."""
     from bitsandbytes.functional import dequantize_4bit
 
-    states = {name: getattr(parameter, "quant_state", None) for name, parameter in model.named_parameters()}
-    return {
-        name: dequantize_4bit(parameter.data, states[name]).float().cpu()
-        for name, parameter in model.named_parameters()
-        if states[name] is not None
-    }
+    for name, parameter in model.named_parameters():
+        state = getattr(parameter, "quant_state", None)
+        yield name, parameter.detach() if state is None else dequantize_4bit(parameter.data, state)
+    yield from model.named_buffers()
