@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
 
@@ -32,9 +31,20 @@ _written: dict[Any, tuple[int, ...]] = {}
 
 def tensors_in(values: Any) -> list[torch.Tensor]:
     """All tensors in a nest of tuples, lists and dicts."""
+    found: list[torch.Tensor] = []
+    _collect(values, found)
+    return found
+
+
+def _collect(values: Any, found: list[torch.Tensor]) -> None:
     if isinstance(values, torch.Tensor):
-        return [values]
-    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+        found.append(values)
+    elif isinstance(values, tuple | list):
+        for value in values:
+            _collect(value, found)
+    elif isinstance(values, dict):
+        for value in values.values():
+            _collect(value, found)
 
 
 def is_view(func: Any) -> bool:

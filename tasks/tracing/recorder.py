@@ -132,6 +132,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         live[:, LIVE_COLUMNS.index("temporaries")] += np.array([op.workspace_bytes for op in self.ops], dtype=np.int64)
         return live
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled here, and the guard against it costs as much as a small op.
+        return False
+
     def __enter__(self) -> Recorder:
         # Sharded training frees and restores weights by resizing storages, which is no op.
         self._resize = original = torch.UntypedStorage.resize_

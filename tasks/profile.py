@@ -1,0 +1,113 @@
+"""`python -m tasks.profile`: work and memory of a training step, traced without weights or a GPU, for planning.
+
+One JSON object a line on standard input, one on standard output, until the input ends; `--request FILE` answers one.
+Request: {"request": {fields of TraceRequest}, "with_rank": false}
+Answer:  {"trace": {a StepTrace as `tasks.step_trace_codec` writes it}}
+Error:   {"error": {"code", "message", "hint"}}; with `--request` the exit status is as in `tasks.protocol`.
+Libraries are loaded before the first line is read, so that a process that was started early answers at once. Nothing is
+downloaded and no code of a repository is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import traceback
+from typing import Any, TextIO
+
+from tasks.failures import TaskError, as_task_error
+from tasks.protocol import TASK_EXIT_STATUS, FailureCode, ProtocolError
+from tasks.step_trace import StepTrace, TraceRequest
+from tasks.step_trace_codec import request_from_json, trace_to_json
+
+Json = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer requests; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.profile", description="Trace training steps for planning.")
+    parser.add_argument("--request", metavar="FILE", help="answer this one request; without it: one a line from stdin")
+    asked = parser.parse_args(arguments)
+    out = sys.stdout
+    # Libraries that print must not stand between two answers.
+    with contextlib.redirect_stdout(sys.stderr):
+        if asked.request is not None:
+            with open(asked.request, encoding="utf-8") as stream:
+                return _respond(stream.read(), out)
+        with contextlib.suppress(ImportError):  # Each request will say it.
+            _warm_up()
+        for line in sys.stdin:
+            if line.strip():
+                _respond(line, out)
+    return 0
+
+
+def trace(request: TraceRequest, *, with_rank: bool = False) -> StepTrace:
+    """The trace of one request.
+
+    Raises:
+        RefusedModel: the config or the request cannot be traced; names the field.
+        TaskError: the model's ops depend on batch or length.
+    """
+    _warm_up()
+    # Seconds to load; the process may be waiting for its first request meanwhile.
+    from tasks.tracing.fit import trace_step
+    from tasks.tracing.models import read_config
+    from tasks.tracing.traced_step import record_step
+
+    config = read_config(request).to_dict()
+    return trace_step(request, config=config, record=record_step, with_rank=with_rank)
+
+
+def _warm_up() -> None:
+    """Load the libraries; one thread, as nothing is computed."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+
+    import tasks.tracing.traced_step  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def _respond(line: str, out: TextIO) -> int:
+    """Write the answer to one line; returns the status that it stands for."""
+    try:
+        request, with_rank = _read(line)
+        answer: Json = {"trace": trace_to_json(trace(request, with_rank=with_rank))}
+        status = 0
+    except Exception as error:
+        # The one rim of this process: each failure becomes an answer, and a defect keeps its traceback on stderr.
+        failure = _as_failure(error)
+        if failure.code is FailureCode.INTERNAL:
+            traceback.print_exc()
+        answer = {"error": {"code": str(failure.code), "message": failure.message, "hint": failure.hint}}
+        status = TASK_EXIT_STATUS[failure.code]
+    out.write(json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+    out.flush()
+    return status
+
+
+def _read(line: str) -> tuple[TraceRequest, bool]:
+    try:
+        record = json.loads(line)
+        return request_from_json(record["request"]), bool(record.get("with_rank", False))
+    except (ValueError, KeyError, TypeError, AttributeError, ProtocolError) as error:
+        raise TaskError(FailureCode.BAD_JOB, f"The request cannot be read: {error}") from error
+
+
+def _as_failure(error: Exception) -> TaskError:
+    try:
+        from tasks.tracing.refusal import RefusedModel  # Its package loads numpy.
+    except ImportError:
+        return as_task_error(error)
+    if isinstance(error, RefusedModel):
+        named = f" (field {error.field})" if error.field and error.field not in error.message else ""
+        return TaskError(FailureCode.BAD_JOB, error.message + named, hint=error.hint or None)
+    return as_task_error(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
