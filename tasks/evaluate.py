@@ -15,7 +15,7 @@ from tasks.batching import evaluation_batches
 from tasks.metrics import Scores
 from tasks.protocol import EvaluationStage, EventType
 from tasks.session import Session
-from tasks.text_classification import Split
+from tasks.task import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ def evaluate(session: Session, stage: EvaluationStage) -> Evaluation | None:
     name = "validation" if stage is EvaluationStage.INTERVAL else "test"
     split = session.task.validation if name == "validation" else session.task.test
     started_s = time.perf_counter()
-    logits = _logits(session, split, is_final=stage is EvaluationStage.FINAL)
-    if logits is None:
+    rows = _rows(session, split, is_final=stage is EvaluationStage.FINAL)
+    if rows is None:
         return None
-    scores = session.task.score(logits, split)
+    scores = session.task.score(rows, split)
     duration_s = time.perf_counter() - started_s
     step = session.exported_step if stage is EvaluationStage.FINAL else session.progress.step
     if not session.events.find(EventType.EVALUATION, stage=str(stage), step=step):
@@ -60,8 +60,8 @@ def evaluate(session: Session, stage: EvaluationStage) -> Evaluation | None:
     return Evaluation(scores=scores, duration_s=duration_s)
 
 
-def _logits(session: Session, split: Split, *, is_final: bool) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """Logits (samples x classes) in the order of the split, on all processes; None when interrupted."""
+def _rows(session: Session, split: Split, *, is_final: bool) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """What the task scores of each sample, in the order of the split, on all processes; None when interrupted."""
     accelerator = session.accelerator
     # Nothing is kept for backward, so twice the micro-batch needs less memory than a training step.
     batches = evaluation_batches(split.lengths, 2 * session.micro_batch)
@@ -74,9 +74,11 @@ def _logits(session: Session, split: Split, *, is_final: bool) -> np.ndarray[Any
                 return None
             own = at * accelerator.num_processes + accelerator.process_index
             if own < len(batches):
-                inputs = session.task.inputs(split, batches[own])
-                logits_BC = model(**{key: value.to(accelerator.device) for key, value in inputs.items()}).logits
-                found.append((batches[own].tolist(), logits_BC.double().cpu().tolist()))
+                given = session.task.inputs(split, batches[own])
+                inputs = {key: value.to(accelerator.device) for key, value in given.items()}
+                targets = session.task.targets(split, batches[own]).to(accelerator.device)
+                made = session.task.rows(model, inputs, targets)
+                found.append((batches[own].tolist(), made.double().cpu().tolist()))
     if accelerator.num_processes > 1:
         found = gather_object(found)
     order = np.concatenate([np.array(indices) for indices, _ in found])

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tasks.manifest import public_manifest
+from tasks.methods import ADAPTER_METHODS, apply_method
 from tasks.model_card import model_card
+from tasks.precision import WEIGHT_TYPES, cast_weights
 from tasks.protocol import MANIFEST_FILE, MODEL_DIR, EvaluationStage, EventType
+from tasks.quantized import values_in_full
 from tasks.session import Session
 from tasks.sources import public_name
 
@@ -19,8 +25,8 @@ CARD_FILE = "README.md"
 def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Path:
     """Write model, tokenizer, card and manifest to a folder aside, then put it in place; returns the folder.
 
-    With LoRA the weights are merged, and `adapter/` in the folder holds the adapter alone. The session's model cannot
-    be trained on afterwards. Called on the first process only.
+    Adapters are merged into the base, and `adapter/` in the folder holds them alone. The session's model cannot be
+    trained on afterwards. Called on the first process only.
 
     Raises:
         OSError, SafetensorError: it cannot be written.
@@ -30,7 +36,7 @@ def export_model(session: Session, evaluations: dict[str, dict[str, Any]]) -> Pa
     try:
         aside.mkdir()
         _save_weights(session, aside)
-        session.task.tokenizer.save_pretrained(str(aside))
+        session.task.save_processor(aside)
         card = model_card(session.job, session.task.data_facts(), evaluations, session.exported_step)
         (aside / CARD_FILE).write_text(card, encoding="utf-8")
         (aside / MANIFEST_FILE).write_text(public_manifest(session.out, session.job), encoding="utf-8")
@@ -55,7 +61,7 @@ def evaluations_on_test(session: Session) -> dict[str, dict[str, Any]]:
 
 def _save_weights(session: Session, folder: Path) -> None:
     model: Any = session.tuned.model
-    if session.job.method.kind == "lora":
+    if session.job.method.kind in ADAPTER_METHODS:
         adapter = folder / ADAPTER_DIR
         for config in model.peft_config.values():
             # The path of this machine means nothing elsewhere.
@@ -64,5 +70,23 @@ def _save_weights(session: Session, folder: Path) -> None:
         model.save_pretrained(str(adapter), save_embedding_layers=False)
         # PEFT's template with blanks and local paths; the card of the model folder covers the adapter.
         (adapter / CARD_FILE).unlink(missing_ok=True)
+        if session.job.method.kind == "qlora":
+            model = _in_full(session)
         model = model.merge_and_unload()
     model.save_pretrained(str(folder))
+
+
+def _in_full(session: Session) -> Any:
+    """The tuned model with the values of its 4-bit weights written out, on the CPU, in the type of the other weights.
+
+    Adapters have been trained against those values, not against the original ones, and merging into 4 bits would round
+    them away.
+    """
+    job = session.job
+    full: Any = apply_method(session.task.new_model(quantize=False), replace(job.method, kind="lora")).model
+    cast_weights(full, WEIGHT_TYPES[job.training.precision])
+    targets = {**dict(full.named_parameters()), **dict(full.named_buffers())}
+    with torch.no_grad():
+        for name, value in values_in_full(session.tuned.model):
+            targets[name].copy_(value)
+    return full

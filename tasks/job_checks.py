@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tasks.failures import TaskError, nearest_hint
+from tasks.kinds import TASK_KINDS
 from tasks.methods import METHODS
-from tasks.metrics import METRICS
 from tasks.optimizers import OPTIMIZERS
 from tasks.precision import PRECISIONS
 from tasks.protocol import FailureCode, Job
+from tasks.task import check_task
 
 DEVICES = ("cpu", "cuda")
 ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2")
@@ -21,7 +22,8 @@ def check_job(job: Job) -> None:
     Raises:
         TaskError: bad_job.
     """
-    training = job.training
+    check_task(job)
+    training, metrics = job.training, TASK_KINDS[job.task].metrics
     if training.precision == "fp16":
         raise TaskError(
             FailureCode.BAD_JOB,
@@ -33,16 +35,23 @@ def check_job(job: Job) -> None:
     _one_of("training.attention", training.attention, ATTENTIONS)
     _one_of("training.loss", training.loss, LOSSES)
     _one_of("training.schedule", training.schedule, SCHEDULES)
-    _one_of("training.metric", training.metric, METRICS)
+    _one_of("training.metric", training.metric, metrics)
     _one_of("method.kind", job.method.kind, tuple(METHODS))
     if job.device is not None:
         _one_of("device", job.device, DEVICES)
     if job.target is not None:
-        _one_of("target.metric", job.target.metric, METRICS)
+        _one_of("target.metric", job.target.metric, metrics)
+    if job.task != "causal-lm":
+        for name, is_asked in (("packing", training.packing), ("loss", training.loss != "plain")):
+            if is_asked:
+                raise TaskError(
+                    FailureCode.BAD_JOB, f"training.{name} is {getattr(training, name)}, which is for causal-lm only."
+                )
     for name, least in (("batch_size", 1), ("max_length", 4), ("log_every_steps", 1), ("keep_checkpoints", 1)):
         _at_least(f"training.{name}", getattr(training, name), least)
     for name in ("micro_batch", "max_steps", "eval_every_steps", "checkpoint_every_steps", "early_stopping_patience"):
         _at_least(f"training.{name}", getattr(training, name), 1)
+    _at_least("training.image_size", training.image_size, 16)
     for name in ("lora_rank", "unfreeze_layers", "unfreeze_every_steps"):
         _at_least(f"method.{name}", getattr(job.method, name), 1)
     for name in ("epochs", "learning_rate"):

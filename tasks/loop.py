@@ -14,6 +14,7 @@ from tasks.batching import Indices, epoch_batches, micro_batches
 from tasks.device import peak_memory_bytes
 from tasks.evaluate import Evaluation, evaluate
 from tasks.failures import TaskError
+from tasks.kinds import is_better, reaches
 from tasks.protocol import EvaluationStage, EventType, FailureCode, Outcome
 from tasks.schedule import learning_rate_factor
 from tasks.session import Session
@@ -25,7 +26,7 @@ class Step:
     """What one optimizer step gave."""
 
     loss: float
-    """Mean over the samples of the global batch, in nats."""
+    """Mean over the samples of the global batch (over its tokens that are learnt, for language models), in nats."""
     grad_norm: float | None
     """L2, before clipping; None where fp16 overflowed and the step was passed over."""
     learning_rate: float
@@ -70,10 +71,12 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
     """Forward and backward over the micro-batches of one global batch, clip, update.
 
     Gradients are those of the mean loss over the whole batch, however it is cut: each micro-batch adds the sum of its
-    losses divided by the batch's size, times the number of processes, by which data-parallel averaging divides.
+    losses divided by what the batch's loss is averaged over (samples, or tokens that are learnt), times the number of
+    processes, by which data-parallel averaging divides.
     """
     accelerator, training, split = session.accelerator, session.job.training, session.task.train
     processes = accelerator.num_processes
+    over = session.task.weight(split, batch)
     parts = micro_batches(batch, session.micro_batch, rank=accelerator.process_index, world_size=processes)
     rate = training.learning_rate * learning_rate_factor(
         session.progress.step,
@@ -98,9 +101,9 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
                 loss_sum=session.task.loss_sum,
                 backward=accelerator.backward,
                 weight=1.0 if count else 0.0,
-                scale=processes / len(batch),
+                scale=processes / over,
             )
-    loss = float(accelerator.reduce(total, reduction="sum").item()) / len(batch)
+    loss = float(accelerator.reduce(total, reduction="sum").item()) / over
     norm = update(session.optimizer, max_grad_norm=training.max_grad_norm, scaler=session.scaler)
     # The scaler has passed over gradients that overflowed, and lowered the scale.
     grad_norm = _unless_overflowed(float(norm.item()), session)
@@ -159,16 +162,17 @@ def _judge(session: Session, evaluation: Evaluation) -> bool:
     progress, training, target = session.progress, session.job.training, session.job.target
     value = evaluation.scores.metrics[training.metric]
     best = None if progress.best is None else float(progress.best["value"])
-    is_best = value is not None and (best is None or value > best)
-    is_better = value is not None and (best is None or value > best + training.early_stopping_min_delta)
-    progress.without_improvement = 0 if is_better else progress.without_improvement + 1
+    is_best = value is not None and (best is None or is_better(training.metric, value, best))
+    margin = training.early_stopping_min_delta
+    is_clear = value is not None and (best is None or is_better(training.metric, value, best, by=margin))
+    progress.without_improvement = 0 if is_clear else progress.without_improvement + 1
     if is_best:
         progress.best = {"metric": training.metric, "value": value, "step": progress.step}
     patience = training.early_stopping_patience
     if patience is not None and progress.without_improvement >= patience:
         progress.ended = Outcome.EARLY_STOPPED
     reached = None if target is None else evaluation.scores.metrics[target.metric]
-    if target is not None and reached is not None and reached >= target.value:
+    if target is not None and reached is not None and reaches(target.metric, reached, target.value):
         progress.ended = Outcome.TARGET_REACHED
     return is_best
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.failures import TaskError
-from tasks.protocol import MANIFEST_FILE, FailureCode, Job
+from tasks.protocol import JOB_VERSION, MANIFEST_FILE, FailureCode, Job, ProtocolError, parse_job
 from tasks.sources import public_name
 
 MANIFEST_VERSION = 1
@@ -79,7 +79,7 @@ def _text(manifest: dict[str, Any]) -> str:
 
 
 def _check_same(out: Path, earlier: dict[str, Any], job: Job, data_facts: dict[str, Any]) -> None:
-    before, now = _fixed(earlier["job"]), _fixed(asdict(job))
+    before, now = _fixed(_completed(earlier["job"])), _fixed(asdict(job))
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         raise TaskError(
@@ -93,6 +93,14 @@ def _check_same(out: Path, earlier: dict[str, Any], job: Job, data_facts: dict[s
             "The data set has changed since this run began.",
             hint="Start a new run, or put the old data back.",
         )
+
+
+def _completed(job: dict[str, Any]) -> dict[str, Any]:
+    """The job of an earlier program with what it did not know yet at the default; a later program's as it is."""
+    try:
+        return asdict(parse_job(json.dumps({"schema": JOB_VERSION, **job})))
+    except ProtocolError:
+        return job
 
 
 def _fixed(job: dict[str, Any]) -> dict[str, Any]:

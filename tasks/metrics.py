@@ -1,4 +1,4 @@
-"""Metrics of classification as scikit-learn defines them; undefined is None, never 0.
+"""Metrics of classification as scikit-learn defines them, and of language models; undefined is None, never 0.
 
 A class that occurs neither among the labels nor among the predictions is left out of macro averages; a class that is
 never predicted counts there with precision 0 (scikit-learn's default), while its own precision is None.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tasks.failures import TaskError
 from tasks.protocol import FailureCode
 
-METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc")
+_LARGEST_EXPONENT = 700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,12 @@ class Scores:
     """The result of one evaluation."""
 
     loss: float
-    """Mean cross-entropy in nats."""
+    """Mean cross-entropy in nats, per sample or per token that is learnt."""
     metrics: dict[str, float | None]
     per_class: dict[str, dict[str, float | int | None]]
-    confusion_matrix: list[list[int]]
-    """Rows are true classes, columns predicted ones, in the order of the labels."""
+    """Empty where there are no classes."""
+    confusion_matrix: list[list[int]] | None
+    """Rows are true classes, columns predicted ones, in the order of the labels; None where there are none."""
 
 
 def classification_scores(logits: NDArray[np.float64], labels: NDArray[np.int64], names: tuple[str, ...]) -> Scores:
@@ -65,6 +66,29 @@ def classification_scores(logits: NDArray[np.float64], labels: NDArray[np.int64]
         per_class=_per_class(labels, predicted, names),
         confusion_matrix=confusion_matrix(labels, predicted, labels=np.arange(len(names))).tolist(),
     )
+
+
+def language_scores(rows: NDArray[np.float64]) -> Scores:
+    """Score a language model from rows of loss in nats, tokens, and tokens ranked first (samples x 3).
+
+    Perplexity is exp of the mean loss per token; None where that is too large for a number.
+
+    Raises:
+        TaskError: not_a_number, when a loss is not finite.
+    """
+    loss_sum, tokens, right = (float(column) for column in rows.sum(axis=0))
+    if not math.isfinite(loss_sum):
+        raise TaskError(
+            FailureCode.NOT_A_NUMBER,
+            "The model's outputs are not finite.",
+            hint="Lower training.learning_rate, or train in fp32 if the precision is bf16.",
+        )
+    loss = loss_sum / tokens
+    metrics: dict[str, float | None] = {
+        "perplexity": math.exp(loss) if loss < _LARGEST_EXPONENT else None,
+        "token_accuracy": right / tokens,
+    }
+    return Scores(loss=loss, metrics=metrics, per_class={}, confusion_matrix=None)
 
 
 def _roc_auc(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float | None:

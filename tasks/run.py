@@ -19,7 +19,7 @@ from tasks.manifest import write_manifest
 from tasks.protocol import CHECKPOINTS_DIR, EvaluationStage, EventType, Job, Outcome, PhaseName
 from tasks.session import Session, open_session, start_accelerator
 from tasks.stop import StopFlag
-from tasks.text_classification import TextClassification, load
+from tasks.task import Task, load_task
 
 
 def run(job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, *, started_s: float) -> None:
@@ -88,12 +88,12 @@ def _say_started(job: Job, out: Path, events: EventWriter, accelerator: Accelera
     )
 
 
-def _load_task(job: Job, events: EventWriter, stop: StopFlag) -> TextClassification:
+def _load_task(job: Job, events: EventWriter, stop: StopFlag) -> Task:
     # Warnings are said afterwards: a signal that breaks off the loading must not break off a line of the stream.
     warnings: list[tuple[str, str]] = []
     try:
         with stop.immediate():
-            return load(job, lambda code, message: warnings.append((code, message)))
+            return load_task(job, lambda code, message: warnings.append((code, message)))
     finally:
         for code, message in warnings:
             if not events.find(EventType.WARNING, code=code, message=message):

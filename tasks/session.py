@@ -25,7 +25,7 @@ from tasks.precision import AUTOCAST, WEIGHT_TYPES, cast_weights
 from tasks.protocol import CHECKPOINTS_DIR, EventType, FailureCode, Job, Outcome
 from tasks.quantized import elements
 from tasks.stop import StopFlag
-from tasks.text_classification import TextClassification
+from tasks.task import Task
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Session:
     guard: Guard
     stop: StopFlag
     accelerator: Accelerator
-    task: TextClassification
+    task: Task
     tuned: TunedModel
     """The bare model; evaluation and saving use it."""
     wrapped: nn.Module
@@ -216,7 +216,7 @@ def open_session(
     guard: Guard,
     stop: StopFlag,
     accelerator: Accelerator,
-    task: TextClassification,
+    task: Task,
 ) -> Session:
     """Load the model, apply the method and the precision, make the optimizer.
 

@@ -1,7 +1,5 @@
-"""The task `text-classification`: its loader, collator, head, loss and metrics. A further task type is one more file.
+"""The task `text-classification`: its loader, collator, head, loss and metrics.
 
-What `run.py` and `loop.py` need of a task: `load` (data and tokenizer), `new_model`, `inputs`, `targets`, `loss_sum`,
-`score`, `data_facts`.
 Shapes: B samples of a micro-batch, T tokens of its longest sample, C classes.
 """
 
@@ -9,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -115,9 +113,21 @@ class TextClassification:
         """Forward pass, and the sum of the samples' cross-entropies in nats, computed in float32."""
         return classification_loss_sum(model, inputs, targets_B)
 
+    def weight(self, split: Split, indices: Indices) -> int:
+        """Samples."""
+        return len(indices)
+
+    def rows(self, model: nn.Module, inputs: dict[str, torch.Tensor], targets_B: torch.Tensor) -> torch.Tensor:
+        """Logits (B x C)."""
+        return cast(torch.Tensor, model(**inputs).logits)
+
     def score(self, logits: NDArray[np.float64], split: Split) -> Scores:
         """Metrics of a whole split; logits in the order of its samples."""
         return classification_scores(logits, split.labels, self.data.labels)
+
+    def save_processor(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        self.tokenizer.save_pretrained(str(folder))
 
 
 def load(job: Job, notify: Notify) -> TextClassification:

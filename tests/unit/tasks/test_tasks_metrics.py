@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tasks.failures import TaskError
-from tasks.metrics import METRICS, classification_scores
+from tasks.kinds import CLASSIFICATION_METRICS
+from tasks.metrics import classification_scores
 
 
 def test_three_classes_by_hand() -> None:
@@ -16,7 +17,7 @@ def test_three_classes_by_hand() -> None:
     predicted = [0, 1, 1, 1, 0]
     logits = np.eye(3)[predicted] * 4.0
     scores = classification_scores(logits, labels, ("a", "b", "c"))
-    assert tuple(scores.metrics) == METRICS
+    assert tuple(scores.metrics) == CLASSIFICATION_METRICS
     assert scores.confusion_matrix == [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
     assert scores.metrics["accuracy"] == pytest.approx(3 / 5)
     assert scores.metrics["precision_macro"] == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
