@@ -1,0 +1,54 @@
+"""Predict every row of a table of published measurements and print the errors by source.
+
+    python tests/bench/accuracy.py --table FILE.csv [--table ...] [--json] [--rows OUT.csv]
+
+The first run traces each distinct recipe (seconds each, in `--workers` processes); a second one reads them from --cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from tests.bench.published.evaluate import outcomes_of  # noqa: E402
+from tests.bench.published.report import summary, table_text, write_rows  # noqa: E402
+from tests.bench.published.rows import TableError, read_table  # noqa: E402
+from tests.bench.published.traces import Traces, default_folder  # noqa: E402
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the bench."""
+    options = _parser().parse_args(arguments)
+    try:
+        rows = [row for path in options.table for row in read_table(path)]
+    except TableError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    wanted = [row for row in rows if options.confidence == "all" or row.text("confidence") == options.confidence]
+    outcomes = outcomes_of(wanted, Traces(folder=options.cache, workers=options.workers))
+    if options.rows:
+        write_rows(options.rows, outcomes)
+    print(json.dumps(summary(outcomes), indent=1) if options.json else table_text(outcomes))  # noqa: T201
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, action="append", required=True, metavar="FILE.csv")
+    parser.add_argument("--json", action="store_true", help="figures for programs, all rows of the wanted confidence")
+    parser.add_argument("--rows", type=Path, metavar="OUT.csv", help="write each prediction beside its measurement")
+    parser.add_argument("--confidence", choices=("all", "complete", "partial"), default="all")
+    parser.add_argument("--cache", type=Path, default=default_folder(), help="folder of kept traces")
+    parser.add_argument("--workers", type=int, default=1, help="processes that trace")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Recipe: a published row as one traced step on one device of one machine, or the reason why it is not expressible.
+
+Owns the joining of words, facts, model, samples and hardware. Memory and time may be expressible apart: fused kernels
+change what a step keeps, so that memory is refused where time is not, and time needs a mean length that memory does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.protocol import MethodChoice
+from tasks.step_trace import TraceRequest
+from tests.bench.published import words
+from tests.bench.published.facts import Facts, facts_of
+from tests.bench.published.hardware import accelerator_name
+from tests.bench.published.models import config_of
+from tests.bench.published.rows import Memory, Rate, Row, memory_metric, memory_of, rate_of
+from tests.bench.published.tasks_of import Samples, samples_of
+from tests.bench.published.words import Layout, NotExpressible, has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is predicted for one row."""
+
+    row: Row
+    request: TraceRequest
+    batch: int
+    """Samples of a micro-batch on one device."""
+    samples: Samples
+    micro_batches: int
+    """Per optimizer step."""
+    layout: Layout
+    accelerator: str | None
+    tf32: bool
+    facts: Facts
+    memory: Memory | None
+    memory_refusal: str
+    """Why memory is not predicted; empty where it is, or where nothing was measured."""
+    rate: Rate | None
+    time_refusal: str
+
+
+def recipe_of(row: Row) -> Recipe:
+    """The recipe behind a row.
+
+    Raises:
+        NotExpressible: nothing measured, or no trace stands for it.
+    """
+    if has(r"^(yes|oom|out of memory|true)|failed", row.text("oom")):
+        raise NotExpressible("the run failed")
+    memory, rate = memory_of(row), rate_of(row)
+    if memory is None and rate is None:
+        raise NotExpressible(_nothing_measured(row))
+    framework = row.text("framework")
+    if has(r"tensorflow|\btf[12]?\b|paddle|jax|maxtext|mxnet|keras", framework):
+        raise NotExpressible("framework other than PyTorch")
+    tuning = words.tuning(row)
+    numbers = words.numbers(row, tuning.kind)
+    layout = words.layout(row)
+    facts = facts_of(row)
+    config = config_of(row)
+    samples = samples_of(row, config)
+    batch, micro_batches = _batches(row, layout)
+    memory_refusal = _memory_refusal(row, memory, facts, layout)
+    time_refusal = _time_refusal(rate, samples)
+    request = TraceRequest(
+        config=_adapted(config, facts, samples),
+        task=samples.task,
+        method=_method(row, tuning.kind, config, facts),
+        precision=numbers.precision,
+        num_labels=samples.num_labels,
+        optimizer=facts.optimizer or _optimizer(row, memory, memory_refusal),
+        gradient_checkpointing=_checkpointing(row, facts),
+        attention=facts.attention or _attention(row, config),
+        padded=samples.padded if facts.padded is None else facts.padded,
+        adapter_precision=_adapter_precision(row, tuning.kind, facts),
+        target_share=samples.target_share,
+        image_size=samples.image_size,
+        upcast_logits=facts.upcast_logits,
+    )
+    if (memory is None or memory_refusal) and (rate is None or time_refusal):
+        raise NotExpressible(memory_refusal or time_refusal)
+    return Recipe(
+        row=row,
+        request=request,
+        batch=batch,
+        samples=samples,
+        micro_batches=micro_batches,
+        layout=layout,
+        accelerator=accelerator_name(row),
+        tf32=numbers.tf32,
+        facts=facts,
+        memory=None if memory_refusal else memory,
+        memory_refusal=memory_refusal,
+        rate=None if time_refusal else rate,
+        time_refusal=time_refusal,
+    )
+
+
+def _nothing_measured(row: Row) -> str:
+    if row.value("peak_memory_gb") is not None and memory_metric(row) is None:
+        return "what the memory figure counts is not stated"
+    if row.value("total_time_h") is not None:
+        return "only the time of a whole run, with parts that are not stated"
+    return "no peak of memory and no rate"
+
+
+def _batches(row: Row, layout: Layout) -> tuple[int, int]:
+    """Samples of a micro-batch, and micro-batches of a step."""
+    micro, whole = row.value("micro_batch"), row.value("global_batch")
+    accumulation = row.value("grad_accum")
+    if micro is None:
+        if whole is None or accumulation is None:
+            raise NotExpressible("micro-batch is not stated")
+        micro = whole / (layout.gpus * accumulation)
+    if micro < 1:
+        raise NotExpressible("micro-batch is not stated")
+    if accumulation is None:
+        accumulation = whole / (micro * layout.gpus) if whole else 1
+    return int(micro), max(1, round(accumulation))
+
+
+def _memory_refusal(row: Row, memory: Memory | None, facts: Facts, layout: Layout) -> str:
+    if memory is None:
+        return ""
+    if facts.fused:
+        return f"memory of kernels of {facts.kernels}"
+    if layout.offloaded:
+        return "offloading to the host"
+    return ""
+
+
+def _time_refusal(rate: Rate | None, samples: Samples) -> str:
+    if rate is None:
+        return ""
+    if samples.mean_length is None and rate.per != "token":
+        return "mean length is not stated"
+    return ""
+
+
+def _optimizer(row: Row, memory: Memory | None, memory_refusal: str) -> str:
+    try:
+        return words.optimizer(row)
+    except NotExpressible:
+        # The update hardly shows in the time of a step; its state does in memory.
+        if memory is not None and not memory_refusal:
+            raise
+        return "adamw-foreach"
+
+
+def _checkpointing(row: Row, facts: Facts) -> bool:
+    if facts.checkpointing is not None and not row.text("gradient_checkpointing"):
+        return facts.checkpointing
+    return words.checkpointing(row)
+
+
+def _attention(row: Row, config: dict[str, Any]) -> str:
+    chosen = words.attention(row)
+    if config.get("model_type") == "timm_wrapper":
+        return "auto"
+    return chosen
+
+
+def _adapter_precision(row: Row, kind: str, facts: Facts) -> str:
+    if kind not in ("lora", "qlora"):
+        return "same"
+    if has(r"fp32 (lora|adapter)|(lora|adapters?) (in )?fp32", row.text("precision")):
+        return "fp32"
+    return facts.adapter_precision
+
+
+def _adapted(config: dict[str, Any], facts: Facts, samples: Samples) -> dict[str, Any]:
+    adapted = dict(config)
+    if facts.untied and adapted.get("tie_word_embeddings") is not False and samples.task == "causal-lm":
+        adapted["tie_word_embeddings"] = False
+    return adapted
+
+
+_TARGETS: dict[str, tuple[str, ...]] = {
+    "query": ("q_proj", "query_key_value", "qkv_proj", "c_attn", "Wqkv", "q", "query"),
+    "key": ("k_proj", "query_key_value", "qkv_proj", "c_attn", "Wqkv", "k", "key"),
+    "value": ("v_proj", "query_key_value", "qkv_proj", "c_attn", "Wqkv", "v", "value"),
+    "output": ("o_proj", "dense", "c_proj", "out_proj", "o"),
+    "gate": ("gate_proj", "gate_up_proj", "wi_0"),
+    "up": ("up_proj", "gate_up_proj", "fc1", "dense_h_to_4h", "c_fc", "wi_1", "wi"),
+    "down": ("down_proj", "fc2", "dense_4h_to_h", "wo"),
+    "head": ("lm_head", "embed_out"),
+}
+_ROLES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"^(q|query|q_proj|wq)$", ("query",)),
+    (r"^(k|key|k_proj|wk)$", ("key",)),
+    (r"^(v|value|v_proj|wv)$", ("value",)),
+    (r"^(o|out|output|o_proj|output_proj|proj|projection|dense|wo)$", ("output",)),
+    (r"^(qkv|query_key_value|c_attn|wqkv|qkv_proj)$", ("query", "key", "value")),
+    (r"^(gate|gate_proj)$", ("gate",)),
+    (r"^(up|up_proj)$", ("up",)),
+    (r"^(down|down_proj)$", ("down",)),
+    (r"^(mlp|ffn|w1|w2|w3|moe)$", ("gate", "up", "down")),
+    (r"^(head|lm_head|output_head)$", ("head",)),
+)
+_FUSED_QKV: dict[str, tuple[str, ...]] = {
+    "gpt2": ("c_attn", "c_proj", "c_fc"),
+    "gpt_bigcode": ("c_attn", "c_proj", "c_fc"),
+    "gpt_neox": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "embed_out"),
+    "falcon": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "lm_head"),
+    "bloom": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "lm_head"),
+    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"),
+    "phi": ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2", "lm_head"),
+    "t5": ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"),
+    "bert": ("query", "key", "value", "dense"),
+    "roberta": ("query", "key", "value", "dense"),
+    "mpt": ("Wqkv", "out_proj", "up_proj", "down_proj"),
+}
+"""Names of linear layers where they are not q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head."""
+_USUAL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
+
+
+def _method(row: Row, kind: str, config: dict[str, Any], facts: Facts) -> MethodChoice:
+    if kind not in ("lora", "qlora"):
+        return MethodChoice(kind=kind)
+    rank = row.value("lora_rank")
+    if rank is None:
+        in_method = re.search(r"\br ?= ?(\d+)", row.text("method"))
+        rank = float(in_method[1]) if in_method else 8.0
+    targets = lora_targets(row.text("lora_targets") or row.text("method"), str(config.get("model_type")))
+    return MethodChoice(
+        kind=kind, lora_rank=int(rank), lora_alpha=2 * int(rank), lora_dropout=facts.lora_dropout, lora_targets=targets
+    )
+
+
+def lora_targets(text: str, model_type: str) -> str | list[str]:
+    """Modules of this architecture that a list of targets means; PEFT's default (query and value) where it is empty."""
+    if has(r"all[- _]?linear|all layers|every linear", text):
+        return "all-linear"
+    names = [part for part in re.split(r"[\s,;/+()\[\]']+", text) if part]
+    roles: list[str] = []
+    for name in names:
+        roles += next((list(found) for pattern, found in _ROLES if re.fullmatch(pattern, name)), [])
+    return _modules(roles or ["query", "value"], model_type)
+
+
+def _modules(roles: Sequence[str], model_type: str) -> list[str]:
+    here = _FUSED_QKV.get(model_type, _USUAL)
+    chosen = [next((name for name in _TARGETS[role] if name in here), None) for role in roles]
+    if "output" in roles and "down" in roles and model_type in ("gpt2", "gpt_bigcode"):
+        chosen.append("c_proj")
+    found = list(dict.fromkeys(name for name in chosen if name))
+    if not found:
+        raise NotExpressible("LoRA targets that the model does not have")
+    return found

@@ -1,0 +1,106 @@
+"""Traces: the product's own trace of a request, kept on disk by content so that a second run is fast.
+
+Owns the cache of the bench; entries are named by the request and by the code that traces. Tracing loads torch, so it is
+imported only when an entry is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+from tasks.step_trace import StepTrace, TraceRequest
+from tasks.step_trace_codec import request_to_json, trace_from_json, trace_to_json
+
+_PACKAGES = ("torch", "transformers", "peft", "timm")
+_CODE = Path(__file__).resolve().parents[3] / "tasks"
+
+
+@dataclass(slots=True, kw_only=True)
+class Traces:
+    """Answers for requests, from the disk where they are there."""
+
+    folder: Path
+    workers: int = 1
+    _known: dict[str, StepTrace | str] = field(default_factory=dict)
+
+    def prepare(self, requests: Iterable[TraceRequest]) -> None:
+        """Trace what is missing, in processes of their own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        missing = {key: request for request in requests if not self._path(key := key_of(request)).exists()}
+        texts = {key: json.dumps(request_to_json(request)) for key, request in missing.items()}
+        if not texts:
+            return
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        with ProcessPoolExecutor(max_workers=self.workers, max_tasks_per_child=40) as pool:
+            for key, answer in zip(texts, pool.map(traced, texts.values()), strict=True):
+                part = self._path(key).with_suffix(".part")
+                part.write_text(answer, encoding="utf-8")
+                part.replace(self._path(key))
+
+    def trace(self, request: TraceRequest) -> StepTrace | str:
+        """The trace of a prepared request, or why the tracer refuses it."""
+        key = key_of(request)
+        if key not in self._known:
+            record = json.loads(self._path(key).read_text(encoding="utf-8"))
+            self._known[key] = str(record["refused"]) if "refused" in record else trace_from_json(record)
+        return self._known[key]
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
+def traced(request_text: str) -> str:
+    """JSON of the trace of a request's JSON; a refusal is an answer too."""
+    from tasks.failures import TaskError
+    from tasks.step_trace_codec import request_from_json
+    from tasks.tracing.fit import trace_step
+    from tasks.tracing.models import read_config
+    from tasks.tracing.refusal import RefusedModel
+    from tasks.tracing.traced_step import record_step
+
+    request = request_from_json(json.loads(request_text))
+    try:
+        config = read_config(request).to_dict()
+        return json.dumps(trace_to_json(trace_step(request, config=config, record=record_step)))
+    except (RefusedModel, TaskError, ImportError) as error:
+        return json.dumps({"refused": f"not traced: {str(error).splitlines()[0]}"[:160]})
+    except Exception as error:  # Models fail in any way; a bench names the row and goes on.
+        return json.dumps(
+            {"refused": f"not traced: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]}
+        )
+
+
+def default_folder() -> Path:
+    """Where traces are kept unless the caller says otherwise."""
+    return Path(user_cache_dir("tunefare")) / "bench-traces"
+
+
+def key_of(request: TraceRequest) -> str:
+    """Name of a cache entry."""
+    text = json.dumps(request_to_json(request), sort_keys=True) + _tracer()
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=1)
+def _tracer() -> str:
+    """Fingerprint of the code that traces and of the libraries whose code is traced."""
+    digest = hashlib.sha256()
+    files = [*sorted((_CODE / "tracing").glob("*.py")), _CODE / "step_trace.py", _CODE / "optimizers.py"]
+    for path in files:
+        digest.update(path.read_bytes())
+    for name in _PACKAGES:
+        try:
+            digest.update(f"{name}=={version(name)}".encode())
+        except PackageNotFoundError:
+            digest.update(f"{name} missing".encode())
+    return digest.hexdigest()
