@@ -92,6 +92,29 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random vision transformer for images of 16 x 16 pixels, without a head; dropout is on."""
+    import torch
+    from transformers import ViTConfig, ViTModel
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-vit"
+    torch.manual_seed(7)
+    config = ViTConfig(
+        image_size=16,
+        patch_size=8,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        hidden_dropout_prob=0.1,
+    )
+    ViTModel(config, add_pooling_layer=False).save_pretrained(str(folder))  # type: ignore[no-untyped-call]
+    settings = {"size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """80 prompts with a completion that follows from them; lengths from 5 to 16 tokens with the end."""
     chooser = random.Random(4)
