@@ -17,15 +17,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from manager.catalog.config_check import checked_config, max_positions, stored_dtype, tasks_of
 from manager.catalog.model_configs import SUPPORTED_MODEL_TYPES, shape_from_mapping
+from manager.catalog.model_entry import ModelEntry
+from manager.catalog.model_folder import model_folder, read_json_object, safetensors_bytes
 from manager.catalog.model_shape import ModelShape, classifier_parameters
+from manager.catalog.timm_names import timm_entry_config
 from manager.errors import DataError
 
 __all__ = [
     "SUPPORTED_MODEL_TYPES",
+    "ModelEntry",
     "ModelShape",
     "classifier_parameters",
     "known_models",
+    "resolve_entry",
     "resolve_model",
     "shape_from_config",
 ]
@@ -60,6 +66,34 @@ def resolve_model(source: str, revision: str | None = None) -> ModelShape:
     raise _unknown_model(source, revision)
 
 
+def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
+    """A model given by hub id or folder, with its checked config, offline.
+
+    Args:
+        source: hub id, an id of timm, or a folder with config.json.
+        revision: branch, tag or commit of a hub id; None is the default branch. The shipped table holds default
+            branches, so that another revision is looked up in the cache alone.
+
+    Raises:
+        DataError: the folder or its config.json is missing or unusable, or nothing is known here of the hub id.
+    """
+    if _is_folder(source):
+        folder = Path(source).expanduser()
+        return _entry_from_folder(folder, name=_folder_name(folder), is_folder=True)
+    if revision in (None, "main"):
+        row = _table().get(source)
+        if row is not None:
+            return _entry_from_row(source, row)
+    cached = _cached_snapshot(source, revision)
+    if cached is not None:
+        entry = _entry_from_folder(cached, name=source, is_folder=False)
+        return replace(entry, source=f"Hugging Face cache, revision {cached.name}")
+    timm = timm_entry_config(source)
+    if timm is not None:
+        return _entry(source, timm, source="name of a timm model")
+    raise _unknown_model(source, revision)
+
+
 def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
     """The shape of a model folder (with the size of its safetensors files) or of a parsed config.json.
 
@@ -67,8 +101,10 @@ def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
         DataError: no such folder, no readable config.json in it, or a config that is not supported.
     """
     if isinstance(config, Path):
-        shape = shape_from_mapping(_read_config(config), name=_folder_name(config), source=f"{config}/config.json")
-        return replace(shape, weights_bytes=_safetensors_bytes(config), is_folder=True)
+        inner = model_folder(config)
+        parsed = read_json_object(inner / "config.json")
+        shape = shape_from_mapping(parsed, name=_folder_name(config), source=f"{inner}/config.json")
+        return replace(shape, weights_bytes=safetensors_bytes(inner), is_folder=True)
     name = config.get("_name_or_path")
     return shape_from_mapping(config, name=name if isinstance(name, str) and name else "model", source="config")
 
@@ -79,6 +115,35 @@ def known_models() -> tuple[str, ...]:
     return tuple(row["id"] for name, row in rows if name == row["id"] and not name.startswith(_NO_WEIGHTS))
 
 
+def _entry_from_row(name: str, row: Mapping[str, str]) -> ModelEntry:
+    config: dict[str, Any] = json.loads(row["config"])
+    entry = _entry(name, config, source=f"shipped table of models, {row['as_of']}")
+    return replace(entry, tasks=tuple(row["tasks"].split(";")), parameters=int(row["parameters"]))
+
+
+def _entry_from_folder(folder: Path, *, name: str, is_folder: bool) -> ModelEntry:
+    inner = model_folder(folder)
+    path = inner / "config.json"
+    entry = _entry(name, read_json_object(path), source=str(path))
+    return replace(entry, weights_bytes=safetensors_bytes(inner), is_folder=is_folder)
+
+
+def _entry(name: str, config: Mapping[str, Any], *, source: str) -> ModelEntry:
+    checked = checked_config(config, name)
+    return ModelEntry(
+        name=name,
+        config=checked,
+        model_type=checked["model_type"],
+        tasks=tasks_of(checked, name),
+        parameters=None,
+        stored_dtype=stored_dtype(checked, name),
+        weights_bytes=None,
+        max_positions=max_positions(checked),
+        source=source,
+        is_folder=False,
+    )
+
+
 def _folder_name(folder: Path) -> str:
     """The last two parts of the path: many tools call the folder itself just `model`."""
     whole = folder.resolve()
@@ -87,39 +152,6 @@ def _folder_name(folder: Path) -> str:
 
 def _is_folder(source: str) -> bool:
     return source in (".", "..") or source.startswith(_FOLDER_PREFIXES) or Path(source).is_dir()
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise DataError(f"no model folder '{folder}'", hint=_nearest_folder(folder))
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        hint = "a model folder holds config.json and *.safetensors, as `save_pretrained` writes them"
-        raise DataError(f"model folder '{folder}' has no config.json", hint=hint) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="download or save the model again") from error
-    if not isinstance(config, dict):
-        raise DataError(f"{path} holds no JSON object", hint="download or save the model again")
-    return config
-
-
-def _nearest_folder(folder: Path) -> str:
-    """What to do about a folder that is not there: a sibling of similar name, if any."""
-    parent = folder.parent
-    try:
-        siblings = sorted(entry.name for entry in parent.iterdir() if entry.is_dir())
-    except OSError:
-        return f"'{parent}' cannot be listed either; check the path"
-    near = difflib.get_close_matches(folder.name, siblings, n=1)
-    return f"did you mean '{parent / near[0]}'?" if near else f"'{parent}' has no folder of a similar name"
-
-
-def _safetensors_bytes(folder: Path) -> int | None:
-    """Bytes of all safetensors files; None when there are none."""
-    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    return sum(sizes) if sizes else None
 
 
 def _cached_snapshot(source: str, revision: str | None) -> Path | None:
