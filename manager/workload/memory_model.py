@@ -105,7 +105,8 @@ class MemoryModel:
         state = value(self.optimizer_state, at) if optimizer == trace.optimizer else cost.state_bytes * grown
         layer = float(trace.layer_weight_bytes)
         root = float(trace.root_weight_bytes) if layer else weights
-        is_full = trace.trainable_parameters == trace.parameters
+        has_adapters = trace.method in MERGING_METHODS
+        root_trainable = 0.0 if has_adapters and layer else min(root, trainable)
         width = sums.bytes / sums.elements if sums.elements else 0.0
         return Static(
             weights=weights,
@@ -114,8 +115,10 @@ class MemoryModel:
             update=cost.update_bytes * grown,
             layer=layer,
             root=root,
-            root_trainable=min(root, trainable) if is_full or not layer else 0.0,
-            layer_trainable=(layer if is_full else trainable / max(1, trace.layers)) if layer else 0.0,
+            root_trainable=root_trainable,
+            layer_trainable=trainable / max(1, trace.layers)
+            if has_adapters
+            else min(layer, trainable - root_trainable),
             largest_gradient=sums.largest_elements * width,
         )
 

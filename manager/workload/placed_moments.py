@@ -142,20 +142,22 @@ def _sharded(
         return moment._replace(temporaries=moment.temporaries * gathered)
     if moment.phase == "update":
         return moment._replace(gradients=moment.gradients * share, temporaries=moment.temporaries * share)
-    copies = (static.root + _GATHERED_LAYERS * static.layer) * gathered
+    # At the loss one layer's buffer is left of the forward pass, and the next is not gathered yet.
+    layers = 1 if moment.loss_chain else _GATHERED_LAYERS
     if moment.phase != "backward":
         kept = static.trainable * share if accumulates else 0.0
-        return moment._replace(gradients=kept, weight_copies=copies)
+        return moment._replace(gradients=kept, weight_copies=(static.root + layers * static.layer) * gathered)
     found = min(moment.gradients, static.trainable)
     tail = static.root_trainable - head
     of_root = min(found, head) + max(0.0, found - (static.trainable - tail))
     of_layers = max(0.0, found - of_root)
+    layers = layers if not of_layers else _GATHERED_LAYERS
     current = min(static.layer_trainable, of_layers)
     scattered = min(static.layer_trainable, max(0.0, of_layers - current))
     reduced = static.trainable if accumulates else max(0.0, of_layers - current)
     return moment._replace(
         gradients=(of_root + current) * gathered + reduced * share,
-        weight_copies=copies,
+        weight_copies=(static.root + layers * static.layer) * gathered,
         temporaries=moment.temporaries + scattered * factor,
     )
 
@@ -167,16 +169,8 @@ def _head_gradients(model: MemoryModel, at: Row, static: Static) -> float:
 
 
 def _root_reduction(model: MemoryModel, static: Static, placement: Placement) -> Moment:
-    """At the end of backward: gradients of embeddings and head, and the buffer that reduces them."""
+    """At the end of backward: gradients of embeddings and head and the buffer that reduces them; no weights."""
     factor, gathered = shard_factor(model, placement), 0.5 if model.is_mixed else 1.0
     share = 0.0 if placement.cpu_offload else factor / placement.replicas
-    return Moment(
-        "backward",
-        static.root_trainable * gathered + (static.trainable - static.root_trainable) * share,
-        static.root * gathered,
-        0.0,
-        0.0,
-        0.0,
-        static.root_trainable * factor,
-        0.0,
-    )
+    gradients = static.root_trainable * gathered + (static.trainable - static.root_trainable) * share
+    return Moment("backward", gradients, 0.0, 0.0, 0.0, 0.0, static.root_trainable * factor, 0.0)
