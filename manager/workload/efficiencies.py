@@ -18,7 +18,7 @@ from manager.units import Interval
 POOLED = "*"
 """The family that stands for all without measurements of their own."""
 _MICROSECOND = 1e-6
-_TIMES = ("launch", "issue", "issue_backward")
+_TIMES = ("launch", "issue", "issue_backward", "step")
 _UNLISTED_SUSTAINED = 0.8
 
 
@@ -28,11 +28,14 @@ class Software:
 
     name: str
     """eager: module by module, as transformers, PEFT, timm and our own program; fused: one kernel for a chain, as
-    torch.compile, Apex, Transformer Engine, Liger; xla: whole steps compiled, as on TPUs."""
+    torch.compile, Apex, Transformer Engine, Liger; fused-2023: the same with the first generation of flash attention,
+    as llm-foundry's Triton kernels; xla: whole steps compiled, as on TPUs."""
     moved_share: float
     """Bytes that elementwise kernels move, over those of the traced eager step."""
     ops_share: float
     """Kernels launched and ops issued, over those of the traced eager step."""
+    attention_share: float = 1.0
+    """Speed of fused attention, over that of FlashAttention 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +54,26 @@ class Efficiencies:
     """Convolutions on matrix units, of the sustained peak."""
     convolution_last: float
     """The same with channels-last memory."""
+    narrow_half: float
+    """Of the memory bandwidth, by convolutions with few channels per group (depthwise) in half precision."""
+    narrow_last: float
+    """The same with channels-last memory."""
+    narrow_single: float
+    """The same in float32, whose kernels are older."""
     bandwidth: float
     """Of the memory bandwidth, by kernels that only move bytes."""
     exposed: float
     """Part of the shorter of arithmetic and memory time of a product that the longer one does not hide."""
+    interference: float
+    """Part by which computation slows down while devices exchange data under it."""
     launch_s: float
     """Per kernel, on the device."""
     issue_s: float
     """Per op of the forward pass, on the host, in Python."""
     issue_backward_s: float
     """Per op of the backward pass and the update, on the host, from C++."""
+    step_s: float
+    """Per optimizer step, on the host: next batch, learning rate, gradients set to none, the loss read."""
 
 
 EFFICIENCY_NAMES = tuple(field.name for field in fields(Efficiencies))
@@ -93,7 +106,7 @@ def family_row(family: str) -> FamilyRow:
 
 
 def software(name: str) -> Software:
-    """eager, fused or xla.
+    """eager, fused, fused-2023 or xla.
 
     Raises:
         KeyError: no such software.
@@ -143,7 +156,10 @@ def _family_row(row: dict[str, str]) -> FamilyRow:
 def _software() -> dict[str, Software]:
     return {
         row["name"]: Software(
-            name=row["name"], moved_share=float(row["moved_share"]), ops_share=float(row["ops_share"])
+            name=row["name"],
+            moved_share=float(row["moved_share"]),
+            ops_share=float(row["ops_share"]),
+            attention_share=float(row["attention_share"]),
         )
         for row in _read("speed_software.csv")
     }

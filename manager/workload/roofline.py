@@ -1,8 +1,8 @@
 """Seconds of a step from its traced ops: a roofline per op, the host's issue of ops, the update and communication.
 
 An op of a phase takes max(FLOPs / reached FLOP/s, bytes / reached bytes/s) (Williams et al. 2009,
-doi:10.1145/1498765.1498785) plus the exposed part of the shorter of the two, plus its launch. A micro-step takes the
-larger of that sum and of the time in which the host issues its ops; the update runs once per step. Constants are fitted
+doi:10.1145/1498765.1498785) plus the exposed part of the shorter of the two, plus its launch. A step takes the larger of
+that sum and of the time in which the host issues the ops; the update runs once per step. Constants are fitted
 (`manager/workload/efficiencies.py`); the interval around the outcome is the fit's own error on sources it had not seen.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from manager.units import Interval
 from manager.workload.link import Link
 from manager.workload.speed import Speed
-from manager.workload.work import PhaseWork, value_of, work_of
+from manager.workload.work import NARROW, PhaseWork, value_of, work_of
 from tasks.step_trace import StepTrace
 
 SHARDINGS = ("ddp", "zero2", "fsdp")
@@ -30,8 +30,9 @@ _REDUCTIONS_PER_LAYER_PASS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Expected seconds of one optimizer step by what they are spent on."""
+    """Expected seconds of one optimizer step, and what they are spent on."""
 
+    total_s: float
     forward_s: float
     """Of all micro-steps."""
     backward_s: float
@@ -40,14 +41,9 @@ class StepTime:
     communication_s: float
     """That nothing hides."""
     issue_bound: bool
-    """Whether the host's issue of ops sets the time of a micro-step, not the device."""
+    """Whether the host's issue of ops sets the time of the step, not the device."""
     band: Interval
     """Factor on the total: the fit's error."""
-
-    @property
-    def total_s(self) -> float:
-        """One optimizer step."""
-        return self.forward_s + self.backward_s + self.update_s + self.communication_s
 
     def interval(self) -> Interval:
         """Low, expected and high seconds of one optimizer step."""
@@ -98,10 +94,15 @@ def step_seconds(
     backward_s, backward_issue_s = _phase_seconds(phases["backward"], speed, speed.issue_backward_s, tensor_parallel)
     update = phases.get("update")
     shards = tensor_parallel * (1 if sharding == "ddp" else replicas)
-    update_s = max(_update_seconds(update, speed, shards)) if update is not None else 0.0
-    busy_s, issue_s = forward_s + backward_s, forward_issue_s + backward_issue_s
+    update_s, update_issue_s = _update_seconds(update, speed, shards) if update is not None else (0.0, 0.0)
+    if replicas > 1:
+        # Kernels that exchange data take multiprocessors and bandwidth from those that compute.
+        forward_s *= 1.0 + (speed.interference if sharding == "fsdp" else 0.0)
+        backward_s *= 1.0 + speed.interference
+    busy_s = micro_batches * (forward_s + backward_s) + update_s
+    issue_s = micro_batches * (forward_issue_s + backward_issue_s) + update_issue_s + speed.step_s
     slowdown = max(1.0, issue_s / busy_s) if busy_s > 0 else 1.0
-    forward_s, backward_s = forward_s * slowdown, backward_s * slowdown
+    forward_s, backward_s, update_s = forward_s * slowdown, backward_s * slowdown, update_s * slowdown
     communication_s = 0.0
     if link is not None:
         layer_bytes = value_of(trace.layer_activation_bytes, batch=batch, length=length, rank=rank)
@@ -117,6 +118,8 @@ def step_seconds(
             tensor_parallel=tensor_parallel,
         )
     return StepTime(
+        # Not the sum of the parts: rounding would let a longer step come out shorter.
+        total_s=max(busy_s, issue_s) + communication_s,
         forward_s=forward_s * micro_batches,
         backward_s=backward_s * micro_batches,
         update_s=update_s,
@@ -143,6 +146,10 @@ def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_
     bandwidth, exposed = speed.memory_bytes_per_s, speed.exposed
     seconds = work.moved_bytes * speed.software.moved_share / bandwidth
     for group in work.products:
+        if group.kind == NARROW:
+            narrow = speed.narrow_bytes_per_s.get(group.dtype, bandwidth)
+            seconds += group.count * group.bytes / (narrow * tensor_parallel)
+            continue
         rate = speed.rates.get((group.kind, group.dtype))
         if rate is None:
             raise UntimedWorkError(f"{speed.name} has no known rate for {group.kind} in {group.dtype}")

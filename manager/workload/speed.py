@@ -13,6 +13,8 @@ from manager.units import Interval
 from manager.workload.efficiencies import Efficiencies, Software, band_of, family_of, family_row
 
 CPU_FAMILY = "cpu"
+_HALF = ("bfloat16", "float16")
+_SINGLE = "float32"
 _PASSES_OF_FLOAT32 = 6.0
 """bfloat16 products that make one float32 product on matrix units without a type of their own for it (XLA on TPUs,
 jax.lax.Precision.HIGHEST); the catalog has no float32 peak for those."""
@@ -28,13 +30,19 @@ class Speed:
     """Reached FLOP/s by kind of op and type as torch names it; a pair that is missing cannot be timed."""
     memory_bytes_per_s: float
     """Reached by kernels that only move bytes."""
+    narrow_bytes_per_s: Mapping[str, float]
+    """Reached by convolutions with few channels per group, by type."""
     exposed: float
     """Part of the shorter of arithmetic and memory time of a product that the longer one does not hide."""
+    interference: float
+    """Part by which computation slows down while devices exchange data under it."""
     launch_s: float
     """Per kernel, on the device."""
     issue_s: float
     """Per op of the forward pass, on the host; 0 where whole steps are compiled."""
     issue_backward_s: float
+    step_s: float
+    """Per optimizer step, on the host."""
     software: Software
     band: Interval
     """Factor on seconds: measured over predicted in sources that the fit had not seen, 10th and 90th percentile."""
@@ -86,6 +94,7 @@ def speed_of(
         efficiencies=reached,
         rates={key: rate * share for key, rate in rates.items()},
         memory_bytes_per_s=bandwidth * reached.bandwidth * share,
+        narrow_bytes_per_s=_narrow_rates(bandwidth * share, reached, channels_last=channels_last),
         software=software,
         basis=f"family {family}: {row.source}",
     )
@@ -102,8 +111,9 @@ def cpu_speed(
         name=CPU_FAMILY,
         family=CPU_FAMILY,
         efficiencies=row.efficiencies,
-        rates={(kind, dtype): rate for kind in kinds for dtype in ("float32", "bfloat16", "float16")},
+        rates={(kind, dtype): rate for kind in kinds for dtype in (*_HALF, _SINGLE)},
         memory_bytes_per_s=memory_bytes_per_s,
+        narrow_bytes_per_s={dtype: memory_bytes_per_s for dtype in (*_HALF, _SINGLE)},
         software=software,
         basis=basis,
     )
@@ -116,6 +126,7 @@ def device_speed(
     efficiencies: Efficiencies,
     rates: Mapping[tuple[str, str], float],
     memory_bytes_per_s: float,
+    narrow_bytes_per_s: Mapping[str, float],
     software: Software,
     basis: str,
 ) -> Speed:
@@ -123,12 +134,18 @@ def device_speed(
     return Speed(
         name=name,
         family=family,
-        rates=rates,
+        rates={
+            (kind, dtype): rate * (software.attention_share if kind == "attention" else 1.0)
+            for (kind, dtype), rate in rates.items()
+        },
         memory_bytes_per_s=memory_bytes_per_s,
+        narrow_bytes_per_s=narrow_bytes_per_s,
         exposed=efficiencies.exposed,
+        interference=efficiencies.interference,
         launch_s=efficiencies.launch_s,
         issue_s=efficiencies.issue_s,
         issue_backward_s=efficiencies.issue_backward_s,
+        step_s=efficiencies.step_s,
         software=software,
         band=band_of(family, software.name),
         basis=basis,
@@ -136,6 +153,11 @@ def device_speed(
 
 
 _Rates = dict[tuple[str, str], float]
+
+
+def _narrow_rates(bandwidth: float, reached: Efficiencies, *, channels_last: bool) -> dict[str, float]:
+    half = bandwidth * (reached.narrow_last if channels_last else reached.narrow_half)
+    return {**dict.fromkeys(_HALF, half), _SINGLE: bandwidth * reached.narrow_single}
 
 
 def _half_rates(accelerator: Accelerator, reached: Efficiencies, sustained: float, *, channels_last: bool) -> _Rates:
@@ -169,10 +191,10 @@ def _single_rates(
     rates: _Rates = {}
     for kind, (chosen, share) in on_matrix_units.items():
         if chosen and tf32 is not None:
-            rates[kind, "float32"] = tf32 * sustained * share
+            rates[kind, _SINGLE] = tf32 * sustained * share
         elif fp32 is not None:
-            rates[kind, "float32"] = fp32 * reached.matmul_fp32
+            rates[kind, _SINGLE] = fp32 * reached.matmul_fp32
         elif accelerator.peak_bf16_flops_per_s is not None:
             half = {"matmul": reached.matmul_half, "attention": reached.attention, "convolution": convolution}[kind]
-            rates[kind, "float32"] = accelerator.peak_bf16_flops_per_s * sustained * half / _PASSES_OF_FLOAT32
+            rates[kind, _SINGLE] = accelerator.peak_bf16_flops_per_s * sustained * half / _PASSES_OF_FLOAT32
     return rates

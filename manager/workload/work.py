@@ -14,6 +14,11 @@ from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace, monomial
 ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
 """Kinds of OP_KINDS that may be limited by arithmetic; the others only move bytes."""
 
+NARROW = "narrow convolution"
+"""A convolution with so few channels per group that it is no matrix product: depthwise, and groups of a few channels."""
+_NARROW_FLOPS_PER_ELEMENT = 50
+"""Of input and output; depthwise 7 x 7 does 49, a dense 1 x 1 over 64 channels 64."""
+_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 CAUSAL_TASKS = ("causal-lm", "image-text-to-text")
 _CAUSAL_KERNEL = "flash"
 _COMPUTED_UNDER_CAUSAL_MASK = 0.5
@@ -28,7 +33,7 @@ class Products:
     """Equal ops that do arithmetic."""
 
     kind: str
-    """One of ARITHMETIC_KINDS."""
+    """One of ARITHMETIC_KINDS, or NARROW."""
     dtype: str
     """Type they compute in, as torch names it."""
     count: float
@@ -135,7 +140,8 @@ def _phase(groups: list[OpGroup], computed_share: float) -> _Compiled:
         moved_row = _row(group.bytes)
         if group.kind in ARITHMETIC_KINDS:
             done = computed_share if group.kind == "attention" else 1.0
-            key = (group.kind, group.dtype, tuple(done * part for part in _row(group.flops)), moved_row)
+            kind = NARROW if _is_narrow(group) else group.kind
+            key = (kind, group.dtype, tuple(done * part for part in _row(group.flops)), moved_row)
             products[key] = products.get(key, 0.0) + group.count
             continue
         movers += group.count
@@ -146,6 +152,13 @@ def _phase(groups: list[OpGroup], computed_share: float) -> _Compiled:
         moved=tuple(moved),
         movers=movers,
     )
+
+
+def _is_narrow(group: OpGroup) -> bool:
+    # What grows with the batch counts: at batch 1 the weights of any convolution outweigh its images.
+    flops = sum(part for monomial, part in group.flops.items() if monomial != "1")
+    elements = sum(part for monomial, part in group.bytes.items() if monomial != "1") / _ITEM_BYTES.get(group.dtype, 4)
+    return group.kind == "convolution" and flops < _NARROW_FLOPS_PER_ELEMENT * elements
 
 
 def _row(polynomial: Polynomial) -> _Row:

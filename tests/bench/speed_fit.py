@@ -18,9 +18,10 @@ from scipy.optimize import least_squares  # type: ignore[import-untyped]
 from manager.workload.efficiencies import EFFICIENCY_NAMES, Efficiencies, Software
 
 Array = NDArray[np.float64]
-SOFTWARE_NAMES = ("moved_share", "ops_share")
+SOFTWARE_NAMES = ("moved_share", "ops_share", "attention_share")
 _ROWS_OF_FULL_WEIGHT = 25
 """A source with more rows weighs no more than this many: its rows share hardware, code and mistakes."""
+_ROWS_OF_A_SERIES = 60
 _ROBUST_SCALE = 0.12
 """Log error beyond which a row counts linearly: conditions nobody wrote down are the likely cause."""
 _DIFFERENCE = 1e-4
@@ -39,26 +40,35 @@ class Prior:
 
 
 PRIORS: dict[str, Prior] = {
-    "matmul_half": Prior(value=0.85, spread=0.15, family_spread=0.10, highest=1.0),
-    "matmul_tf32": Prior(value=0.85, spread=0.15, family_spread=0.10, highest=1.0),
-    "matmul_fp32": Prior(value=0.85, spread=0.15, family_spread=0.10, highest=1.0),
-    "attention": Prior(value=0.6, spread=0.4, family_spread=0.2, highest=2.0),
-    "convolution": Prior(value=0.5, spread=0.4, family_spread=0.2, highest=1.0),
-    "convolution_last": Prior(value=0.6, spread=0.4, family_spread=0.2, highest=1.0),
-    "bandwidth": Prior(value=0.8, spread=0.15, family_spread=0.08, highest=1.0),
-    "exposed": Prior(value=0.4, spread=0.7, family_spread=0.0, highest=1.0),
-    "launch_s": Prior(value=3e-6, spread=0.4, family_spread=0.15),
-    "issue_s": Prior(value=14e-6, spread=0.5, family_spread=0.15),
-    "issue_backward_s": Prior(value=7e-6, spread=0.5, family_spread=0.0),
+    "matmul_half": Prior(value=0.88, spread=0.1, family_spread=0.07, highest=1.0),
+    "matmul_tf32": Prior(value=0.88, spread=0.1, family_spread=0.1, highest=1.0),
+    "matmul_fp32": Prior(value=0.75, spread=0.2, family_spread=0.3, highest=1.0),
+    "attention": Prior(value=0.65, spread=0.2, family_spread=0.2, highest=1.0),
+    "convolution": Prior(value=0.6, spread=0.3, family_spread=0.2, highest=1.0),
+    "convolution_last": Prior(value=0.7, spread=0.3, family_spread=0.2, highest=1.0),
+    "narrow_half": Prior(value=0.3, spread=0.5, family_spread=0.3, highest=1.0),
+    "narrow_last": Prior(value=0.3, spread=0.5, family_spread=0.3, highest=1.0),
+    "narrow_single": Prior(value=0.05, spread=0.7, family_spread=0.3, highest=1.0),
+    "bandwidth": Prior(value=0.8, spread=0.1, family_spread=0.08, highest=1.0),
+    "exposed": Prior(value=0.5, spread=0.5, family_spread=0.0, highest=1.0),
+    "interference": Prior(value=0.05, spread=0.5, family_spread=0.0, highest=0.3),
+    "launch_s": Prior(value=3e-6, spread=0.4, family_spread=0.1),
+    "issue_s": Prior(value=20e-6, spread=0.4, family_spread=0.1),
+    "issue_backward_s": Prior(value=10e-6, spread=0.4, family_spread=0.0),
+    "step_s": Prior(value=5e-3, spread=0.5, family_spread=0.0),
 }
 SOFTWARE_PRIORS: dict[tuple[str, str], Prior] = {
     ("fused", "moved_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
     ("fused", "ops_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
+    ("fused-2023", "moved_share"): Prior(value=0.7, spread=0.3, family_spread=0.0, highest=1.0),
+    ("fused-2023", "ops_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
+    ("fused-2023", "attention_share"): Prior(value=0.55, spread=0.15, family_spread=0.0, highest=1.0),
     ("xla", "moved_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
 }
 BASE_SOFTWARE = {
     "eager": Software(name="eager", moved_share=1.0, ops_share=1.0),
     "fused": Software(name="fused", moved_share=0.5, ops_share=0.5),
+    "fused-2023": Software(name="fused-2023", moved_share=0.7, ops_share=0.5, attention_share=0.55),
     "xla": Software(name="xla", moved_share=0.5, ops_share=0.0),
 }
 
@@ -98,11 +108,11 @@ class Fit:
     def software(self, name: str) -> Software:
         """Shares of a software."""
         base = BASE_SOFTWARE[name]
-        return Software(
-            name=name,
-            moved_share=min(exp(self.shares.get((name, "moved_share"), _log(base.moved_share))), 1.0),
-            ops_share=min(exp(self.shares.get((name, "ops_share"), _log(base.ops_share))), 1.0),
-        )
+        shares = {
+            part: min(exp(self.shares[name, part]), 1.0) if (name, part) in self.shares else getattr(base, part)
+            for part in SOFTWARE_NAMES
+        }
+        return Software(name=name, **shares)
 
     def predicted_s(self, row: FitRow) -> float:
         """Seconds that these constants give for a row."""
@@ -111,6 +121,7 @@ class Fit:
 
 def fit(rows: Sequence[FitRow]) -> Fit:
     """Constants from rows."""
+    rows = _thinned(rows)
     layout = _Layout(rows)
     weights = _weights(rows)
     solution = least_squares(
@@ -177,6 +188,19 @@ class _Layout:
         return found
 
 
+def _thinned(rows: Sequence[FitRow]) -> list[FitRow]:
+    """Evenly spaced rows of each series: the others say the same and cost time."""
+    series: dict[tuple[str, str, str], list[FitRow]] = {}
+    for row in rows:
+        series.setdefault((row.source, row.family, row.software), []).append(row)
+    return [
+        members[place * len(members) // kept]
+        for members in series.values()
+        for kept in (min(len(members), _ROWS_OF_A_SERIES),)
+        for place in range(kept)
+    ]
+
+
 def _weights(rows: Sequence[FitRow]) -> Array:
     counts: dict[str, int] = {}
     for row in rows:
@@ -227,7 +251,3 @@ def _moved(row: FitRow, efficiencies: Efficiencies, software: Software, name: st
         return row.seconds(efficiencies, Software(name=software.name, **shares))
     values = {key: getattr(efficiencies, key) * (factor if key == name else 1.0) for key in EFFICIENCY_NAMES}
     return row.seconds(Efficiencies(**values), software)
-
-
-def _log(share: float) -> float:
-    return log(share) if share > 0 else -50.0

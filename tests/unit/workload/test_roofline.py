@@ -27,10 +27,13 @@ def _speed(**changes: object) -> Speed:
         family="test",
         rates={("matmul", "bfloat16"): 1e12, ("attention", "bfloat16"): 5e11},
         memory_bytes_per_s=1e12,
+        narrow_bytes_per_s={"bfloat16": 1e11},
         exposed=0.0,
+        interference=0.0,
         launch_s=0.0,
         issue_s=0.0,
         issue_backward_s=0.0,
+        step_s=0.0,
         software=EAGER,
         band=FREE_BAND,
         basis="by hand",
@@ -129,12 +132,31 @@ def test_a_causal_flash_kernel_does_half_of_what_is_counted() -> None:
     assert times == pytest.approx([1e-3, 2e-3, 2e-3])
 
 
+def test_depthwise_convolutions_move_bytes_at_a_rate_of_their_own() -> None:
+    def trace(flops: float) -> StepTrace:
+        group = OpGroup(
+            phase="forward",
+            kind="convolution",
+            dtype="bfloat16",
+            count=2,
+            flops={"B": flops},
+            bytes={"1": 5e8, "B": 1e7},
+        )
+        return _trace(group, _group("backward", "memory", moved=1.0))
+
+    speed = _speed(rates={("convolution", "bfloat16"): 1e12})
+    depthwise = step_seconds(trace(49 * 5e6), speed, batch=50, length=1)
+    dense = step_seconds(trace(64 * 5e6), speed, batch=50, length=1)
+    assert depthwise.forward_s == pytest.approx(2 * 1e9 / 1e11)
+    assert dense.forward_s == pytest.approx(2 * 50 * 64 * 5e6 / 1e12)
+
+
 def test_the_host_is_the_floor_of_a_small_step() -> None:
-    # 12 ops forward at 100 us and 24 backward at 50 us: 2.4 ms, whatever the device does meanwhile.
-    speed = _speed(issue_s=100e-6, issue_backward_s=50e-6)
+    # 12 ops forward at 100 us, 24 backward and one update at 50 us, 2 ms beside: whatever the device does meanwhile.
+    speed = _speed(memory_bytes_per_s=1e13, issue_s=100e-6, issue_backward_s=50e-6, step_s=2e-3)
     small = step_seconds(_usual(), speed, batch=1, length=10)
     assert small.issue_bound
-    assert small.forward_s + small.backward_s == pytest.approx(2.4e-3)
+    assert small.total_s == pytest.approx(4.45e-3)
     assert not step_seconds(_usual(), speed, batch=10, length=100).issue_bound
 
 
@@ -194,6 +216,15 @@ def test_sharded_weights_travel_in_each_micro_step() -> None:
     assert three.communication_s == pytest.approx(3 * one.communication_s)
     # Two gathers and a scatter of 1 GB, under hardly any computation.
     assert one.communication_s == pytest.approx(3 * 7.5e-3, rel=0.02)
+
+
+def test_exchange_slows_computation_down() -> None:
+    speed = _speed(interference=0.1)
+    one = step_seconds(_usual(), speed, batch=10, length=100)
+    ddp = step_seconds(_usual(), speed, batch=10, length=100, replicas=2, link=_link())
+    fsdp = step_seconds(_usual(), speed, batch=10, length=100, replicas=2, link=_link(), sharding="fsdp")
+    assert (ddp.forward_s, ddp.backward_s) == pytest.approx((one.forward_s, 1.1 * one.backward_s))
+    assert (fsdp.forward_s, fsdp.backward_s) == pytest.approx((1.1 * one.forward_s, 1.1 * one.backward_s))
 
 
 def test_tensor_parallel_divides_products_and_pays_for_it() -> None:

@@ -1,0 +1,154 @@
+"""The fit as the product's dated tables: constants by family, shares by software, bands from errors on unseen sources."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from math import exp
+from pathlib import Path
+
+import numpy as np
+
+from manager.workload.efficiencies import EFFICIENCY_NAMES, POOLED
+from tests.bench.speed_fit import BASE_SOFTWARE, Fit, FitRow
+
+_FEWEST_FOR_A_BAND = 8
+"""Rows; below, the band is that of the software over all families."""
+_NARROWEST = 0.05
+_UNSEEN_FAMILY_FACTOR = 1.25
+"""Widening of the band of families that no row is about: their architecture adds an error no row can show."""
+Errors = Mapping[str, float]
+"""log(measured / predicted) by row id."""
+
+
+def write_tables(fitted: Fit, rows: Sequence[FitRow], errors: Errors, folder: Path, *, as_of: str) -> None:
+    """Write `speeds.csv`, `speed_software.csv` and `speed_bands.csv`.
+
+    Args:
+        fitted: constants from all rows.
+        rows: that were fitted.
+        errors: of each row, under a fit that had not seen its source.
+        folder: into which the tables are written.
+        as_of: ISO date of the fit.
+    """
+    families = sorted({row.family for row in rows})
+    _write(
+        folder / "speeds.csv",
+        [_speed_line(fitted, family, _of_family(rows, family), errors, as_of=as_of) for family in (POOLED, *families)],
+    )
+    _write(folder / "speed_software.csv", [_software_line(fitted, name, rows, as_of=as_of) for name in BASE_SOFTWARE])
+    _write(folder / "speed_bands.csv", list(_band_lines(rows, errors, families, as_of=as_of)))
+
+
+def relative_errors(rows: Sequence[FitRow], errors: Errors) -> tuple[float, float, float]:
+    """Median, 90th percentile and largest of |predicted - measured| / measured."""
+    shares = [abs(exp(-errors[row.id]) - 1) for row in rows]
+    return float(np.median(shares)), float(np.quantile(shares, 0.9)), max(shares)
+
+
+def error_table(rows: Sequence[FitRow], errors: Errors, *, group: Callable[[FitRow], str]) -> str:
+    """Rows, median, 90th percentile and worst error and the median of predicted over measured, for people."""
+    lines = [f"{'':44} {'rows':>5} {'median':>7} {'p90':>7} {'worst':>7} {'pred/meas':>9}"]
+    for name in sorted({group(row) for row in rows}):
+        members = [row for row in rows if group(row) == name]
+        median, high, worst = relative_errors(members, errors)
+        bias = exp(-float(np.median([errors[row.id] for row in members])))
+        lines.append(f"{name[:44]:44} {len(members):5} {median:7.1%} {high:7.1%} {worst:7.1%} {bias:9.2f}")
+    return "\n".join(lines)
+
+
+def _of_family(rows: Sequence[FitRow], family: str) -> list[FitRow]:
+    return [row for row in rows if family in (POOLED, row.family)]
+
+
+def _speed_line(
+    fitted: Fit, family: str, members: Sequence[FitRow], errors: Errors, *, as_of: str
+) -> dict[str, object]:
+    values = fitted.efficiencies(family)
+    line: dict[str, object] = {"family": family}
+    for name in EFFICIENCY_NAMES:
+        value = getattr(values, name)
+        line[name.removesuffix("_s") + "_us" if name.endswith("_s") else name] = (
+            f"{value * 1e6:.3g}" if name.endswith("_s") else f"{value:.3f}"
+        )
+    median, high, _ = relative_errors(members, errors)
+    sources = sorted({row.source for row in members})
+    shown = "pooled over all families" if family == POOLED else "; ".join(sources)
+    return line | {
+        "rows": len(members),
+        "sources": len(sources),
+        "error_median": f"{median:.3f}",
+        "error_p90": f"{high:.3f}",
+        "as_of": as_of,
+        "source": f"fit to published step times ({shown})",
+    }
+
+
+def _software_line(fitted: Fit, name: str, rows: Sequence[FitRow], *, as_of: str) -> dict[str, object]:
+    shares = fitted.software(name)
+    count = sum(row.software == name for row in rows)
+    source = "by definition: the trace is of eager code" if name == "eager" else "fit to published step times"
+    if not count and name != "eager":
+        source = "assumption: no rows"
+    return {
+        "name": name,
+        "moved_share": f"{shares.moved_share:.3f}",
+        "ops_share": f"{shares.ops_share:.3f}",
+        "attention_share": f"{shares.attention_share:.3f}",
+        "rows": count,
+        "as_of": as_of,
+        "source": source,
+    }
+
+
+def _band_lines(
+    rows: Sequence[FitRow], errors: Errors, families: Sequence[str], *, as_of: str
+) -> list[dict[str, object]]:
+    software = sorted({row.software for row in rows})
+    keys = [(POOLED, POOLED), *((POOLED, name) for name in software)]
+    keys += [(family, name) for family in families for name in software]
+    lines = []
+    for family, name in keys:
+        members = [row for row in _of_family(rows, family) if name in (POOLED, row.software)]
+        if len(members) < _FEWEST_FOR_A_BAND:
+            continue
+        low, high = _quantiles(members, errors)
+        if family == POOLED:
+            low, high = low / _UNSEEN_FAMILY_FACTOR, high * _UNSEEN_FAMILY_FACTOR
+        lines.append(
+            {
+                "family": family,
+                "software": name,
+                "low": f"{min(low, 1 - _NARROWEST):.3f}",
+                "high": f"{max(high, 1 + _NARROWEST):.3f}",
+                "rows": len(members),
+                "sources": len({row.source for row in members}),
+                "as_of": as_of,
+            }
+        )
+    return lines
+
+
+def _quantiles(rows: Sequence[FitRow], errors: Errors) -> tuple[float, float]:
+    """10th and 90th percentile of measured over predicted; each source counts once."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.source] = counts.get(row.source, 0) + 1
+    ordered = sorted((errors[row.id], 1 / counts[row.source] / len(counts)) for row in rows)
+    return _at(ordered, 0.1), _at(ordered, 0.9)
+
+
+def _at(ordered: Sequence[tuple[float, float]], share: float) -> float:
+    passed = 0.0
+    for error, weight in ordered:
+        passed += weight
+        if passed >= share - 1e-9:
+            return exp(error)
+    return exp(ordered[-1][0])
+
+
+def _write(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
