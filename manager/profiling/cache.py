@@ -11,12 +11,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from manager.profiling.kept import keep, read_kept
 from manager.profiling.worker import MEASURE_VERSION
 
 Json = dict[str, Any]
@@ -47,27 +47,16 @@ def measurement_key(request: Json, *, model_folder: Path | None) -> str:
 def load_answer(cache_dir: Path, key: str) -> Json | None:
     """An earlier answer; None when there is none that can be used."""
     file = _file(cache_dir, key)
-    try:
+    with contextlib.suppress(OSError):
         if key.startswith("remote-") and time.time() - file.stat().st_mtime > _REMOTE_LIFETIME_S:
             return None
-        answer = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return answer if isinstance(answer, dict) and answer.get("schema") == MEASURE_VERSION else None
+    answer = read_kept(file)
+    return answer if answer is not None and answer.get("schema") == MEASURE_VERSION else None
 
 
 def store_answer(cache_dir: Path, key: str, answer: Json) -> None:
-    """Keep an answer: written aside and renamed, so that a reader sees all of it or nothing."""
-    with contextlib.suppress(OSError):
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=cache_dir, prefix=".measure-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(answer, stream, ensure_ascii=False)
-            Path(aside).replace(_file(cache_dir, key))
-        except OSError:
-            Path(aside).unlink(missing_ok=True)
-            raise
+    """Keep an answer."""
+    keep(_file(cache_dir, key), answer)
 
 
 def _file(cache_dir: Path, key: str) -> Path:

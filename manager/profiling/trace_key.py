@@ -1,0 +1,83 @@
+"""What a trace depends on: requests that differ in nothing else have the same key.
+
+Fields of a config that say who made it, how it is stored or what its labels are called change no step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tasks.step_trace import TRACE_VERSION, TraceRequest
+
+_WITHOUT_EFFECT = frozenset(
+    (
+        "_name_or_path",
+        "architectures",
+        "attn_implementation",
+        "dtype",
+        "eos_token_id",
+        "bos_token_id",
+        "finetuning_task",
+        "id2label",
+        "initializer_range",
+        "label2id",
+        "problem_type",
+        "task_specific_params",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    )
+)
+_KEY_LENGTH = 24
+_TRACED_WITH = ("torch", "transformers", "peft")
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """A name for the model: equal for configs that differ in nothing that a step depends on."""
+    return _digest(_effective(config))
+
+
+def trace_key(request: TraceRequest) -> str:
+    """A name for the answer, with the versions of the libraries that trace."""
+    from importlib.metadata import PackageNotFoundError, version  # A plan from a shipped trace does not need it.
+
+    versions: dict[str, str | None] = {}
+    for name in _TRACED_WITH:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    record = {**asdict(request), "config": _effective(request.config), "method": effective_method(request)}
+    return _digest({"schema": TRACE_VERSION, "versions": versions, "request": record})
+
+
+def effective_method(request: TraceRequest) -> dict[str, Any]:
+    """The method without what has no bearing: LoRA's fields without LoRA, its scale, the rate of its dropout."""
+    method = request.method
+    record = asdict(method)
+    adapters = {name: record.pop(name) for name in tuple(record) if name.startswith("lora_")}
+    if method.kind not in ("lora", "qlora"):
+        return record
+    return {
+        **record,
+        "lora_rank": adapters["lora_rank"],
+        "lora_targets": adapters["lora_targets"],
+        "has_dropout": method.lora_dropout > 0,
+    }
+
+
+def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _effective(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name not in _WITHOUT_EFFECT
+    }
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]

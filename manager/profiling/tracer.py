@@ -1,0 +1,84 @@
+"""The trace of a training step for a plan: shipped, kept from an earlier plan, or made by the tracing worker.
+
+Owns the choice among the three. Nothing is downloaded, and no training library is loaded in this process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+from manager.errors import DataError
+from manager.profiling.archive import shipped_trace
+from manager.profiling.kept import keep, read_kept
+from manager.profiling.trace_key import trace_key
+from manager.profiling.trace_worker import TraceWorker
+from tasks.protocol import ProtocolError
+from tasks.step_trace import StepTrace, TraceRequest
+from tasks.step_trace_codec import trace_from_json
+
+_WORKER_LIBRARIES = ("torch", "transformers", "peft")
+
+
+def trace_for(
+    request: TraceRequest, *, cache_dir: Path, timeout_s: float, worker: TraceWorker | None = None
+) -> StepTrace:
+    """Work and memory of one training step, for any batch and length.
+
+    A shipped trace is AdamW's whatever optimizer is asked: `StepTrace.optimizer` says so, and the state of any other
+    follows from `StepTrace.trainable`.
+
+    Args:
+        request: the step.
+        cache_dir: folder of traces of earlier calls; created when missing.
+        timeout_s: longest time that the worker may take, in seconds.
+        worker: that is asked; None: the one of this process, which stays warm.
+
+    Raises:
+        DataError: the model cannot be traced, not in time, or not without the libraries.
+    """
+    try:
+        shipped = shipped_trace(request)
+    except ProtocolError as error:
+        raise DataError(str(error), hint="install tunefare again") from error
+    if shipped is not None:
+        return shipped
+    file = cache_dir / f"trace-{trace_key(request)}.json"
+    kept = _kept(file)
+    if kept is not None:
+        return kept
+    if not _worker_can_run():
+        kind = request.config.get("model_type", "this model")
+        raise DataError(
+            f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
+            hint="install tunefare[local] so that its training step can be traced here",
+        )
+    answer = (worker or shared_worker()).ask(request, timeout_s=timeout_s)
+    try:
+        trace = trace_from_json(answer)
+    except ProtocolError as error:
+        raise DataError(f"the tracing worker's answer is no trace: {error}", hint="install tunefare again") from error
+    keep(file, answer)
+    return trace
+
+
+@lru_cache(maxsize=1)
+def shared_worker() -> TraceWorker:
+    """The worker of this process; not started before it is asked, or told to start."""
+    return TraceWorker()
+
+
+def _kept(file: Path) -> StepTrace | None:
+    record = read_kept(file)
+    if record is None:
+        return None
+    try:
+        return trace_from_json(record)
+    except ProtocolError:
+        return None
+
+
+def _worker_can_run() -> bool:
+    """Whether the worker's libraries are installed; looked up without importing them."""
+    return all(importlib.util.find_spec(name) is not None for name in _WORKER_LIBRARIES)

@@ -1,0 +1,196 @@
+"""Makes the shipped traces (`manager/catalog/data/traces/`) from the table of models; `make traces`.
+
+One process, one thread; prints each model with its time and size and how long the rest may take. A member whose
+content (config, tasks, versions of the libraries, sources of the tracer) is unchanged is skipped, so that the program
+can be stopped and started again at any time, and two can run side by side (`--shard 1/2`, `--shard 2/2`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from manager.catalog.models import known_models, resolve_entry
+from manager.errors import DataError
+from manager.profiling.archive import (
+    LABELLED,
+    SHIPPED_DROPOUT,
+    SHIPPED_LABELS,
+    SHIPPED_PRECISIONS,
+    member_name,
+    pack_member,
+    shipped_key,
+    unpack_header,
+)
+from tasks.failures import TaskError
+from tasks.profile import trace
+from tasks.protocol import MethodChoice, ProtocolError
+from tasks.step_trace import TRACE_VERSION, TraceRequest
+from tasks.step_trace_codec import trace_to_json
+from tasks.tracing.models import build
+from tasks.tracing.refusal import RefusedModel
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "manager" / "catalog" / "data" / "traces"
+TEXT_TASKS = ("text-classification", "causal-lm", "masked-lm", "seq2seq-lm")
+METHODS = ("full", "lora", "frozen", "qlora")
+TRACED_WITH = ("torch", "transformers", "peft")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One member to make."""
+
+    names: tuple[str, ...]
+    """Hub ids that share the config."""
+    config: dict[str, Any]
+    tasks: tuple[str, ...]
+
+    def content(self) -> str:
+        """A hash of all that the member depends on."""
+        record = [self.config, sorted(self.tasks), TRACE_VERSION, [version(name) for name in TRACED_WITH], _sources()]
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def main() -> int:
+    """Make what is missing; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="REGEX", help="models whose id matches")
+    parser.add_argument("--shard", default="1/1", metavar="N/M", help="every M-th model, from the N-th on")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    asked = parser.parse_args()
+    first, step = map(int, asked.shard.split("/"))
+    chosen = [model for model in models() if not asked.only or any(re.search(asked.only, name) for name in model.names)]
+    todo = [model for model in chosen[first - 1 :: step] if not _is_made(model, asked.folder)]
+    say(f"{len(chosen)} models, {len(todo)} to make")
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    for number, model in enumerate(todo, start=1):
+        before = time.perf_counter()
+        content, traces, refused = make(model)
+        file = asked.folder / member_name(model.config)
+        aside = file.with_suffix(".new")
+        aside.write_bytes(content)
+        aside.replace(file)
+        now = time.perf_counter()
+        left_s = (now - started) / number * (len(todo) - number)
+        say(
+            f"{number}/{len(todo)} {model.names[0]}: {traces} traces, {refused} refused, {now - before:.1f} s, "
+            f"{len(content) / 1024:.0f} KiB; about {left_s / 60:.0f} min left"
+        )
+    total_bytes = sum(file.stat().st_size for file in asked.folder.glob("*.xz"))
+    say(f"{total_bytes / 2**20:.2f} MiB in {asked.folder}")
+    return 0
+
+
+def models() -> list[Model]:
+    """Models of the table by their config, in the table's order."""
+    found: dict[str, Model] = {}
+    for name in known_models():
+        try:
+            entry = resolve_entry(name)
+        except DataError as error:
+            say(f"{name}: {error.message}")
+            continue
+        config = dict(entry.config)
+        key = member_name(config)
+        known = found.get(key)
+        names = (*known.names, name) if known else (name,)
+        tasks = tuple(dict.fromkeys((*(known.tasks if known else ()), *entry.tasks)))
+        found[key] = Model(names=names, config=known.config if known else config, tasks=tasks)
+    return list(found.values())
+
+
+def make(model: Model) -> tuple[bytes, int, int]:
+    """A member's bytes, and how many traces it holds and how many were refused."""
+    traces: dict[str, dict[str, Any]] = {}
+    refused: dict[str, str] = {}
+    for request in requests(model):
+        key = shipped_key(request)
+        try:
+            traces[key] = trace_to_json(trace(request, with_rank=request.method.kind in ("lora", "qlora")))
+        except (RefusedModel, TaskError) as error:
+            refused[key] = error.message
+            say(f"  {model.names[0]}, {key}: {error.message}")
+    header = {
+        "models": model.names,
+        "content": model.content(),
+        "versions": {name: version(name) for name in TRACED_WITH},
+        "per_label": {task: per_label(model, task) for task in model.tasks if task in LABELLED},
+        "refused": refused,
+    }
+    # The header has them, once for all.
+    for record in traces.values():
+        record["versions"] = {}
+    return pack_member(header, traces), len(traces), len(refused)
+
+
+def requests(model: Model) -> Iterator[TraceRequest]:
+    """What is shipped of one model; traces of the same task, one after the other, share remembered shapes."""
+    for task in model.tasks:
+        for kind in METHODS:
+            if kind == "qlora" and task not in TEXT_TASKS:
+                continue
+            for precision in SHIPPED_PRECISIONS:
+                if kind == "qlora" and precision == "fp32":
+                    continue
+                for is_checkpointing in (False,) if kind == "frozen" else (False, True):
+                    yield TraceRequest(
+                        config=model.config,
+                        task=task,
+                        method=MethodChoice(kind=kind, lora_dropout=SHIPPED_DROPOUT),
+                        precision=precision,
+                        num_labels=SHIPPED_LABELS,
+                        gradient_checkpointing=is_checkpointing,
+                    )
+
+
+def per_label(model: Model, task: str) -> dict[str, int]:
+    """Parameters that one more label adds, and those of them in matrices."""
+    request = TraceRequest(config=model.config, task=task, method=MethodChoice(), precision="fp32")
+    counts = []
+    for labels in (SHIPPED_LABELS, SHIPPED_LABELS + 1):
+        try:
+            parameters = list(build(replace(request, num_labels=labels)).fresh.model.parameters())
+        except RefusedModel:
+            return {"elements": 0, "width": 0}
+        counts.append((sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.dim() > 1)))
+    (few, few_wide), (more, more_wide) = counts
+    return {"elements": more - few, "width": more_wide - few_wide}
+
+
+def say(text: str) -> None:
+    """Progress."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _is_made(model: Model, folder: Path) -> bool:
+    try:
+        header = unpack_header((folder / member_name(model.config)).read_bytes())
+    except (OSError, ProtocolError):
+        return False
+    return header.get("content") == model.content() and header.get("models") == list(model.names)
+
+
+def _sources() -> str:
+    """A hash of the sources that a trace depends on."""
+    names = ("methods", "losses", "optimizers", "quantized", "step", "unfreezing")
+    files = [*sorted((ROOT / "tasks" / "tracing").glob("*.py")), *(ROOT / "tasks" / f"{name}.py" for name in names)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
