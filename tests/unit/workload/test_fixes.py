@@ -1,0 +1,121 @@
+"""The ladder of fixes on synthetic traces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manager.workload.fixes import RUNGS, Effect, Fix, LargerCard, Question, ladder, recipe_fits
+from manager.workload.memory_answer import memory_of
+from manager.workload.memory_device import memory_device
+from manager.workload.placement import Placement
+from tests.support.trace_factory import StepShape, make_trace
+
+SHAPE = StepShape(layers=24, hidden=2048, vocabulary=32_000, precision="bf16-mixed")
+TRACE = make_trace(SHAPE)
+A10G = memory_device("A10G")
+GIB = 2**30
+QUESTION = Question(
+    trace=TRACE, length=2048, share=16, micro_batch=16, memory_bytes=22.5 * GIB, device=A10G, margin=0.0
+)
+ALTERNATIVES = {
+    "gradient_checkpointing": make_trace(replace(SHAPE, gradient_checkpointing=True)),
+    "chunked_loss": make_trace(replace(SHAPE, loss="chunked")),
+    "bf16": make_trace(replace(SHAPE, precision="bf16")),
+    "lora": make_trace(replace(SHAPE, method="lora")),
+    "qlora": make_trace(replace(SHAPE, method="qlora", with_rank=True)),
+}
+
+
+def rungs(question: Question = QUESTION, **others: object) -> dict[str, Fix]:
+    found = ladder(question, alternatives=ALTERNATIVES, **others)  # type: ignore[arg-type]
+    assert [fix.name for fix in found] == sorted((fix.name for fix in found), key=RUNGS.index)
+    return {fix.name: fix for fix in found}
+
+
+def test_every_recipe_has_its_rung_and_saves_what_its_answer_says() -> None:
+    now = memory_of(TRACE, batch=16, length=2048, device=A10G).needed_bytes
+    found = rungs(device_counts=[8], larger_cards=[LargerCard(device=memory_device("H200"), memory_bytes=140 * GIB)])
+    assert set(found) == set(RUNGS)
+    for fix in found.values():
+        assert fix.answer is not None
+        assert fix.reason is None
+        assert fix.saved_bytes == now - fix.answer.needed_bytes
+        assert fix.fits == (fix.answer.needed_bytes <= (140 if fix.name == "larger_card" else 22.5) * GIB)
+
+
+def test_the_largest_micro_batch_that_fits_is_named() -> None:
+    found = rungs()["qlora"]
+    assert found.fits
+    assert found.micro_batch is not None
+    assert 1 < found.micro_batch < 16
+    more = memory_of(
+        ALTERNATIVES["qlora"], batch=found.micro_batch + 1, length=2048, rank=16, device=A10G, accumulates=True
+    )
+    assert more.needed_bytes > QUESTION.memory_bytes
+
+
+def test_a_recipe_without_a_trace_is_not_estimated() -> None:
+    found = {fix.name: fix for fix in ladder(QUESTION, alternatives={})}
+    for name in recipe_fits(TRACE):
+        fix = found[name]
+        assert (fix.answer, fix.saved_bytes, fix.fits, fix.micro_batch) == (None, None, None, None)
+        assert fix.reason is not None
+        assert fix.reason.startswith("not estimated")
+    assert found["micro_batch"].answer is not None
+
+
+def test_recipes_that_are_there_already_are_no_rungs() -> None:
+    trace = make_trace(replace(SHAPE, method="qlora", precision="bf16", gradient_checkpointing=True, loss="chunked"))
+    assert recipe_fits(trace) == ()
+    found = rungs(replace(QUESTION, trace=trace, micro_batch=1))
+    assert set(found) == {"adamw_8bit", "cpu_offload", "max_length"}
+
+
+def test_a_shorter_length_is_the_longest_half_that_fits() -> None:
+    found = rungs(replace(QUESTION, memory_bytes=24 * GIB, micro_batch=1))["max_length"]
+    assert found.fits
+    assert found.text.startswith("set training.max_length: ")
+    length = int(found.text.split()[2].rstrip(";"))
+    needed = memory_of(TRACE, batch=1, length=2 * length, device=A10G, accumulates=True).needed_bytes
+    assert length == 1024 or needed > 24 * GIB
+
+
+def test_sharding_over_more_devices_saves_more() -> None:
+    found = [fix for fix in ladder(QUESTION, alternatives={}, device_counts=[8, 2, 1]) if fix.name == "fsdp"]
+    assert [fix.text.split(" over ")[1][0] for fix in found] == ["2", "8"]
+    assert all(fix.answer is not None for fix in found)
+    weights = [fix.answer.weights for fix in found if fix.answer is not None]
+    assert weights[0] == pytest.approx(4 * weights[1])
+
+
+def test_eight_bit_moments_are_not_promised_under_sharding() -> None:
+    found = rungs(replace(QUESTION, placement=Placement(replicas=2, sharding="fsdp"), share=8, micro_batch=8))
+    assert found["adamw_8bit"].answer is None
+    assert rungs()["adamw_8bit"].answer is not None
+
+
+def test_the_smallest_sufficient_card_is_named_and_else_the_largest() -> None:
+    cards = [
+        LargerCard(device=memory_device(name), memory_bytes=size * GIB)
+        for name, size in (("H200", 140), ("T4", 15), ("A100-80GB", 80), ("L40S", 45))
+    ]
+    assert rungs(larger_cards=cards)["larger_card"].text == "rent L40S"
+    too_large = rungs(replace(QUESTION, trace=make_trace(replace(SHAPE, layers=400))), larger_cards=cards)
+    assert too_large["larger_card"].text == "rent H200"
+    assert too_large["larger_card"].fits is False
+    assert "larger_card" not in rungs(larger_cards=cards[1:2])
+
+
+def test_the_planner_says_what_a_rung_that_fits_costs() -> None:
+    asked: list[str] = []
+
+    def effect(fix: Fix) -> Effect:
+        asked.append(fix.name)
+        return Effect(hours=1.5, usd=None)
+
+    found = rungs(effect=effect)
+    assert asked
+    assert asked == [name for name, fix in found.items() if fix.fits]
+    assert all((fix.effect is not None) == bool(fix.fits) for fix in found.values())
