@@ -24,7 +24,7 @@ class TaskKind:
     samples: str
     """What a sample is counted in: tokens, images or audio."""
     metrics: tuple[str, ...]
-    """Names that `training.metric` and `target.metric` may have; the first is no default."""
+    """Names that `training.metric` and `target.metric` may have."""
     default_metric: str
     is_trained: bool
     """Whether `tasks.train` can carry it out; the others can be planned."""
@@ -51,9 +51,9 @@ TASK_KINDS: dict[str, TaskKind] = {
     kind.name: kind
     for kind in (
         _kind("text-classification", "text text_pair label", "tokens", is_trained=True),
-        _kind("causal-lm", "text prompt completion messages", "tokens"),
+        _kind("causal-lm", "text prompt completion messages", "tokens", is_trained=True),
         _kind("seq2seq-lm", "source_text target_text", "tokens"),
-        _kind("image-classification", "image label", "images"),
+        _kind("image-classification", "image label", "images", is_trained=True),
         _kind("audio-classification", "audio label", "audio"),
         _kind("speech-ctc", "audio transcript", "audio"),
         _kind("speech-seq2seq", "audio transcript", "audio"),

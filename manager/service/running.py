@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from random import SystemRandom
 
 from manager.errors import OverBudgetError, UsageError
@@ -23,6 +24,7 @@ from manager.runs.updates import OnUpdate
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.units import SECONDS_PER_HOUR, format_usd
+from tasks.kinds import TASK_KINDS
 from tasks.protocol import GuardChoice, Job
 
 LOCAL = "local"
@@ -89,7 +91,9 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
 
     Raises:
         NothingFitsError, OverBudgetError: the plan chose nothing, or expects more than the cap.
+        UsageError: the plan's task cannot be trained yet, or its model folder has no weights.
     """
+    _check_trainable(plan)
     choice = plan.choice
     if choice is None:
         raise explain_no_choice(plan)
@@ -111,6 +115,20 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
         max_duration_s=max_duration_s,
     )
     return request, LOCAL if choice.offer.cloud == LOCAL else SKY
+
+
+def _check_trainable(plan: Plan) -> None:
+    """Refuse what can be planned only, before a machine costs anything."""
+    spec = plan.spec
+    if not TASK_KINDS[spec.task].is_trained:
+        trained = ", ".join(kind.name for kind in TASK_KINDS.values() if kind.is_trained)
+        raise UsageError(f"the task {spec.task} can be planned, not run yet", hint=f"tasks that run: {trained}")
+    folder = Path(spec.model.source).expanduser()
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise UsageError(
+            f"the model folder {folder} has no *.safetensors, so it can be planned, not run",
+            hint="put the weights beside config.json; convert pickled ones with `save_pretrained`",
+        )
 
 
 def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:

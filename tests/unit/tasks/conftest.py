@@ -108,7 +108,7 @@ def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intermediate_size=32,
         hidden_dropout_prob=0.1,
     )
-    ViTModel(config, add_pooling_layer=False).save_pretrained(str(folder))  # type: ignore[no-untyped-call]
+    ViTModel(config, add_pooling_layer=False).save_pretrained(str(folder))
     settings = {"size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
