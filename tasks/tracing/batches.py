@@ -96,7 +96,8 @@ class _Maker:
             frames = 2 * int(self.config.max_source_positions)
             return {"input_features": self._floats(self.batch, bins, frames)}
         inputs = {"input_values": self._floats(self.batch, self.length)}
-        if self.request.padded:
+        # Models whose first layer normalizes over time take no mask; their processors make none.
+        if self.request.padded and getattr(self.config, "feat_extract_norm", "layer") != "group":
             inputs["attention_mask"] = torch.ones(self.batch, self.length, dtype=torch.long, device=self.device)
         return inputs
 

@@ -1,50 +1,90 @@
 """Ops whose result depends on data, which meta tensors do not have: what is taken instead.
 
-The largest result is taken where data decide its size. Questions asked of data are answered as ordinary batches would:
-no value is odd, not all of a mask is set when there is padding.
+Where data decide the size of a result, the largest is taken. Questions asked of data are answered as ordinary batches
+answer them: the attention mask of a batch has padding, all that is expected to hold holds, and nothing is odd.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 aten = torch.ops.aten
 
-ALL_OPS = ("all", "logical_not_any")
+_MASK = "tunefare_is_mask"
+_QUESTION = "tunefare_question"
+_LENGTH = "tunefare_length"
+_KEEPING = frozenset(("_to_copy", "clone", "index", "constant_pad_nd", "cat", "sum"))
+"""What they make of a mask still says where padding is."""
+_ASKING = frozenset(("all", "any", "eq", "ne", "gt", "lt", "logical_not", "bitwise_not"))
 
 
-@dataclass(slots=True, kw_only=True)
-class Policy:
-    """A `recorder.Substitute`."""
+def mark_mask(tensor: torch.Tensor) -> None:
+    """Say that a tensor is the attention mask of a batch with padding."""
+    _mark(tensor, _MASK, True)
 
-    padded: bool
-    questions: dict[int, str] = field(default_factory=dict)
-    """Which op gave a boolean scalar, by its storage."""
 
-    def __call__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        first = args[0] if args else None
-        if not isinstance(first, torch.Tensor) or first.device.type != "meta":
-            return NotImplemented
-        if func is aten._local_scalar_dense.default:
-            return self._answer(first)
-        known = RESULTS.get(func)
-        if known is not None:
-            return known(*args, **kwargs)
-        if func._opname in ("all", "any", "eq", "ne", "logical_not"):
-            out = func(*args, **kwargs)
-            if isinstance(out, torch.Tensor) and out.numel() == 1:
-                self.questions[out.untyped_storage()._cdata] = func._opname
-            return out
+def answers(*, padded: bool) -> Callable[[Any, Sequence[Any], dict[str, Any]], Any]:
+    """A `recorder.Substitute`; padded: a mask of samples x positions that a model makes itself has padding too."""
+
+    def substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if padded and func._opname == "all" and args[0].dim() == 2 and args[0].dtype == torch.bool:
+            mark_mask(args[0])
+        return _substitute(func, args, kwargs)
+
+    return substitute
+
+
+def _substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    first = args[0] if args else None
+    if not isinstance(first, torch.Tensor) or first.device.type != "meta":
         return NotImplemented
+    if func is aten._local_scalar_dense.default:
+        return _answer(first)
+    known = RESULTS.get(func)
+    if known is not None:
+        return known(*args, **kwargs)
+    name = func._opname
+    if name == "_to_copy" and kwargs.get("device") == torch.device("cpu"):
+        return _values(first, kwargs)
+    if first.is_floating_point() or (name not in _ASKING and name not in _KEEPING):
+        return NotImplemented
+    out = func(*args, **kwargs)
+    if isinstance(out, torch.Tensor):
+        is_mask = _marked(first, _MASK, False)
+        if is_mask:
+            _mark(out, _MASK, True)
+        if name in _ASKING and out.numel() == 1:
+            _mark(out, _QUESTION, name)
+        elif name == "sum":
+            _mark(out, _LENGTH, first.numel() // max(1, out.numel()))
+    return out
 
-    def _answer(self, asked: torch.Tensor) -> bool | int | float:
-        if asked.dtype == torch.bool:
-            return not self.padded and self.questions.get(asked.untyped_storage()._cdata) in ALL_OPS
-        return 1.0 if asked.is_floating_point() else 1
+
+def _answer(asked: torch.Tensor) -> bool | int | float:
+    """The value of a tensor of one element."""
+    if asked.dtype == torch.bool:
+        question, is_mask = _marked(asked, _QUESTION, ""), _marked(asked, _MASK, False)
+        # A mask with padding is not all set, and something of it is unset.
+        return bool(question == "any") if is_mask else bool(question == "all")
+    return 1.0 if asked.is_floating_point() else int(_marked(asked, _LENGTH, 1))
+
+
+def _values(asked: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+    """A model reads a whole tensor: the lengths of full samples, ones else."""
+    dtype = kwargs.get("dtype") or asked.dtype
+    return torch.full(asked.shape, _marked(asked, _LENGTH, 1), dtype=dtype, device="cpu")
+
+
+def _mark(tensor: torch.Tensor, name: str, value: object) -> None:
+    # Views share a storage, and it lives as long as any of them.
+    setattr(tensor.untyped_storage(), name, value)
+
+
+def _marked(tensor: torch.Tensor, name: str, default: Any) -> Any:
+    return getattr(tensor.untyped_storage(), name, default)
 
 
 def _masked_select(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -54,6 +94,12 @@ def _masked_select(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def _nonzero(values: torch.Tensor) -> torch.Tensor:
     return torch.empty(values.numel(), values.dim(), dtype=torch.long, device=values.device)
+
+
+def _unique_consecutive(values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All values equal."""
+    none = torch.empty(0, dtype=torch.long, device=values.device)
+    return values.reshape(-1)[:1].clone(), none, none
 
 
 def _ctc_loss(logs: torch.Tensor, targets: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,6 +120,7 @@ def _no_cudnn(*_: Any, **__: Any) -> bool:
 RESULTS: dict[Any, Callable[..., Any]] = {
     aten.masked_select.default: _masked_select,
     aten.nonzero.default: _nonzero,
+    aten.unique_consecutive.default: _unique_consecutive,
     aten._ctc_loss.default: _ctc_loss,
     aten._ctc_loss.Tensor: _ctc_loss,
     aten._ctc_loss_backward.default: _ctc_loss_backward,

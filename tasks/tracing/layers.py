@@ -1,52 +1,36 @@
-"""How many layers a config asks for, in what pattern they repeat, and how to ask for another number.
+"""How many layers a config asks for, and how to ask for another number.
 
-Fields differ by architecture; transformers' own aliases (`attribute_map`) are followed. Where parts of a model have
-different numbers of layers, or stages of their own (ResNet, Swin), no single number says it: None.
+Fields differ by architecture; transformers' own aliases (`attribute_map`) are followed, and lists with one value per
+layer are cut along. Whether layers repeat is for `layout` to say.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
 from typing import Any
 
 from tasks.tracing.refusal import RefusedModel
 
-COUNTS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_decoder_layers")
-PARTS = ("text_config", "vision_config", "audio_config")
-PERIODS = ("global_attn_every_n_layers", "interleave_moe_layer_step", "decoder_sparse_step", "sliding_window_pattern")
-"""Every n-th layer differs."""
+COUNTS = (
+    "num_hidden_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_layers",
+    "num_encoder_layers",
+    "num_decoder_layers",
+)
+PARTS = ("text_config", "vision_config", "audio_config", "encoder", "decoder")
 STAGED = ("depths", "depth_coefficient", "block_repeats", "stage_depths")
-"""Stages that do not repeat each other."""
+"""Stages of different widths: no number of layers says them."""
+LEADING = ("max_window_layers", "first_k_dense_replace", "num_kv_shared_layers")
+"""So many of the layers are of another kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerPlan:
-    """Layers that repeat."""
-
-    count: int
-    period: int = 1
-    """Layers after which the pattern starts again; 1: all equal."""
-    first: int = 0
-    """Layers at the start that stand outside the pattern."""
-
-
-def layer_plan(config: Any) -> LayerPlan | None:
-    """The plan of a config of transformers; None where layers do not repeat by one number."""
+def layer_count(config: Any) -> int | None:
+    """Layers of a config of transformers, of its first part that says; None for stages."""
     if any(getattr(config, name, None) is not None for name in STAGED):
         return None
-    counts = {int(getattr(part, name)) for part in _parts(config) for name in _count_fields(part)}
-    if len(counts) != 1:
-        return None
-    count = counts.pop()
-    period, first = 1, 0
-    for part in _parts(config):
-        first = max(first, int(getattr(part, "first_k_dense_replace", 0) or 0))
-        for name, values in _lists_by_layer(part, count).items():
-            if name != "mlp_only_layers":
-                period = _common(period, _period(values))
-        for name in PERIODS:
-            period = _common(period, int(getattr(part, name, None) or 1))
-    return LayerPlan(count=count, period=period, first=first)
+    return next((int(getattr(part, name)) for part in _parts(config) for name in _count_fields(part)), None)
 
 
 def set_layers(config: Any, layers: int) -> None:
@@ -55,54 +39,54 @@ def set_layers(config: Any, layers: int) -> None:
     Raises:
         RefusedModel: it has no such number.
     """
-    if layer_plan(config) is None:
+    if layer_count(config) is None:
         raise RefusedModel(
-            f"{type(config).__name__} has no single number of layers to change.",
+            f"{type(config).__name__} has no number of layers to change.",
             field="layers",
-            hint="Trace it in full: its stages or parts differ.",
+            hint="Its stages are set one by one: give a config with other stages instead.",
         )
     for part in _parts(config):
         for name in _count_fields(part):
-            before = int(getattr(part, name))
-            cut = _lists_by_layer(part, before)
-            setattr(part, name, layers)
+            cut = _lists_by_layer(part, int(getattr(part, name)), layers)
+            try:
+                setattr(part, name, layers)
+            except NotImplementedError:
+                # An alias for several fields at once (ProphetNet), which stand in COUNTS themselves.
+                continue
             for listed, values in cut.items():
-                setattr(part, listed, values[:layers])
-        if hasattr(part, "max_window_layers"):
-            part.max_window_layers = min(int(part.max_window_layers or 0), layers)
+                setattr(part, listed, values)
+        for name in LEADING:
+            if isinstance(getattr(part, name, None), int):
+                setattr(part, name, min(getattr(part, name), layers))
 
 
 def _parts(config: Any) -> list[Any]:
     """The config, or its parts where they hold the layers."""
-    nested = [part for name in PARTS if (part := getattr(config, name, None)) is not None]
+    nested = [part for name in PARTS if hasattr(part := getattr(config, name, None), "to_dict")]
     return nested or [config]
 
 
 def _count_fields(part: Any) -> list[str]:
     """Names that hold a number of layers and can be set."""
     aliases = getattr(part, "attribute_map", {})
-    names = [name for name in COUNTS if isinstance(getattr(part, name, None), int)]
-    targets = {aliases.get(name, name) for name in names}
-    return sorted(target for target in targets if isinstance(getattr(part, target, None), int))
+    targets = dict.fromkeys(aliases.get(name, name) for name in COUNTS if isinstance(getattr(part, name, None), int))
+    return [name for name in targets if isinstance(getattr(part, name, None), int)]
 
 
-def _lists_by_layer(part: Any, count: int) -> dict[str, list[Any]]:
-    """Fields with one value per layer."""
-    return {
-        name: list(values)
-        for name, values in vars(part).items()
-        if isinstance(values, list | tuple) and len(values) == count and "layer" in name
-    }
+def _lists_by_layer(part: Any, count: int, layers: int) -> dict[str, list[Any]]:
+    """Fields with one value per layer, and those with the numbers of some layers, cut to fewer layers."""
+    found = {name: list(values) for name, values in vars(part).items() if isinstance(values, list) and "layer" in name}
+    cut: dict[str, list[Any]] = {}
+    for name, values in found.items():
+        if _are_indices(values, count):
+            cut[name] = [value for value in values if value < layers]
+        elif len(values) == count:
+            cut[name] = values[:layers]
+    return cut
 
 
-def _period(values: list[Any]) -> int:
-    """Shortest pattern that, repeated and cut, gives the list."""
-    return next(
-        size for size in range(1, len(values) + 1) if all(value == values[at % size] for at, value in enumerate(values))
+def _are_indices(values: list[Any], count: int) -> bool:
+    is_rising = all(isinstance(value, int) and not isinstance(value, bool) for value in values) and all(
+        before < after for before, after in itertools.pairwise(values)
     )
-
-
-def _common(one: int, other: int) -> int:
-    from math import lcm
-
-    return lcm(one, other)
+    return is_rising and len(values) > 0 and values[-1] < count

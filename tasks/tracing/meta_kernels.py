@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.fx.experimental._config as fx_config
 import torch.nn.functional as functional
 from torch.utils import _foreach_utils as foreach_utils
 
@@ -48,6 +49,8 @@ class Kernels:
             if self.device == "cuda":
                 swaps.append((functional, "dropout", _cuda_dropout))
             swaps += [(owner, name, _with_meta(getattr(owner, name))) for owner, name in _device_lists(self.device)]
+            # Indexing with a mask takes all elements.
+            swaps.append((fx_config, "meta_nonzero_assume_all_nonzero", True))
             for owner, name, new in swaps:
                 stack.enter_context(_swapped(owner, name, new))
             yield

@@ -34,6 +34,8 @@ AUTO_CLASSES = {
 LABELLED = ("text-classification", "image-classification", "audio-classification")
 """Tasks whose head is new: one output per label."""
 
+LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+"""Shares of layers that are left out at random; the step that leaves out none is traced."""
 ADAPTER_TASKS = {
     "text-classification": "SEQ_CLS",
     "causal-lm": "CAUSAL_LM",
@@ -123,6 +125,9 @@ def _instantiate(request: TraceRequest, config: Any) -> nn.Module:
     import transformers
 
     config.use_cache = False
+    for name in LAYER_DROPS:
+        if getattr(config, name, None):
+            setattr(config, name, 0.0)
     if request.task == "text-classification" and config.get_text_config().pad_token_id is None:
         # As our program does: some token must stand for padding.
         config.pad_token_id = 0

@@ -24,7 +24,7 @@ from tasks.quantized import elements
 from tasks.step import Scaler
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
-from tasks.tracing.layers import layer_plan
+from tasks.tracing.layers import layer_count
 from tasks.tracing.meta_kernels import Kernels
 from tasks.tracing.models import build, repeated_blocks
 from tasks.tracing.quantized import AdamW8bit, quantize_linear_layers
@@ -107,7 +107,6 @@ def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
         RefusedModel: naming what does not fit.
     """
     built = build(request, layers=layers)
-    plan = layer_plan(built.config)
     weight_type = WEIGHT_TYPES[request.precision]
     if request.method.kind == "qlora":
         quantize_linear_layers(built.fresh.model, kept=built.fresh.head, compute_dtype=COMPUTE_TYPES[request.precision])
@@ -127,7 +126,7 @@ def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
         optimizer=_optimizer(model, request),
         learned=[part for part in model.parameters() if part.requires_grad],
         vocabulary=built.vocabulary,
-        layers=plan.count if plan is not None else max(1, len(repeated_blocks(model))),
+        layers=layer_count(built.config) or max(1, len(repeated_blocks(model))),
         parameters=sum(elements(part) for part in model.parameters()),
         has_adapters=hasattr(model, "peft_config"),
         input_dtype=weight_type,

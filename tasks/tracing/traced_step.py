@@ -17,16 +17,19 @@ import torch
 from torch import nn
 
 from tasks import step
+from tasks.losses import backbone_and_head
 from tasks.step_trace import TensorSums, TraceRequest
+from tasks.tracing import reuse
 from tasks.tracing.batches import Batch, new_batch
-from tasks.tracing.data_dependent import Policy
+from tasks.tracing.data_dependent import answers, mark_mask
 from tasks.tracing.losses_by_task import loss_of
 from tasks.tracing.meta_kernels import Kernels, workspace_bytes
 from tasks.tracing.models import repeated_blocks
-from tasks.tracing.prepared import Prepared, prepare
+from tasks.tracing.prepared import Prepared
 from tasks.tracing.recorder import Recorder
 from tasks.tracing.recording import Recording
 from tasks.tracing.refusal import RefusedModel, first_line
+from tasks.tracing.remembered import Remembering
 
 MAX_GRAD_NORM = 1.0
 
@@ -55,11 +58,12 @@ def record_step(
     """
     if rank is not None:
         request = replace(request, method=replace(request.method, lora_rank=rank))
-    prepared = prepare(request, layers=layers if layers is not None else request.layers)
+    layers = layers if layers is not None else request.layers
+    prepared = reuse.take(request, layers=layers)
     kernels = Kernels(device=request.kernels, attention=request.attention)
     recorder = Recorder(
         device_type="meta",
-        substitute=Policy(padded=request.padded),
+        substitute=Remembering(answers(padded=request.padded)),
         workspace=workspace_bytes if request.kernels == "cuda" else None,
         vocabulary=prepared.vocabulary,
     )
@@ -73,9 +77,12 @@ def record_step(
             raise RefusedModel(
                 f"{type(prepared.fresh_model).__name__} does not trace: {type(error).__name__}: {first_line(error)}",
                 field=_innermost_module(error),
-                hint="Its forward or backward pass needs values, which a trace without weights does not have.",
+                hint=_hint(error),
             ) from error
-    return _recording(run, kernels, batch=batch, length=length)
+    recording = _recording(run, kernels, batch=batch, length=length)
+    if not accumulate:
+        reuse.keep(prepared, request, layers=layers)
+    return recording
 
 
 @dataclass(slots=True)
@@ -108,6 +115,8 @@ class _Run:
             )
             for tensor in device_batch.tensors():
                 recorder.follow(tensor, "inputs")
+            if "attention_mask" in device_batch.inputs:
+                mark_mask(device_batch.inputs["attention_mask"])
             recorder.is_recording = True
             self._train(device_batch)
             self._evaluate(device_batch)
@@ -171,7 +180,9 @@ class _Run:
             for parameter in prepared.learned
         ]
         model = prepared.tuned.model
-        handles.append(model.register_forward_hook(lambda *_: setattr(recorder, "section", "loss")))
+        # A chunked loss calls the backbone, and the head slice by slice.
+        last = backbone_and_head(model)[0] if self.request.loss == "chunked" else model
+        handles.append(last.register_forward_hook(lambda *_: setattr(recorder, "section", "loss")))
         handles.append(prepared.optimizer.register_step_pre_hook(lambda *_: setattr(recorder, "section", "optimizer")))
         handles.append(prepared.optimizer.register_step_post_hook(lambda *_: setattr(recorder, "section", "")))
         for block in repeated_blocks(model):
@@ -258,6 +269,12 @@ def tensor_sums(learned: list[nn.Parameter]) -> TensorSums:
         ),
         matrix_elements=factored,
     )
+
+
+def _hint(error: BaseException) -> str:
+    if "scalar type" in str(error) or "same dtype" in str(error):
+        return "It mixes types and fails in real training too: take a mixed precision or fp32."
+    return "Its forward or backward pass needs values, which a trace without weights does not have."
 
 
 def _innermost_module(error: BaseException) -> str | None:
