@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from manager.reports.model import EarlierStop, Gauge, Report
+from manager.reports.model import EarlierStop, Gauge, Report, Score
 from manager.runs.states import RunState
 from manager.units import format_bytes, format_duration, format_hours, format_usd
+from tasks.kinds import UNBOUNDED
 from tasks.protocol import Outcome
 
 UNKNOWN = "unknown"
@@ -26,6 +27,8 @@ METRIC_TITLES = {
     "f1_macro": "Macro F1",
     "f1_weighted": "Weighted F1",
     "roc_auc": "ROC-AUC",
+    "perplexity": "Perplexity",
+    "token_accuracy": "Token accuracy",
 }
 GAUGE_TITLES = {
     "cost": "Cost",
@@ -46,7 +49,13 @@ PHASE_TITLES = {
     "teardown": "Results and teardown",
     "interruption": "Interruption",
 }
-METHOD_TITLES = {"full": "full fine-tuning", "lora": "LoRA", "frozen": "frozen backbone"}
+METHOD_TITLES = {
+    "full": "full fine-tuning",
+    "lora": "LoRA",
+    "qlora": "QLoRA",
+    "frozen": "frozen backbone",
+    "gradual": "gradual unfreezing",
+}
 OUTCOME_TITLES = {
     Outcome.COMPLETED: "completed",
     Outcome.EARLY_STOPPED: "stopped early: no further improvement",
@@ -69,6 +78,13 @@ def plain(text: str) -> str:
 def percent(value: float | None, digits: int = 2) -> str:
     """0.96857 as `96.86%`; None as a dash."""
     return UNDEFINED if value is None else f"{100 * value:.{digits}f}%"
+
+
+def metric_value(metric: str, value: float | None, digits: int = 2) -> str:
+    """A metric as text: a percentage, but for perplexity, which is a number with as many digits as it needs."""
+    if metric not in UNBOUNDED:
+        return percent(value, digits)
+    return UNDEFINED if value is None else f"{value:,.{2 if abs(value) < 1000 else 0}f}"
 
 
 def points(value: float | None, digits: int = 2) -> str:
@@ -179,12 +195,14 @@ def summary(report: Report) -> str:
     """The run in one sentence: what it achieved, for how much, in what time."""
     cost = "an unknown cost" if report.cost_usd is None else format_usd(report.cost_usd)
     time = format_duration(report.billed_s)
-    score = report.score("accuracy")
+    score = report.score(report.headline_metric)
     if report.still_billing:
         so_far = "nothing charged" if report.billed_s is None else f"{cost} and {time}"
         return f"Not over yet: {so_far} so far."
     if report.billed_s is None:
         return "No machine was billed."
+    if score and score.metric in UNBOUNDED:
+        return _summary_of_unbounded(score, f"for {cost} in {time}.")
     if score and score.points is not None:
         if round(score.points, 1) == 0:
             return f"Accuracy stayed at {percent(score.tuned, 1)} for {cost} in {time}."
@@ -194,6 +212,19 @@ def summary(report: Report) -> str:
     if score and score.baseline is not None:
         return f"Only the untouched model was tested ({percent(score.baseline, 1)} accuracy), for {cost} in {time}."
     return f"No model was tested; the attempt took {cost} and {time}."
+
+
+def _summary_of_unbounded(score: Score, price: str) -> str:
+    title, untouched = metric_title(score.metric), metric_value(score.metric, score.baseline)
+    if score.tuned is None:
+        return f"Only the untouched model was tested ({untouched} {in_sentence(score.metric)}), {price}"
+    tuned = metric_value(score.metric, score.tuned)
+    if score.baseline is None:
+        return f"{title} is {tuned} {price}"
+    if tuned == untouched:
+        return f"{title} stayed at {tuned} {price}"
+    verb = "fell" if score.tuned < score.baseline else "rose"
+    return f"{title} {verb} from {untouched} to {tuned} {price}"
 
 
 def worthwhile_stop(report: Report) -> EarlierStop | None:

@@ -22,8 +22,11 @@ Task = Literal[
     "speech-ctc",
     "speech-seq2seq",
 ]
-Method = Literal["full", "lora", "frozen"]
-Precision = Literal["fp32", "bf16-mixed", "bf16"]
+Method = Literal["full", "lora", "qlora", "frozen", "gradual"]
+Precision = Literal["fp32", "bf16-mixed", "fp16-mixed", "bf16"]
+Optimizer = Literal["adamw", "adamw-foreach", "adamw-loop", "adamw-8bit", "adafactor", "sgd", "sgd-momentum"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Loss = Literal["plain", "chunked"]
 Schedule = Literal["linear", "cosine", "constant"]
 Metric = Literal[
     "accuracy",
@@ -102,6 +105,15 @@ class MethodPart(_Part):
     alpha: Annotated[int, Field(ge=1)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     targets: Text | list[Text] = "all-linear"
+    unfreeze_layers: Annotated[int, Field(ge=1)] = 1
+    unfreeze_every_steps: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _unfreezing_is_gradual(self) -> Self:
+        unused = sorted({"unfreeze_layers", "unfreeze_every_steps"} & self.model_fields_set)
+        if unused and self.kind != "gradual":
+            raise ValueError(f"{unused[0]} is for the method gradual; {self.kind} unfreezes nothing on the way")
+        return self
 
 
 class TrainingPart(_Part):
@@ -118,6 +130,9 @@ class TrainingPart(_Part):
     packing: bool = False
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None
     precision: Precision = "fp32"
+    optimizer: Optimizer = "adamw"
+    attention: Attention = "auto"
+    loss: Loss = "plain"
     gradient_checkpointing: bool = False
     eval_every_steps: Annotated[int, Field(ge=1)] | None = None
     log_every_steps: Annotated[int, Field(ge=1)] = 10
@@ -132,6 +147,23 @@ class TrainingPart(_Part):
     def _micro_batch_within_batch(self) -> Self:
         if isinstance(self.micro_batch, int) and self.micro_batch > self.batch_size:
             raise ValueError(f"micro_batch {self.micro_batch} is larger than batch_size {self.batch_size}")
+        return self
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _weights_in_fp16_lose_updates(cls, value: object) -> object:
+        if value == "fp16":
+            raise ValueError(
+                "fp16 is not trained: weights in float16 lose small updates; fp16-mixed keeps them in float32"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _flash_attention_in_16_bits(self) -> Self:
+        if self.attention == "flash_attention_2" and self.precision == "fp32":
+            raise ValueError(
+                "attention flash_attention_2 computes in 16 bits; set precision to bf16-mixed or attention to auto"
+            )
         return self
 
 
@@ -207,6 +239,8 @@ class RunFile(_Part):
             return training
         if training.packing and kind.name != "causal-lm":
             raise ValueError(f"packing is for causal-lm; samples of {kind.name} stay apart")
+        if training.loss == "chunked" and kind.name != "causal-lm":
+            raise ValueError(f"loss chunked is for causal-lm; {kind.name} has the plain one")
         if training.image_size is not None and kind.samples != "images":
             raise ValueError(f"image_size is for images; {kind.name} has none")
         if training.metric is not None and training.metric not in kind.metrics:
@@ -238,6 +272,8 @@ class RunFile(_Part):
                 lora_alpha=method.alpha,
                 lora_dropout=method.dropout,
                 lora_targets=method.targets,
+                unfreeze_layers=method.unfreeze_layers,
+                unfreeze_every_steps=method.unfreeze_every_steps,
             ),
             training=TrainingChoice(**training),
             budget=Budget(**self.budget.model_dump()),

@@ -19,7 +19,7 @@ def test_the_template_itself_is_a_valid_run_file(tmp_path: Path) -> None:
 
 def test_choices_are_filled_in_and_comments_stay(tmp_path: Path) -> None:
     text = starter_text({"model.source": "roberta-base", "method.kind": "lora"})
-    assert "# full, lora, frozen" in text
+    assert "# full, lora, qlora" in text
     spec = parse_spec(text, name="f", folder=tmp_path)
     assert spec.model.source == "roberta-base"
     assert spec.method.kind == "lora"
