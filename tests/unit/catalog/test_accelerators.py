@@ -70,6 +70,44 @@ def test_tpu_slice_is_chips_of_its_generation(name: str, chips: int, memory_gib:
     assert (found.kind, found.chips, found.memory_bytes) == ("tpu", chips, memory_gib * 2**30)
 
 
+@pytest.mark.parametrize(
+    ("name", "bf16_tflops", "bandwidth_gb_per_s", "link_gb_per_s"),
+    [
+        ("A10G", 70, 600, None),
+        ("A10", 125, 600, None),
+        ("L4", 121, 300, None),
+        ("L40S", 362, 864, None),
+        ("A100", 312, 1555, 600),
+        ("A100-80GB-SXM", 312, 2039, 600),
+        ("H100", 989, 3350, 900),
+        ("H200", 989, 4800, 900),
+        ("B200", 2250, 8000, 1800),
+        ("MI250", 181.05, 1638.5, 300),
+        ("MI250X", 191.5, 1638.5, 400),
+        ("MI300X", 1307, 5300, 896),
+        ("tpu-v5litepod", 197, 819, 200),
+        ("tpu-v6e", 918, 1640, 448),
+        ("Gaudi2", 432, 2460, 600),
+    ],
+)
+def test_dense_peaks_of_data_sheets(
+    name: str, bf16_tflops: float, bandwidth_gb_per_s: float, link_gb_per_s: float | None
+) -> None:
+    found = accelerator(name)
+    assert found is not None
+    assert found.peak_bf16_flops_per_s == bf16_tflops * 1e12
+    assert found.memory_bandwidth_bytes_per_s == bandwidth_gb_per_s * 1e9
+    assert found.interconnect_bytes_per_s == (None if link_gb_per_s is None else link_gb_per_s * 1e9)
+
+
+@pytest.mark.parametrize("name", _names())
+def test_source_names_the_makers_document(name: str) -> None:
+    found = accelerator(name)
+    assert found is not None
+    documents = ("data sheet", "white paper", "specifications", "cloud.google.com/tpu", "Neuron documentation")
+    assert any(document in found.source for document in documents) or found.certainty == "low"
+
+
 def test_missing_hardware_is_none_not_zero() -> None:
     for name in ("V100", "T4", "P100", "K80"):
         found = accelerator(name)
