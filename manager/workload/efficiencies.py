@@ -51,9 +51,11 @@ class Efficiencies:
     attention: float
     """Fused attention, of the sustained peak."""
     convolution: float
-    """Convolutions on matrix units, of the sustained peak."""
+    """Convolutions on matrix units, of the sustained peak, on a small device."""
     convolution_last: float
     """The same with channels-last memory."""
+    convolution_limit: float
+    """PFLOP/s that convolutions would reach on a device of any speed: images do not fill large ones."""
     narrow_half: float
     """Of the memory bandwidth, by convolutions with few channels per group (depthwise) in half precision."""
     narrow_last: float

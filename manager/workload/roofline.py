@@ -1,8 +1,8 @@
 """Seconds of a step from its traced ops: a roofline per op, the host's issue of ops, the update and communication.
 
-An op of a phase takes max(FLOPs / reached FLOP/s, bytes / reached bytes/s) (Williams et al. 2009,
-doi:10.1145/1498765.1498785) plus the exposed part of the shorter of the two, plus its launch. A step takes the larger of
-that sum and of the time in which the host issues the ops; the update runs once per step. Constants are fitted
+An op takes max(FLOPs / reached FLOP/s, bytes / reached bytes/s) (Williams et al. 2009, doi:10.1145/1498765.1498785) plus
+the exposed part of the shorter of the two, and no less than a kernel's launch. A step takes the larger of their sum and
+of the time in which the host issues them; the update runs once per step. Constants are fitted
 (`manager/workload/efficiencies.py`); the interval around the outcome is the fit's own error on sources it had not seen.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from manager.units import Interval
 from manager.workload.link import Link
 from manager.workload.speed import Speed
-from manager.workload.work import NARROW, PhaseWork, value_of, work_of
+from manager.workload.work import MOVING, NARROW, Ops, PhaseWork, value_of, work_of
 from tasks.step_trace import StepTrace
 
 SHARDINGS = ("ddp", "zero2", "fsdp")
@@ -142,28 +142,30 @@ def evaluation_seconds(
 
 def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_parallel: int) -> tuple[float, float]:
     """Seconds of the device and of the host."""
-    ops_share = speed.software.ops_share
-    bandwidth, exposed = speed.memory_bytes_per_s, speed.exposed
-    seconds = work.moved_bytes * speed.software.moved_share / bandwidth
-    for group in work.products:
-        if group.kind == NARROW:
-            narrow = speed.narrow_bytes_per_s.get(group.dtype, bandwidth)
-            seconds += group.count * group.bytes / (narrow * tensor_parallel)
-            continue
-        rate = speed.rates.get((group.kind, group.dtype))
-        if rate is None:
-            raise UntimedWorkError(f"{speed.name} has no known rate for {group.kind} in {group.dtype}")
-        arithmetic_s = group.flops / (rate * tensor_parallel)
-        memory_s = group.bytes / (bandwidth * tensor_parallel)
-        seconds += group.count * (max(arithmetic_s, memory_s) + exposed * min(arithmetic_s, memory_s))
-    ops = work.ops * ops_share
-    return seconds + ops * speed.launch_s, ops * issue_s_per_op
+    seconds = sum(_group_seconds(group, speed, tensor_parallel) for group in work.groups)
+    return seconds, work.ops * speed.software.ops_share * issue_s_per_op
+
+
+def _group_seconds(group: Ops, speed: Speed, tensor_parallel: int) -> float:
+    software = speed.software
+    memory_s = group.bytes / speed.memory_bytes_per_s
+    if group.kind == MOVING:
+        return group.count * max(memory_s * software.moved_share, speed.launch_s * software.ops_share)
+    if group.kind == NARROW:
+        narrow = speed.narrow_bytes_per_s.get(group.dtype, speed.memory_bytes_per_s)
+        return group.count * max(group.bytes / narrow, speed.launch_s)
+    rate = speed.rates.get((group.kind, group.dtype))
+    if rate is None:
+        raise UntimedWorkError(f"{speed.name} has no known rate for {group.kind} in {group.dtype}")
+    arithmetic_s, memory_s = group.flops / rate / tensor_parallel, memory_s / tensor_parallel
+    busy_s = max(arithmetic_s, memory_s) + speed.exposed * min(arithmetic_s, memory_s)
+    return group.count * max(busy_s, speed.launch_s)
 
 
 def _update_seconds(work: PhaseWork, speed: Speed, shards: int) -> tuple[float, float]:
     """Seconds of the device and of the host for the optimizer's part of this device."""
-    moved = work.moved_bytes + sum(group.count * group.bytes for group in work.products)
-    busy_s = moved / shards / speed.memory_bytes_per_s + work.ops * speed.launch_s
+    rate = speed.memory_bytes_per_s * shards
+    busy_s = sum(group.count * max(group.bytes / rate, speed.launch_s) for group in work.groups)
     return busy_s, work.ops * speed.issue_backward_s
 
 

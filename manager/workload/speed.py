@@ -15,6 +15,7 @@ from manager.workload.efficiencies import Efficiencies, Software, band_of, famil
 CPU_FAMILY = "cpu"
 _HALF = ("bfloat16", "float16")
 _SINGLE = "float32"
+_PETA = 1e15
 _PASSES_OF_FLOAT32 = 6.0
 """bfloat16 products that make one float32 product on matrix units without a type of their own for it (XLA on TPUs,
 jax.lax.Precision.HIGHEST); the catalog has no float32 peak for those."""
@@ -155,6 +156,11 @@ def device_speed(
 _Rates = dict[tuple[str, str], float]
 
 
+def _limited(rate: float, limit: float | None) -> float:
+    """A rate behind a stage of limited speed: the times of both add up."""
+    return rate if limit is None else 1 / (1 / rate + 1 / limit)
+
+
 def _narrow_rates(bandwidth: float, reached: Efficiencies, *, channels_last: bool) -> dict[str, float]:
     half = bandwidth * (reached.narrow_last if channels_last else reached.narrow_half)
     return {**dict.fromkeys(_HALF, half), _SINGLE: bandwidth * reached.narrow_single}
@@ -163,9 +169,10 @@ def _narrow_rates(bandwidth: float, reached: Efficiencies, *, channels_last: boo
 def _half_rates(accelerator: Accelerator, reached: Efficiencies, sustained: float, *, channels_last: bool) -> _Rates:
     convolution = reached.convolution_last if channels_last else reached.convolution
     shares = {"matmul": reached.matmul_half, "attention": reached.attention, "convolution": convolution}
+    limit = reached.convolution_limit * _PETA
     peaks = {"bfloat16": accelerator.peak_bf16_flops_per_s, "float16": accelerator.peak_fp16_flops_per_s}
     return {
-        (kind, dtype): peak * sustained * share
+        (kind, dtype): _limited(peak * sustained * share, limit if kind == "convolution" else None)
         for dtype, peak in peaks.items()
         if peak is not None
         for kind, share in shares.items()
@@ -191,7 +198,8 @@ def _single_rates(
     rates: _Rates = {}
     for kind, (chosen, share) in on_matrix_units.items():
         if chosen and tf32 is not None:
-            rates[kind, _SINGLE] = tf32 * sustained * share
+            limit = reached.convolution_limit * _PETA if kind == "convolution" else None
+            rates[kind, _SINGLE] = _limited(tf32 * sustained * share, limit)
         elif fp32 is not None:
             rates[kind, _SINGLE] = fp32 * reached.matmul_fp32
         elif accelerator.peak_bf16_flops_per_s is not None:

@@ -1,7 +1,7 @@
 """Work: the ops of a traced step, compiled once, as numbers for any batch and length.
 
-A planner asks for thousands of batches of one trace, so op groups are sorted into those whose limit can change with the
-batch (products: arithmetic or bandwidth) and those that only move bytes, which are summed to one polynomial.
+A planner asks for thousands of batches of one trace, so op groups that cost the same are joined and their polynomials
+become rows of coefficients; answers for a batch and length are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
 """Kinds of OP_KINDS that may be limited by arithmetic; the others only move bytes."""
 
 NARROW = "narrow convolution"
-"""A convolution with so few channels per group that it is no matrix product: depthwise, and groups of a few channels."""
+"""A convolution with so few channels per group that it is no matrix product: depthwise, groups of a few channels."""
+MOVING = "memory"
+"""Any op that does no arithmetic worth counting."""
 _NARROW_FLOPS_PER_ELEMENT = 50
 """Of input and output; depthwise 7 x 7 does 49, a dense 1 x 1 over 64 channels 64."""
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -28,14 +30,14 @@ _Row = tuple[float, ...]
 """Coefficients in the order of MONOMIALS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Products:
-    """Equal ops that do arithmetic."""
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """Equal ops."""
 
     kind: str
-    """One of ARITHMETIC_KINDS, or NARROW."""
+    """One of ARITHMETIC_KINDS, NARROW or MOVING."""
     dtype: str
-    """Type they compute in, as torch names it."""
+    """Type they compute in, as torch names it; empty for MOVING."""
     count: float
     flops: float
     """Of one of them."""
@@ -43,42 +45,29 @@ class Products:
     """That one of them reads and writes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PhaseWork:
     """All ops of one phase at one batch and length."""
 
-    products: tuple[Products, ...]
-    moved_bytes: float
-    """By ops that do no arithmetic worth counting."""
-    movers: float
-    """Number of those ops."""
-
-    @property
-    def ops(self) -> float:
-        """Number of all ops."""
-        return self.movers + sum(group.count for group in self.products)
+    groups: tuple[Ops, ...]
+    ops: float
+    """Number of all ops."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Compiled:
     """One phase as coefficient rows."""
 
-    products: tuple[tuple[str, str, float, _Row, _Row], ...]
+    groups: tuple[tuple[str, str, float, _Row, _Row], ...]
     """Kind, type, count, coefficients of FLOPs and of bytes."""
-    moved: _Row
-    movers: float
 
-    def at(self, *, batch: float, length: float, rank: float = 0.0) -> PhaseWork:
-        """The numbers for a micro-batch of so many samples of this length; `rank` where the trace carries R."""
-        values = tuple(monomials(batch, length, rank).values())
-        return PhaseWork(
-            products=tuple(
-                Products(kind=kind, dtype=dtype, count=count, flops=_dot(flops, values), bytes=_dot(moved, values))
-                for kind, dtype, count, flops, moved in self.products
-            ),
-            moved_bytes=_dot(self.moved, values),
-            movers=self.movers,
+    def at(self, values: _Row) -> PhaseWork:
+        """The numbers where the monomials have these values."""
+        groups = tuple(
+            Ops(kind, dtype, count, _dot(flops, values), _dot(moved, values))
+            for kind, dtype, count, flops, moved in self.groups
         )
+        return PhaseWork(groups, sum(group.count for group in groups))
 
 
 def work_of(trace: StepTrace, *, batch: float, length: float, rank: float = 0.0) -> dict[str, PhaseWork]:
@@ -114,7 +103,8 @@ class _ById:
 
 @lru_cache(maxsize=4096)
 def _work(key: _ById, batch: float, length: float, rank: float) -> dict[str, PhaseWork]:
-    return {name: phase.at(batch=batch, length=length, rank=rank) for name, phase in _compiled(key).items()}
+    values = tuple(monomials(batch, length, rank).values())
+    return {name: phase.at(values) for name, phase in _compiled(key).items()}
 
 
 @lru_cache(maxsize=1024)
@@ -133,25 +123,16 @@ def _computed_share(trace: StepTrace) -> float:
 
 
 def _phase(groups: list[OpGroup], computed_share: float) -> _Compiled:
-    products: dict[tuple[str, str, _Row, _Row], float] = {}
-    moved = [0.0] * len(MONOMIALS)
-    movers = 0.0
+    joined: dict[tuple[str, str, _Row, _Row], float] = {}
     for group in groups:
-        moved_row = _row(group.bytes)
+        kind, dtype, flops = MOVING, "", (0.0,) * len(MONOMIALS)
         if group.kind in ARITHMETIC_KINDS:
+            kind, dtype = NARROW if _is_narrow(group) else group.kind, group.dtype
             done = computed_share if group.kind == "attention" else 1.0
-            kind = NARROW if _is_narrow(group) else group.kind
-            key = (kind, group.dtype, tuple(done * part for part in _row(group.flops)), moved_row)
-            products[key] = products.get(key, 0.0) + group.count
-            continue
-        movers += group.count
-        for index, coefficient in enumerate(moved_row):
-            moved[index] += group.count * coefficient
-    return _Compiled(
-        products=tuple((kind, dtype, count, flops, one) for (kind, dtype, flops, one), count in products.items()),
-        moved=tuple(moved),
-        movers=movers,
-    )
+            flops = tuple(done * part for part in _row(group.flops))
+        key = (kind, dtype, flops, _row(group.bytes))
+        joined[key] = joined.get(key, 0.0) + group.count
+    return _Compiled(tuple((kind, dtype, count, flops, one) for (kind, dtype, flops, one), count in joined.items()))
 
 
 def _is_narrow(group: OpGroup) -> bool:

@@ -41,20 +41,21 @@ class Prior:
 
 PRIORS: dict[str, Prior] = {
     "matmul_half": Prior(value=0.88, spread=0.1, family_spread=0.07, highest=1.0),
-    "matmul_tf32": Prior(value=0.88, spread=0.1, family_spread=0.1, highest=1.0),
+    "matmul_tf32": Prior(value=0.85, spread=0.1, family_spread=0.15, highest=1.0),
     "matmul_fp32": Prior(value=0.75, spread=0.2, family_spread=0.3, highest=1.0),
     "attention": Prior(value=0.65, spread=0.2, family_spread=0.2, highest=1.0),
-    "convolution": Prior(value=0.6, spread=0.3, family_spread=0.2, highest=1.0),
-    "convolution_last": Prior(value=0.7, spread=0.3, family_spread=0.2, highest=1.0),
+    "convolution": Prior(value=0.75, spread=0.2, family_spread=0.15, highest=1.0),
+    "convolution_last": Prior(value=0.85, spread=0.15, family_spread=0.15, highest=1.0),
+    "convolution_limit": Prior(value=1.0, spread=0.7, family_spread=0.0),
     "narrow_half": Prior(value=0.3, spread=0.5, family_spread=0.3, highest=1.0),
     "narrow_last": Prior(value=0.3, spread=0.5, family_spread=0.3, highest=1.0),
     "narrow_single": Prior(value=0.05, spread=0.7, family_spread=0.3, highest=1.0),
     "bandwidth": Prior(value=0.8, spread=0.1, family_spread=0.08, highest=1.0),
     "exposed": Prior(value=0.5, spread=0.5, family_spread=0.0, highest=1.0),
     "interference": Prior(value=0.05, spread=0.5, family_spread=0.0, highest=0.3),
-    "launch_s": Prior(value=3e-6, spread=0.4, family_spread=0.1),
-    "issue_s": Prior(value=20e-6, spread=0.4, family_spread=0.1),
-    "issue_backward_s": Prior(value=10e-6, spread=0.4, family_spread=0.0),
+    "launch_s": Prior(value=4e-6, spread=0.3, family_spread=0.1),
+    "issue_s": Prior(value=25e-6, spread=0.4, family_spread=0.1),
+    "issue_backward_s": Prior(value=15e-6, spread=0.4, family_spread=0.0),
     "step_s": Prior(value=5e-3, spread=0.5, family_spread=0.0),
 }
 SOFTWARE_PRIORS: dict[tuple[str, str], Prior] = {

@@ -1,4 +1,4 @@
-"""The fit as the product's dated tables: constants by family, shares by software, bands from errors on unseen sources."""
+"""The fit as the product's dated tables: constants by family, shares by software, bands from errors on unseen rows."""
 
 from __future__ import annotations
 

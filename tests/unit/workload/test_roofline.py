@@ -160,9 +160,10 @@ def test_the_host_is_the_floor_of_a_small_step() -> None:
     assert not step_seconds(_usual(), speed, batch=10, length=100).issue_bound
 
 
-def test_each_kernel_costs_its_launch() -> None:
+def test_no_kernel_is_shorter_than_its_launch() -> None:
+    # 10 tokens: products take 30 us, movers 1 us, the update 4 ms.
     free, launched = (step_seconds(_usual(), _speed(launch_s=launch), batch=1, length=10) for launch in (0.0, 5e-6))
-    assert launched.total_s - free.total_s == pytest.approx((12 + 24 + 1) * 5e-6)
+    assert launched.total_s - free.total_s == pytest.approx(30 * (5e-6 - 1e-6))
 
 
 def test_micro_batches_repeat_the_passes_and_not_the_update() -> None:
