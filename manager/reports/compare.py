@@ -5,12 +5,14 @@ A run is dominated when another one is at least as good on both axes and better 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from manager.reports.model import Report
 from manager.runs.states import RunState
+from tasks.kinds import UNBOUNDED, is_better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class ComparedRun:
     cost_usd: Decimal | None
     hours: float | None
     """Billed hours."""
+    metric: str
+    """What baseline and value are."""
     baseline: float | None
     value: float | None
     """The metric on the test split after tuning."""
@@ -38,8 +42,10 @@ class ComparedRun:
 
     @property
     def points(self) -> float | None:
-        """Percentage points gained over the untouched model."""
-        return None if self.value is None or self.baseline is None else round(100 * (self.value - self.baseline), 6)
+        """Percentage points gained over the untouched model; None too for perplexity, which is no percentage."""
+        if self.value is None or self.baseline is None or self.metric in UNBOUNDED:
+            return None
+        return round(100 * (self.value - self.baseline), 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +63,14 @@ class Comparison:
         return tuple(row for row in self.rows if row.on_frontier)
 
 
-def compare(reports: Sequence[Report], *, metric: str = "accuracy") -> Comparison:
-    """Dollars against a test metric over runs, with the Pareto frontier (low dollars, high metric)."""
+def compare(reports: Sequence[Report], *, metric: str | None = None) -> Comparison:
+    """Dollars against a test metric over runs, with the Pareto frontier (low dollars, good metric).
+
+    Args:
+        reports: the runs.
+        metric: None: that which most of the runs are about; runs without it take no part.
+    """
+    metric = metric or _common_metric(reports)
     points = [
         (report.run_id, report.cost_usd, value)
         for report in reports
@@ -82,6 +94,11 @@ def where(report: Report) -> str:
     return f"{offer.cloud} {machine}{nodes}{' spot' if offer.use_spot else ''}"
 
 
+def _common_metric(reports: Sequence[Report]) -> str:
+    metrics = Counter(report.headline_metric for report in reports)
+    return metrics.most_common(1)[0][0] if metrics else "accuracy"
+
+
 def _row(report: Report, metric: str, points: Iterable[tuple[str, Decimal, float]]) -> ComparedRun:
     score = report.score(metric)
     cost, value = report.cost_usd, _value(report, metric)
@@ -91,7 +108,9 @@ def _row(report: Report, metric: str, points: Iterable[tuple[str, Decimal, float
         better = [
             (other_cost, run_id)
             for run_id, other_cost, other in points
-            if other_cost <= cost and other >= value and (other_cost < cost or other > value)
+            if other_cost <= cost
+            and not is_better(metric, value, other)
+            and (other_cost < cost or is_better(metric, other, value))
         ]
         beaten = min(better)[1] if better else None
     return ComparedRun(
@@ -103,6 +122,7 @@ def _row(report: Report, metric: str, points: Iterable[tuple[str, Decimal, float
         state=report.state,
         cost_usd=cost,
         hours=None if report.billed_s is None else report.billed_s / 3600,
+        metric=metric,
         baseline=score.baseline if score else None,
         value=value,
         on_frontier=missing is None and beaten is None,

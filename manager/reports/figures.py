@@ -9,6 +9,7 @@ from manager.reports.charts import Chart, Format, Point, Series, decimals, draw
 from manager.reports.compare import Comparison
 from manager.reports.model import EvaluationPoint, LossPoint, Report
 from manager.units import format_duration
+from tasks.kinds import UNBOUNDED
 from tasks.protocol import EvaluationStage
 
 DOLLARS, MINUTES, STEPS = "dollars", "minutes", "steps"
@@ -61,7 +62,7 @@ def metric_chart(report: Report, axis: str) -> Chart | None:
         x_title=_X_TITLES[axis],
         y_title=wording.in_sentence(metric),
         x_format=_X_FORMATS[axis],
-        y_format=_percent,
+        y_format=_plain_number if metric in UNBOUNDED else _percent,
     )
 
 
@@ -77,7 +78,8 @@ def comparison_chart(comparison: Comparison, marks: dict[str, str]) -> Chart | N
     for row in comparison.rows:
         if row.excluded is not None or row.cost_usd is None or row.value is None:
             continue
-        text = f"{row.run_id}: {wording.percent(row.value)} for {wording.usd_column([row.cost_usd])[0]}"
+        value = wording.metric_value(comparison.metric, row.value)
+        text = f"{row.run_id}: {value} for {wording.usd_column([row.cost_usd])[0]}"
         point = Point(x=float(row.cost_usd), y=row.value, text=text, mark=marks[row.run_id])
         (frontier if row.on_frontier else dots).append(point)
     title = wording.metric_title(comparison.metric)
@@ -91,7 +93,7 @@ def comparison_chart(comparison: Comparison, marks: dict[str, str]) -> Chart | N
         x_title="Dollars for the whole run",
         y_title=wording.in_sentence(comparison.metric),
         x_format=_dollars,
-        y_format=_percent,
+        y_format=_plain_number if comparison.metric in UNBOUNDED else _percent,
         log_x=True,
     )
 
@@ -102,7 +104,7 @@ def _metric_points(report: Report, metric: str, axis: str, stage: EvaluationStag
         value = point.metrics.get(metric)
         if point.stage is stage and value is not None:
             what = "" if stage is EvaluationStage.INTERVAL else f" ({stage})"
-            text = f"{point.split}{what}, {wording.percent(value)}, {_at(point)}"
+            text = f"{point.split}{what}, {wording.metric_value(metric, value)}, {_at(point)}"
             found.append(Point(x=_x(point, axis), y=value, text=text))
     return found
 

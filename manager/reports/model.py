@@ -14,6 +14,7 @@ from manager.prices.offer import Offer
 from manager.runs.records import Charge, StateChange
 from manager.runs.states import RunState
 from manager.spec.model import RunSpec
+from tasks.kinds import TASK_KINDS, UNBOUNDED, is_better
 from tasks.protocol import EvaluationStage, Outcome
 
 REPORT_VERSION = 1
@@ -26,14 +27,23 @@ class Score:
     metric: str
     """Name of the protocol: accuracy, f1_macro ..."""
     baseline: float | None
-    """0 to 1, of the untouched model with its new head."""
+    """Of the untouched model (with its new head, for classes): 0 to 1, but for perplexity."""
     tuned: float | None
-    """0 to 1, of the best weights."""
+    """Of the best weights."""
 
     @property
     def points(self) -> float | None:
-        """Tuned minus baseline in percentage points."""
-        return None if self.baseline is None or self.tuned is None else round(100 * (self.tuned - self.baseline), 6)
+        """Tuned minus baseline in percentage points; None too for perplexity, which is no percentage."""
+        if self.baseline is None or self.tuned is None or self.metric in UNBOUNDED:
+            return None
+        return round(100 * (self.tuned - self.baseline), 6)
+
+    @property
+    def is_gain(self) -> bool | None:
+        """Whether tuning made it better; None when unknown or unchanged."""
+        if self.baseline is None or self.tuned is None or self.baseline == self.tuned:
+            return None
+        return is_better(self.metric, self.tuned, self.baseline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +265,18 @@ class Report:
     def score(self, metric: str) -> Score | None:
         """The score of a metric, or None."""
         return next((score for score in self.scores if score.metric == metric), None)
+
+    @property
+    def headline_metric(self) -> str:
+        """What the run is about in one number: accuracy where there are classes, else perplexity."""
+        kind = TASK_KINDS.get(self.spec.task)
+        return "accuracy" if kind is None or kind.has_labels else "perplexity"
+
+    @property
+    def counted_in(self) -> str:
+        """What `tokens_per_s` counts: tokens, or images."""
+        kind = TASK_KINDS.get(self.spec.task)
+        return "images" if kind is not None and kind.samples == "images" else "tokens"
 
     def gauge(self, name: str) -> Gauge | None:
         """The gauge of that name, or None."""

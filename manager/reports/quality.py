@@ -8,6 +8,7 @@ from manager.reports.model import Best, ClassScore, Confusion, EarlierStop, Eval
 from manager.reports.reading import as_number, ending, last, metrics, number, of_stage, text, whole
 from manager.reports.timeline import Timeline, task_end_s
 from manager.spec.schema import Metric
+from tasks.kinds import UNBOUNDED, is_better
 from tasks.protocol import EvaluationStage, Event, EventType
 
 
@@ -60,7 +61,7 @@ def read_best(events: tuple[Event, ...], metric: str) -> Best | None:
     best: Best | None = None
     for event in of_stage(events, EvaluationStage.INTERVAL):
         value = metrics(event).get(metric)
-        if value is not None and (best is None or value > best.value):
+        if value is not None and (best is None or is_better(metric, value, best.value)):
             best = Best(metric=metric, value=value, step=whole(event, "step") or 0)
     return best
 
@@ -109,10 +110,10 @@ def earlier_stops(events: tuple[Event, ...], timeline: Timeline, metric: str) ->
     """For each interval evaluation but the last: dollars saved and points lost, had training ended there.
 
     Ending there would keep the best weights until then, and the steps after training (final evaluation, saving,
-    teardown) would be paid all the same. Empty while training goes on.
+    teardown) would be paid all the same. Empty while training goes on, and for metrics that are no percentage.
     """
     end_s = task_end_s(timeline, events)
-    if end_s is None or last(events, EventType.FINISHED) is None:
+    if end_s is None or metric in UNBOUNDED or last(events, EventType.FINISHED) is None:
         return ()
     points = [p for p in read_evaluations(events, timeline) if p.stage is EvaluationStage.INTERVAL]
     known = [(p, v, p.since_billing_s) for p in points if (v := p.metrics.get(metric)) is not None]

@@ -67,7 +67,7 @@ def comparison_renderable(comparison: Comparison) -> Group:
             _outside(row.where),
             cost,
             format_hours(row.hours),
-            wording.percent(row.value),
+            wording.metric_value(comparison.metric, row.value),
             Text(verdict, style=_GOOD if row.on_frontier else _DIM),
         )
     parts = _section(title, [table, Text("frontier: no other run is both cheaper and better", style=_DIM)])[1:]
@@ -136,13 +136,14 @@ def _scores(report: Report) -> list[RenderableType]:
     for score in report.scores:
         table.add_row(
             wording.metric_title(score.metric),
-            wording.percent(score.baseline),
-            wording.percent(score.tuned),
+            wording.metric_value(score.metric, score.baseline),
+            wording.metric_value(score.metric, score.tuned),
             wording.points(score.points),
         )
     rows: list[RenderableType] = [table]
     if report.best is not None:
-        best, value = report.best, wording.percent(report.best.value)
+        best = report.best
+        value = wording.metric_value(best.metric, best.value)
         rows.append(Text(f"Best weights: step {best.step}, {wording.in_sentence(best.metric)} {value} on validation"))
     return rows
 
@@ -180,7 +181,7 @@ def _curves(report: Report) -> list[RenderableType]:
             cost,
             format_duration(point.since_billing_s),
             wording.UNDEFINED if point.loss is None else f"{point.loss:.4f}",
-            wording.percent(point.metrics.get(metric)),
+            wording.metric_value(metric, point.metrics.get(metric)),
         )
     sentence = wording.stop_sentence(report)
     return [*rows, table, Text(sentence)] if sentence else [*rows, table]

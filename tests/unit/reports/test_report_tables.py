@@ -16,8 +16,10 @@ from manager.reports.csv import reports_to_csv
 from manager.reports.json import comparison_to_json, report_to_json
 from manager.reports.wording import METRIC_TITLES
 from manager.spec.schema import Metric
-from tasks.metrics import METRICS
+from tasks.kinds import CLASSIFICATION_METRICS, LANGUAGE_METRICS
 from tests.support.report_factory import make_run, make_spec
+
+METRICS = (*CLASSIFICATION_METRICS, *LANGUAGE_METRICS)
 
 
 def _rows(text: str) -> list[dict[str, str]]:
