@@ -1,7 +1,7 @@
 """Link: the bandwidth at which devices of one job exchange gradients and weights.
 
 Within a machine it comes from the catalog (NVLink and its like, else the PCI bus of the generation), between machines
-from the network that the caller names. A ring passes each byte over the slowest part of its way, and the adapters of a
+from the network that the caller names, else the one its maker builds in. A ring passes each byte over the slowest part of its way, and the adapters of a
 machine carry one ring together, so a ring over machines runs at the lower of link and network of a whole machine
 (NCCL tests, "bus bandwidth"; https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md).
 """
@@ -24,6 +24,11 @@ _STEP_LATENCY_S = 8e-6
 _BUS_GENERATIONS = {"pascal": 16e9, "volta": 16e9, "turing": 16e9, "hopper": 64e9, "blackwell": 64e9}
 """One direction of x16: PCIe 3 at 16 GB/s, PCIe 5 at 64 GB/s; the families between have PCIe 4."""
 _BUS_PCIE4 = 32e9
+_NETWORKS = {"hopper": 400e9, "blackwell": 400e9, "ampere-hbm": 200e9, "volta": 100e9}
+"""One direction of all adapters of a machine of eight, as built by its maker for training on many (DGX H100: 8 x 400
+Gbit/s, DGX A100: 8 x 200, DGX-2: 8 x 100; their system guides)."""
+_CLOUD_NETWORK = 12.5e9
+"""100 Gbit/s: what clouds attach to machines of several smaller cards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +68,14 @@ def link_of(
         family: its architecture, which tells the generation of its bus.
         devices: that take part, over all machines.
         devices_per_node: in one machine.
-        network_bytes_per_s: one direction of all network adapters of a machine; needed for more than one machine.
-
-    Raises:
-        ValueError: more than one machine and no network.
+        network_bytes_per_s: one direction of all network adapters of a machine; None: as its maker builds them.
     """
     if devices < 2:
         return None
     name, rate = _within_node(accelerator, family=family, devices=min(devices, devices_per_node))
     if devices <= devices_per_node:
         return Link(name=name, bytes_per_s=rate, latency_s=_STEP_LATENCY_S)
-    if network_bytes_per_s is None:
-        raise ValueError("devices in several machines need a network")
-    network = network_bytes_per_s * _NETWORK_REACHED
+    network = (network_bytes_per_s or _NETWORKS.get(family, _CLOUD_NETWORK)) * _NETWORK_REACHED
     joined = min(rate, network) if devices_per_node > 1 else network
     return Link(name=f"{name} and network", bytes_per_s=joined, latency_s=_STEP_LATENCY_S)
 

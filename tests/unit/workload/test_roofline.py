@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
@@ -346,8 +348,20 @@ def test_links_by_machine() -> None:
 
 def test_machines_are_joined_by_their_network() -> None:
     h100 = _known("H100")
-    with pytest.raises(ValueError, match="network"):
-        link_of(h100, family="hopper", devices=16)
+    usual = link_of(h100, family="hopper", devices=16)
+    assert usual is not None
+    assert usual.bytes_per_s == pytest.approx(400e9 * 0.8)
     joined = link_of(h100, family="hopper", devices=16, network_bytes_per_s=50e9)
     assert joined is not None
     assert joined.bytes_per_s == pytest.approx(50e9 * 0.8)
+
+
+def test_every_accelerator_of_the_catalog_has_a_family() -> None:
+    names = [row["name"] for row in _catalog("accelerators.csv")]
+    assert [name for name in names if family_of(name)[0] == "*"] == []
+    assert all(0 < family_of(name)[1] <= 1 for name in names)
+
+
+def _catalog(name: str) -> list[dict[str, str]]:
+    text = files("manager.catalog").joinpath("data", name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
