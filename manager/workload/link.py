@@ -1,9 +1,10 @@
 """Link: the bandwidth at which devices of one job exchange gradients and weights.
 
 Within a machine it comes from the catalog (NVLink and its like, else the PCI bus of the generation), between machines
-from the network that the caller names, else the one its maker builds in. A ring passes each byte over the slowest part of its way, and the adapters of a
-machine carry one ring together, so a ring over machines runs at the lower of link and network of a whole machine
-(NCCL tests, "bus bandwidth"; https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md).
+from the network that the caller names, else the one that the maker builds in. A ring passes each byte over the slowest
+part of its way, and the adapters of a machine carry one ring together, so a ring over machines runs at the lower of
+link and network of a whole machine (NCCL tests, "bus bandwidth";
+https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md).
 """
 
 from __future__ import annotations

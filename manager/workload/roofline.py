@@ -1,8 +1,8 @@
 """Seconds of a step from its traced ops: a roofline per op, the host's issue of ops, the update and communication.
 
 An op takes max(FLOPs / reached FLOP/s, bytes / reached bytes/s) (Williams et al. 2009, doi:10.1145/1498765.1498785)
-plus the exposed part of the shorter of the two, and no less than a kernel's launch. A step takes the larger of their sum
-and of the time in which the host issues them; the update runs once per step. Constants are fitted
+plus the exposed part of the shorter of the two, and no less than a kernel's launch. A step takes the larger of their
+sum and of the time in which the host issues them; the update runs once per step. Constants are fitted
 (`manager/workload/efficiencies.py`); the interval around the outcome is the fit's own error on sources it had not seen.
 """
 
