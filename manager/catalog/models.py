@@ -34,6 +34,7 @@ __all__ = [
     "resolve_entry",
     "resolve_model",
     "shape_from_config",
+    "table_names",
 ]
 
 _NO_WEIGHTS = "config:"
@@ -113,6 +114,11 @@ def known_models() -> tuple[str, ...]:
     """Hub ids of the shipped table, which can be planned without network."""
     rows = _table().items()
     return tuple(row["id"] for name, row in rows if name == row["id"] and not name.startswith(_NO_WEIGHTS))
+
+
+def table_names() -> tuple[tuple[str, str, str], ...]:
+    """Each name in the shipped table (older ids too), the id it means, and its config as text."""
+    return tuple((name, row["id"], row["config"]) for name, row in _table().items())
 
 
 def _entry_from_row(name: str, row: Mapping[str, str]) -> ModelEntry:
