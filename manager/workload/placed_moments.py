@@ -49,6 +49,9 @@ def training_moments(
         if accumulates and not placement.is_sharded:
             moment = _accumulated(moment, static)
         yield _placed(moment, model, static, placement, head=head, accumulates=accumulates)
+        if placement.is_sharded and moment.loss_chain:
+            for beside in _beside_the_loss(moment, model, static, head):
+                yield _placed(beside, model, static, placement, head=head, accumulates=accumulates)
     if not has_update:
         update = Moment("update", static.trainable, 0.0, 0.0, 0.0, 0.0, static.update, 0.0)
         yield _placed(update, model, static, placement, head=head, accumulates=accumulates)
@@ -160,6 +163,26 @@ def _sharded(
         weight_copies=(static.root + layers * static.layer) * gathered,
         temporaries=moment.temporaries + scattered * factor,
     )
+
+
+def _beside_the_loss(moment: Moment, model: MemoryModel, static: Static, head: float) -> Iterator[Moment]:
+    """The last layer's forward pass and the backward pass of the one before it.
+
+    A trace keeps the highest moments of one device only; with sharding these two can be higher, because a second layer
+    is gathered and gradients wait for their reduction.
+    """
+    layers = model.trace.layers
+    if not static.layer:
+        return
+    quiet = moment._replace(loss_chain=0.0, temporaries=0.0, gradients=0.0)
+    yield quiet._replace(phase="forward")
+    if layers > 1:
+        yield quiet._replace(
+            phase="backward",
+            gradients=min(static.trainable, head + 2 * static.layer_trainable),
+            activations=moment.activations * (layers - 1) / layers,
+            checkpoint_stash=moment.checkpoint_stash * (layers - 1) / layers,
+        )
 
 
 def _head_gradients(model: MemoryModel, at: Row, static: Static) -> float:
