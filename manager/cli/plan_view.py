@@ -119,7 +119,7 @@ def _counted(offers: int) -> str:
 def _offer_cells(estimate: Estimate, *, wide: bool, tiny: bool) -> list[str]:
     offer, cost = estimate.offer, estimate.cost_usd
     price = "?" if offer.price_usd_per_hour is None else format_usd(offer.price_usd_per_hour)
-    memory = "?" if estimate.memory is None else format_bytes(estimate.memory.total).replace(" ", "")
+    memory = "?" if estimate.memory is None else format_bytes(estimate.memory.total_bytes).replace(" ", "")
     cells = [format_usd(cost.expected if cost else None)]
     if wide:
         cells.append(f"{format_usd(cost.low)}-{format_usd(cost.high)}" if cost else "")

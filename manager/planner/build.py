@@ -26,6 +26,7 @@ from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import format_hours, format_usd
 from manager.workload.profile import WorkloadProfile
+from manager.workload.traces import RunTraces
 
 __all__ = ["explain_no_choice", "make_plan"]
 
@@ -36,6 +37,7 @@ def make_plan(
     *,
     spec: RunSpec,
     profile: WorkloadProfile,
+    traces: RunTraces,
     offers: Sequence[Offer],
     created_at_s: float,
     notes: Sequence[str],
@@ -48,6 +50,7 @@ def make_plan(
     Args:
         spec: what the user wants; its `where` and `budget` filter.
         profile: what the run demands.
+        traces: its training step.
         offers: machines with prices, in any order.
         created_at_s: Unix time in seconds, stored in the plan.
         notes: what the user should know of the prices; notes of the planner are added.
@@ -55,7 +58,7 @@ def make_plan(
         assumptions: None: the table that ships with the product.
         accelerator: looks up specifications; the catalog's by default.
     """
-    judge = _Judge(profile, assumptions or shipped_assumptions(), calibration, accelerator)
+    judge = _Judge(profile, traces, assumptions or shipped_assumptions(), calibration, accelerator)
     chosen: list[Estimate] = []
     rejected: list[tuple[Estimate, float | None]] = []
     for offer in offers:
@@ -91,11 +94,13 @@ class _Judge:
     def __init__(
         self,
         profile: WorkloadProfile,
+        traces: RunTraces,
         assumptions: Assumptions,
         calibration: Sequence[Calibration],
         accelerator: Callable[[str], Accelerator | None],
     ) -> None:
         self._profile = profile
+        self._traces = traces
         self._assumptions = assumptions
         self._calibration = calibration
         self._accelerator = accelerator
@@ -108,6 +113,7 @@ class _Judge:
             name = offer.accelerator
             known = judge_machine(
                 self._profile,
+                self._traces,
                 offer,
                 None if name is None else self._accelerator(name),
                 self._assumptions,

@@ -20,7 +20,8 @@ from manager.planner.plan import PLAN_VERSION, Assumption, CostLine, Estimate, P
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
-from manager.workload.profile import MemoryLines, WorkloadProfile
+from manager.workload.memory_answer import MEMORY_LINES, MemoryAnswer
+from manager.workload.profile import WorkloadProfile
 
 Json = dict[str, Any]
 
@@ -36,7 +37,7 @@ def plan_to_json(plan: Plan) -> Json:
         "spec": _plain(asdict(plan.spec)),
         "profile": {
             **_plain(asdict(plan.profile)),
-            "peak_memory_bytes": None if memory is None else memory.total,
+            "peak_memory_bytes": None if memory is None else memory.total_bytes,
         },
         "offers": [_estimate_to_json(estimate) for estimate in plan.offers],
         "chosen": plan.chosen,
@@ -113,7 +114,7 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "flags": list(offer.flags),
         "fits": estimate.fits,
         "micro_batch": estimate.micro_batch,
-        "peak_memory_bytes": None if memory is None else {**asdict(memory), "total": memory.total},
+        "peak_memory_bytes": None if memory is None else _memory_to_json(memory),
         "hours": _interval_to_json(estimate.hours),
         "training_hours": _interval_to_json(estimate.training_hours),
         "cost_usd": _cost_to_json(estimate),
@@ -173,7 +174,7 @@ def _estimate_from_json(record: Json) -> Estimate:
         offer=decoded(Offer, record),
         fits=record["fits"],
         micro_batch=record["micro_batch"],
-        memory=None if memory is None else decoded(MemoryLines, memory),
+        memory=None if memory is None else _memory_from_json(memory),
         hours=_interval_from_json(record["hours"]),
         training_hours=_interval_from_json(record["training_hours"]),
         cost_usd=None if cost is None else decoded(MoneyInterval, cost),
@@ -186,3 +187,31 @@ def _estimate_from_json(record: Json) -> Estimate:
 
 def _interval_from_json(record: Json | None) -> Interval | None:
     return None if record is None else decoded(Interval, record)
+
+
+def _memory_to_json(memory: MemoryAnswer) -> Json:
+    return {
+        **asdict(memory),
+        "allocated_bytes": memory.allocated_bytes,
+        "reserved_bytes": memory.reserved_bytes,
+        "needed_bytes": memory.needed_bytes,
+        "total": memory.total_bytes,
+    }
+
+
+def _memory_from_json(record: Json) -> MemoryAnswer:
+    """Also of a plan from before steps were traced, which had fewer lines and the peak of training alone."""
+    if "phase" in record:
+        return decoded(MemoryAnswer, record)
+    lines = {name: int(record.get(name, 0)) for name in MEMORY_LINES}
+    total = sum(lines.values())
+    return MemoryAnswer(
+        phase="backward",
+        **lines,
+        reclaimable_bytes=0,
+        training_bytes=total,
+        evaluation_bytes=0,
+        save_bytes=0,
+        host_bytes=0,
+        basis="closed formulas",
+    )

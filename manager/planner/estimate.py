@@ -13,13 +13,17 @@ from decimal import ROUND_HALF_UP, Decimal
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration
-from manager.planner.machine import Machine, machine_of
+from manager.planner.machine import REASON_SPEED, Machine, machine_of
 from manager.planner.phases import Phase, phases_of_run
 from manager.planner.plan import Assumption, CostLine, Estimate
 from manager.prices.offer import Offer
 from manager.units import Interval, MoneyInterval, format_bytes
-from manager.workload.memory import calibrated_bytes, largest_micro_batch, memory_lines, micro_batch_candidates
-from manager.workload.profile import MemoryLines, WorkloadProfile
+from manager.workload.build import even_micro_batch, micro_batch_limit
+from manager.workload.memory_answer import MemoryAnswer, largest_micro_batch, memory_of
+from manager.workload.memory_device import fit_margin
+from manager.workload.profile import WorkloadProfile
+from manager.workload.roofline import UntimedWorkError
+from manager.workload.traces import RunTraces
 
 _MICRO_DOLLAR = Decimal("0.000001")
 REASON_FIT = "does not fit"
@@ -33,7 +37,7 @@ class Verdict:
 
     fits: bool
     micro_batch: int | None
-    memory: MemoryLines | None
+    memory: MemoryAnswer | None
     phases: tuple[Phase, ...]
     """Empty when the job does not run there."""
     hours: Interval | None
@@ -47,6 +51,7 @@ class Verdict:
 
 def judge_machine(
     profile: WorkloadProfile,
+    traces: RunTraces,
     offer: Offer,
     accelerator: Accelerator | None,
     assumptions: Assumptions,
@@ -56,36 +61,34 @@ def judge_machine(
     machine = machine_of(profile, offer, accelerator, assumptions)
     if isinstance(machine, str):
         return _impossible(machine)
-    candidates = micro_batch_candidates(profile, replicas=machine.replicas)
-    if not candidates:
+    limit = micro_batch_limit(profile, replicas=machine.replicas)
+    if limit is None:
         return _impossible(_sharing_reason(profile, machine))
-    memory_factor = (calibration.memory_factor if calibration else None) or 1.0
-    micro_batch = largest_micro_batch(
-        profile,
-        memory_available_bytes=machine.memory_bytes,
-        is_cpu=machine.device.is_cpu,
-        replicas=machine.replicas,
-        memory_factor=memory_factor,
-    )
-    memory = memory_lines(
-        profile, micro_batch=micro_batch or candidates[-1], is_cpu=machine.device.is_cpu, replicas=machine.replicas
-    )
+    largest, room = _largest(profile, traces, machine, calibration, limit)
+    micro_batch = None if largest is None else even_micro_batch(limit, largest)
+    memory = memory_on(profile, traces, machine, micro_batch=micro_batch or _smallest(profile, limit))
     if micro_batch is None:
-        needed = calibrated_bytes(memory, memory_factor, is_cpu=machine.device.is_cpu)
+        missing = memory.needed_bytes - room
         return _impossible(
-            f"{REASON_FIT}: needs {format_bytes(needed)}, has {format_bytes(machine.memory_bytes)}",
+            machine.refusal
+            or f"{REASON_FIT}: needs {format_bytes(machine.memory_bytes + missing)}, "
+            f"has {format_bytes(machine.memory_bytes)}",
             memory=memory,
-            missing_memory_bytes=needed - machine.memory_bytes,
+            missing_memory_bytes=missing,
         )
-    phases, used = phases_of_run(
-        profile,
-        machine,
-        assumptions,
-        calibration,
-        micro_batch=micro_batch,
-        cloud=offer.cloud,
-        use_spot=offer.use_spot,
-    )
+    try:
+        phases, used = phases_of_run(
+            profile,
+            traces,
+            machine,
+            assumptions,
+            calibration,
+            micro_batch=micro_batch,
+            cloud=offer.cloud,
+            use_spot=offer.use_spot,
+        )
+    except UntimedWorkError as error:
+        return _impossible(machine.refusal or f"{REASON_SPEED}: {error}", memory=memory)
     total = phases[0].hours
     for phase in phases[1:]:
         total = total.plus(phase.hours)
@@ -98,8 +101,56 @@ def judge_machine(
         training_hours=next(phase.hours for phase in phases if phase.name == "training"),
         assumptions=used,
         calibration_factor=1.0 if calibration is None else calibration.time_factor,
-        reason=None,
+        reason=machine.refusal,
     )
+
+
+def memory_on(profile: WorkloadProfile, traces: RunTraces, machine: Machine, *, micro_batch: int) -> MemoryAnswer:
+    """Peak memory of one replica of the machine at this micro-batch."""
+    share = micro_batch_limit(profile, replicas=machine.replicas)
+    return memory_of(
+        traces.on(is_cpu=machine.is_cpu),
+        batch=micro_batch,
+        length=profile.peak_length,
+        device=machine.device,
+        rank=traces.rank,
+        optimizer=profile.optimizer,
+        placement=machine.placement,
+        accumulates=share is not None and micro_batch * machine.replicas < profile.batch_size,
+    )
+
+
+def _largest(
+    profile: WorkloadProfile, traces: RunTraces, machine: Machine, calibration: Calibration | None, limit: int
+) -> tuple[int | None, float]:
+    """The largest micro-batch that fits, and the bytes that it may need.
+
+    Own runs say by how much tensors differ from their estimate; the room shrinks by that, the context apart.
+    """
+    margin = fit_margin().value
+    # A run that needed less than its estimate promises nothing for the next.
+    factor = max(1.0, (calibration.memory_factor if calibration else None) or 1.0)
+    context = 0 if machine.is_cpu else machine.device.context_bytes
+    room = context + (machine.memory_bytes * (1 - margin) - context) / factor
+    largest = largest_micro_batch(
+        traces.on(is_cpu=machine.is_cpu),
+        limit=limit,
+        memory_bytes=room,
+        length=profile.peak_length,
+        device=machine.device,
+        rank=traces.rank,
+        optimizer=profile.optimizer,
+        placement=machine.placement,
+        margin=0.0,
+    )
+    if largest is not None and profile.asked_micro_batch is not None and largest < limit:
+        return None, room
+    return largest, room
+
+
+def _smallest(profile: WorkloadProfile, limit: int) -> int:
+    """The micro-batch that was asked for, else one sample."""
+    return 1 if profile.asked_micro_batch is None else limit
 
 
 def priced(offer: Offer, verdict: Verdict) -> Estimate:
@@ -156,7 +207,7 @@ def _sum(lines: tuple[CostLine, ...]) -> MoneyInterval:
 
 
 def _impossible(
-    reason: str, *, memory: MemoryLines | None = None, missing_memory_bytes: float | None = None
+    reason: str, *, memory: MemoryAnswer | None = None, missing_memory_bytes: float | None = None
 ) -> Verdict:
     return Verdict(
         fits=False,

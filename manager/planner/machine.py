@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
 from manager.prices.offer import Offer
-from manager.workload.device import Device, cpu_device, efficiency, gpu_device
+from manager.workload.efficiencies import software
+from manager.workload.link import Link, link_of
+from manager.workload.memory_device import MemoryDevice, memory_device
+from manager.workload.placement import ONE_DEVICE, Placement
 from manager.workload.profile import WorkloadProfile
+from manager.workload.speed import Speed, cpu_speed, speed_of
 
 REASON_PROGRAM = "training program does not run there yet"
 REASON_SPECIFICATION = "unknown accelerator"
@@ -17,46 +24,46 @@ REASON_MEMORY = "unknown memory"
 _HOST_SHARE = 0.9
 """Part of a host's memory that a job on the CPU may take; the rest is the system's."""
 _GIGA = 1e9
+_HALF_PRECISIONS = {"bf16": "bfloat16", "bf16-mixed": "bfloat16", "fp16-mixed": "float16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """One node, as the training program would use it: all its accelerators, data-parallel."""
 
-    device: Device
+    is_cpu: bool
+    speed: Speed
+    """Of one replica."""
+    device: MemoryDevice
+    """What one replica needs beside its tensors."""
     memory_bytes: float
     """That one replica may fill."""
     replicas: int
+    link: Link | None
+    """Between replicas; None for one."""
+    refusal: str | None = None
+    """Why the training program does not run there although it can be estimated; None: it runs."""
+
+    @property
+    def placement(self) -> Placement:
+        """How a step is laid over the replicas."""
+        return ONE_DEVICE if self.replicas == 1 else Placement(replicas=self.replicas, sharding="ddp")
 
 
 def machine_of(
     profile: WorkloadProfile, offer: Offer, accelerator: Accelerator | None, assumptions: Assumptions
 ) -> Machine | str:
-    """The offer's machine, or the reason for which the job cannot be run or estimated there."""
+    """The offer's machine, or the reason for which the job cannot be estimated there."""
     if offer.num_nodes != 1:
         return f"{REASON_PROGRAM}: {offer.num_nodes} nodes, it uses one"
     if is_arm(offer):
         # Neither SkyPilot's default images nor the assumed speed of a core were tried on ARM.
         return f"{REASON_PROGRAM}: the host has an ARM processor"
     if offer.accelerator is None:
-        return _cpu_machine(offer, assumptions)
+        return _cpu_machine(profile, offer, assumptions)
     if accelerator is None:
         return f"{REASON_SPECIFICATION}: no specification of {offer.accelerator}"
-    if accelerator.kind != "gpu" or accelerator.vendor.upper() != "NVIDIA":
-        what = "TPU" if accelerator.kind == "tpu" else f"{accelerator.vendor} {accelerator.kind.upper()}"
-        return f"{REASON_PROGRAM}: {what}"
-    unsupported = efficiency(accelerator.name).unsupported
-    if unsupported is not None:
-        return f"{REASON_PROGRAM}: {accelerator.name} {unsupported}"
-    if profile.precision != "fp32" and not accelerator.supports_bf16:
-        return f"{REASON_PROGRAM}: {accelerator.name} does not compute in bfloat16"
-    count = offer.accelerator_count
-    share = min(1.0, count)
-    device = gpu_device(accelerator, precision=profile.precision, width=profile.hidden_size, share=share)
-    if device is None:
-        return f"{REASON_SPEED}: no rates of {accelerator.name} for {profile.precision}"
-    memory_bytes = offer.accelerator_memory_bytes or accelerator.memory_bytes
-    return Machine(device=device, memory_bytes=memory_bytes * share, replicas=max(1, int(count)))
+    return _accelerated(profile, offer, accelerator)
 
 
 def is_arm(offer: Offer) -> bool:
@@ -64,7 +71,40 @@ def is_arm(offer: Offer) -> bool:
     return "arm64" in offer.flags
 
 
-def _cpu_machine(offer: Offer, assumptions: Assumptions) -> Machine | str:
+def _accelerated(profile: WorkloadProfile, offer: Offer, accelerator: Accelerator) -> Machine | str:
+    is_tpu = accelerator.kind == "tpu"
+    share = min(1.0, offer.accelerator_count)
+    speed = speed_of(accelerator, software=software("xla" if is_tpu else "eager"), share=share)
+    if speed is None:
+        return f"{REASON_SPEED}: no rates of {accelerator.name} for {profile.precision}"
+    replicas = max(1, int(offer.accelerator_count)) * accelerator.chips
+    memory_bytes = accelerator.memory_bytes if is_tpu else offer.accelerator_memory_bytes or accelerator.memory_bytes
+    return Machine(
+        is_cpu=False,
+        speed=speed,
+        device=memory_device(accelerator.name),
+        memory_bytes=memory_bytes * share,
+        replicas=replicas,
+        link=link_of(accelerator, family=speed.family, devices=replicas, devices_per_node=replicas),
+        refusal=_refusal(profile, accelerator),
+    )
+
+
+def _refusal(profile: WorkloadProfile, accelerator: Accelerator) -> str | None:
+    if accelerator.kind != "gpu" or accelerator.vendor.upper() != "NVIDIA":
+        what = "TPU" if accelerator.kind == "tpu" else f"{accelerator.vendor} {accelerator.kind.upper()}"
+        return f"{REASON_PROGRAM}: {what}"
+    unsupported = _unsupported().get(accelerator.name)
+    if unsupported is not None:
+        return f"{REASON_PROGRAM}: {accelerator.name} {unsupported}"
+    if _HALF_PRECISIONS.get(profile.precision) == "bfloat16" and not accelerator.supports_bf16:
+        return f"{REASON_PROGRAM}: {accelerator.name} does not compute in bfloat16"
+    return None
+
+
+def _cpu_machine(profile: WorkloadProfile, offer: Offer, assumptions: Assumptions) -> Machine | str:
+    if profile.precision == "fp16-mixed":
+        return f"{REASON_PROGRAM}: a CPU trains no float16"
     memory_bytes = offer.accelerator_memory_bytes
     if memory_bytes is None:
         if offer.host_memory_bytes is None:
@@ -74,5 +114,20 @@ def _cpu_machine(offer: Offer, assumptions: Assumptions) -> Machine | str:
         return f"{REASON_SPEED}: {offer.price_source} does not say how many vCPUs the host has"
     rate = assumptions.of("cpu_flops_per_vcpu", offer.cloud).value.expected * _GIGA
     bandwidth = assumptions.of("cpu_bandwidth_per_vcpu", offer.cloud).value.expected * _GIGA * offer.vcpus
-    device = cpu_device(vcpus=offer.vcpus, flops_per_s_per_vcpu=rate, memory_bytes_per_s=bandwidth)
-    return Machine(device=device, memory_bytes=memory_bytes, replicas=1)
+    speed = cpu_speed(
+        vcpus=offer.vcpus,
+        flops_per_s_per_vcpu=rate,
+        memory_bytes_per_s=bandwidth,
+        software=software("eager"),
+        basis=f"{offer.vcpus:g} vCPU at {rate / _GIGA:g} GFLOP/s each, {bandwidth / _GIGA:g} GB/s",
+    )
+    return Machine(
+        is_cpu=True, speed=speed, device=memory_device(None), memory_bytes=memory_bytes, replicas=1, link=None
+    )
+
+
+@lru_cache(maxsize=1)
+def _unsupported() -> dict[str, str]:
+    """Why PyTorch as the set-up installs it does not run on an accelerator, by name."""
+    text = files("manager.planner").joinpath("data", "unsupported.csv").read_text(encoding="utf-8")
+    return {row["accelerator"]: row["reason"] for row in csv.DictReader(text.splitlines())}

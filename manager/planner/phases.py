@@ -11,12 +11,15 @@ from manager.planner.calibration import Calibration
 from manager.planner.machine import Machine
 from manager.planner.plan import Assumption
 from manager.units import SECONDS_PER_HOUR, Interval
+from manager.workload.memory_answer import EVALUATION_ROWS
 from manager.workload.profile import WorkloadProfile
-from manager.workload.time import evaluation_seconds, step_seconds
+from manager.workload.roofline import evaluation_seconds, step_seconds
+from manager.workload.traces import RunTraces
 
 _MEGA = 1e6
 _MINUTE_S = 60.0
 _LONGEST_DIGITS = 9
+_BAND_BASIS = "measured over predicted step time of published runs whose source the fit had not seen, 10 to 90 %"
 _NOTHING_BESIDES = ("local", "slurm")
 """Clouds whose price per hour covers disk and network."""
 _NOT_COUNTED = Assumption(
@@ -37,6 +40,7 @@ class Phase:
 
 def phases_of_run(
     profile: WorkloadProfile,
+    traces: RunTraces,
     machine: Machine,
     assumptions: Assumptions,
     calibration: Calibration | None,
@@ -56,14 +60,19 @@ def phases_of_run(
         ("data", _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0), "tokenize_rate"),
         (
             "baseline",
-            _evaluation_s(profile, machine, micro_batch, profile.data.test_samples, compute.band),
+            _evaluation_s(profile, traces, machine, micro_batch, profile.data.test_samples, compute.band),
             compute.name,
         ),
-        ("training", compute.band.scaled(_training_s(profile, machine, micro_batch)), compute.name),
+        ("training", compute.band.scaled(_training_s(profile, traces, machine, micro_batch)), compute.name),
         (
             "evaluation",
             _evaluation_s(
-                profile, machine, micro_batch, profile.evaluations * profile.data.validation_samples, compute.band
+                profile,
+                traces,
+                machine,
+                micro_batch,
+                profile.evaluations * profile.data.validation_samples,
+                compute.band,
             ),
             compute.name,
         ),
@@ -72,7 +81,11 @@ def phases_of_run(
             _per_rate(profile.checkpoints * profile.checkpoint_bytes, rows["disk_rate"], unit=_MEGA),
             "disk_rate",
         ),
-        ("final", _evaluation_s(profile, machine, micro_batch, profile.data.test_samples, compute.band), compute.name),
+        (
+            "final",
+            _evaluation_s(profile, traces, machine, micro_batch, profile.data.test_samples, compute.band),
+            compute.name,
+        ),
         ("saving", _per_rate(profile.weights_bytes, rows["disk_rate"], unit=_MEGA), "disk_rate"),
         ("teardown", _seconds(rows["teardown"]), "teardown"),
     )
@@ -100,23 +113,20 @@ def _compute_band(
     cloud: str,
 ) -> _Compute:
     """Calibrated: the measured factor; else the stated band. Unmeasured data and several devices widen either."""
-    stated: list[Assumption] = [Assumption(name="speed", text=machine.device.basis)]
+    stated: list[Assumption] = [Assumption(name="speed", text=machine.speed.basis)]
     if calibration is not None:
         name, band = "calibration", calibration.band()
-        stated.append(Assumption(name=name, text=f"{calibration.time_factor:.2f} x formula; {calibration.basis}"))
-    elif machine.device.is_cpu:
-        # The unknown speed of the cores outweighs the error of the formulas and is stated in its place.
+        stated.append(Assumption(name=name, text=f"{calibration.time_factor:.2f} x roofline; {calibration.basis}"))
+    elif machine.is_cpu:
+        # The unknown speed of the cores outweighs the error of the roofline and is stated in its place.
         row = assumptions.of("cpu_flops_per_vcpu", cloud)
         name, band = row.name, _inverse(row.value.scaled(1 / row.value.expected))
         stated.append(row.stated())
     else:
-        row = assumptions.of("training_band", cloud)
-        name, band = row.name, row.value
-        stated.append(row.stated())
-    if machine.replicas > 1:
-        kept = assumptions.of("data_parallel_share", cloud)
-        band = _product(band, _inverse(kept.value))
-        stated.append(kept.stated())
+        name, band = "speed_band", machine.speed.band
+        stated.append(Assumption(name=name, text=f"{band.low:.2f} to {band.high:.2f} x expected; {_BAND_BASIS}"))
+    if machine.link is not None:
+        stated.append(Assumption(name="link", text=_link_text(machine)))
     if not profile.data.measured:
         row = assumptions.of("unmeasured_data_band", cloud)
         band = _product(band, row.value)
@@ -124,18 +134,41 @@ def _compute_band(
     return _Compute(name=name, band=band, assumptions=tuple(stated))
 
 
-def _training_s(profile: WorkloadProfile, machine: Machine, micro_batch: int) -> float:
-    step_s = step_seconds(profile, machine.device, micro_batch=micro_batch, replicas=machine.replicas)
+def _link_text(machine: Machine) -> str:
+    link = machine.link
+    assert link is not None
+    rate = f"{link.bytes_per_s / 1e9:.0f} GB/s each way"
+    return f"gradients of {machine.replicas} devices are averaged over {link.name}, {rate}"
+
+
+def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int) -> float:
+    share = profile.batch_size / machine.replicas
+    step = step_seconds(
+        traces.on(is_cpu=machine.is_cpu),
+        machine.speed,
+        batch=micro_batch,
+        length=profile.mean_step_length,
+        micro_batches=max(1.0, share / micro_batch),
+        replicas=machine.replicas,
+        link=machine.link,
+        rank=traces.rank or 0,
+    )
     # The last batch of an epoch is short: samples say more than steps.
     steps = min(float(profile.steps), max(profile.samples_seen / profile.batch_size, profile.steps * 0.5))
-    return steps * step_s
+    return steps * step.total_s
 
 
 def _evaluation_s(
-    profile: WorkloadProfile, machine: Machine, micro_batch: int, samples: int, band: Interval
+    profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int, samples: int, band: Interval
 ) -> Interval:
     seconds = evaluation_seconds(
-        profile, machine.device, samples=samples, micro_batch=micro_batch, replicas=machine.replicas
+        traces.on(is_cpu=machine.is_cpu),
+        machine.speed,
+        samples=samples,
+        batch=EVALUATION_ROWS * micro_batch,
+        length=profile.data.padded_mean_tokens,
+        replicas=machine.replicas,
+        rank=traces.rank or 0,
     )
     return band.scaled(seconds)
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
-from manager.workload.profile import MemoryLines, WorkloadProfile
+from manager.workload.memory_answer import MemoryAnswer
+from manager.workload.profile import WorkloadProfile
 
 PLAN_VERSION = 1
 
@@ -44,8 +45,8 @@ class Estimate:
     offer: Offer
     fits: bool
     micro_batch: int | None
-    """Largest power of two per accelerator that fits and divides the batch; None when not even one sample does."""
-    memory: MemoryLines | None
+    """Samples per forward pass and accelerator: the largest that fits, evened out; None when not even one does."""
+    memory: MemoryAnswer | None
     """At `micro_batch` (at 1 when nothing fits); None when the accelerator's memory or speed is unknown."""
     hours: Interval | None
     """Launch to machine gone; None when it cannot be said."""

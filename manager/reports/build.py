@@ -156,7 +156,7 @@ def _estimated_peak_bytes(estimate: Estimate | None) -> float | None:
     if estimate is None or estimate.memory is None:
         return None
     memory = estimate.memory
-    return memory.total if estimate.offer.accelerator is None else memory.total - memory.context
+    return memory.total_bytes if estimate.offer.accelerator is None else memory.reserved_bytes
 
 
 def _peak_memory_bytes(events: tuple[Event, ...]) -> float | None:

@@ -7,7 +7,7 @@ import difflib
 from decimal import Decimal
 from pathlib import Path
 
-from manager.catalog.models import resolve_model
+from manager.catalog.models import resolve_entry
 from manager.errors import StateError, UsageError
 from manager.planner.build import explain_no_choice, make_plan
 from manager.planner.calibration import Calibration
@@ -17,12 +17,14 @@ from manager.prices.local import detect_device
 from manager.prices.offer import Offer
 from manager.prices.sources import gather_offers
 from manager.profiling.measure import measure_data
+from manager.profiling.run_traces import run_traces
 from manager.runs.states import FINAL
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.starting import write_whole
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile
+from tasks.kinds import TASK_KINDS
 
 __all__ = ["explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
@@ -49,7 +51,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
     """
     context.home.ensure()
     now_s = context.clock()
-    shape = resolve_model(spec.model.source, spec.model.revision)
+    entry = resolve_entry(spec.model.source, spec.model.revision)
     data = measure_data(
         spec, cache_dir=context.home.cache_dir, timeout_s=float(context.config.number("measure_timeout_s"))
     )
@@ -62,12 +64,21 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         local_price_source=_local_price_source(context),
     )
     _check_where(spec, reading.offers)
+    traces = run_traces(
+        spec,
+        entry,
+        num_labels=len(data.labels),
+        has_cpu_offers=any(offer.accelerator is None for offer in reading.offers),
+        cache_dir=context.home.cache_dir,
+        timeout_s=float(context.config.number("measure_timeout_s")),
+    )
     plan = make_plan(
         spec=spec,
-        profile=build_profile(spec, shape, data),
+        profile=build_profile(spec, entry, data, traces),
+        traces=traces,
         offers=reading.offers,
         created_at_s=now_s,
-        notes=reading.notes,
+        notes=(*reading.notes, *_task_notes(spec)),
         calibration=_calibration(context),
     )
     save_plan(context, plan)
@@ -100,6 +111,11 @@ def save_plan(context: Context, plan: Plan) -> Path:
     except OSError as error:
         raise StateError(f"plan {file} cannot be written: {error.strerror}", hint="free some disk space") from error
     return file
+
+
+def _task_notes(spec: RunSpec) -> tuple[str, ...]:
+    kind = TASK_KINDS[spec.task]
+    return () if kind.is_trained else (f"{kind.name} can be planned, not run yet",)
 
 
 def _check_where(spec: RunSpec, offers: tuple[Offer, ...]) -> None:

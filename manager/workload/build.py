@@ -1,28 +1,22 @@
-"""From what the user wants, the model's shape and the data to a WorkloadProfile; pure, closed formulas.
-
-A first honest estimate, to be replaced by tracing: parameters and FLOPs are exact up to biases and norms, memory and
-time carry their error in a band.
-"""
+"""From what the user wants, the model, the data and the traced step to a WorkloadProfile; pure."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from manager.catalog.model_shape import ModelShape, classifier_parameters
+from manager.catalog.model_entry import ModelEntry
 from manager.spec.model import RunSpec
-from manager.workload.flops import evaluation_flops, step_flops
-from manager.workload.layers import ROLES, adapted_linears, roles_of_targets
-from manager.workload.precision import precision_regime
+from manager.workload.memory_model import memory_model
 from manager.workload.profile import DataStats, WorkloadProfile
-from manager.workload.traits import traits_of
+from manager.workload.request import FEWEST_LABELS
+from manager.workload.traces import RunTraces
+from tasks.step_trace import StepTrace, evaluate
 
 _ROUNDING = 1e-9
 _BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
-_BASIS = (
-    "closed formulas: FLOPs per matrix product (Kaplan et al. 2020; PaLM, appendix B), activations after "
-    "Korthikanti et al. 2022"
-)
+_TEST_EVALUATIONS = 2
+"""Of the test set: the untouched model, and the tuned one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,92 +28,69 @@ class _Schedule:
     checkpoints: int
 
 
-def build_profile(spec: RunSpec, shape: ModelShape, data: DataStats) -> WorkloadProfile:
+def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: RunTraces) -> WorkloadProfile:
     """What the run demands of any machine."""
-    training, method = spec.training, spec.method
-    schedule = _schedule(spec, data)
-    traits = traits_of(shape.model_type, shape.family)
-    num_labels = max(2, len(data.labels))
-    head = classifier_parameters(shape, num_labels)
-    is_lora = method.kind == "lora"
-    roles = roles_of_targets(method.lora_targets) if is_lora else ()
-    draft = WorkloadProfile(
-        model=shape.name,
-        family=shape.family,
-        method=method.kind,
+    training, trace, rank = spec.training, traces.cuda, traces.rank
+    sequences = data.training_sequences(is_packed=training.packing)
+    schedule = _schedule(spec, sequences)
+    is_packed = training.packing and data.packed_sequences is not None
+    length = float(training.max_length) if is_packed else data.padded_mean_tokens
+    longest = training.max_length if is_packed else data.longest_tokens
+    model = memory_model(trace)
+    static = model.static(model.at(batch=1, length=max(1, longest), rank=rank), training.optimizer)
+    trainable = round(trace.trainable_parameters * static.trainable / max(1, trace.trainable.bytes))
+    evaluated = schedule.evaluations * data.validation_samples + _TEST_EVALUATIONS * data.test_samples
+    return WorkloadProfile(
+        model=entry.name,
+        task=spec.task,
+        method=spec.method.kind,
         precision=training.precision,
-        parameters=shape.parameters + head,
-        trainable_parameters=0,
-        layers=shape.layers,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        attention_heads=shape.attention_heads,
-        key_value_heads=shape.key_value_heads,
-        vocabulary_size=shape.vocabulary_size,
-        num_labels=num_labels,
-        gated_mlp=shape.gated_mlp,
-        lora_rank=method.lora_rank if is_lora else None,
+        optimizer=training.optimizer,
         gradient_checkpointing=training.gradient_checkpointing,
+        lora_rank=rank,
+        parameters=trace.parameters + trainable - trace.trainable_parameters,
+        trainable_parameters=trainable,
+        num_labels=max(FEWEST_LABELS, len(data.labels)),
         batch_size=training.batch_size,
         steps=schedule.steps,
         evaluations=schedule.evaluations,
-        samples_seen=_samples_seen(spec, data, schedule.steps),
+        samples_seen=_samples_seen(spec, sequences, schedule.steps),
         data=data,
-        flops_per_step=0.0,
-        flops_evaluation=0.0,
+        flops_per_step=_flops(trace, ("forward", "backward", "update"), training.batch_size, length, rank),
+        flops_evaluation=_flops(trace, ("evaluation",), evaluated, data.padded_mean_tokens, rank),
         tokens_per_epoch=round(data.train_samples * data.mean_tokens),
-        weights_bytes=_weights_bytes(shape),
-        checkpoint_bytes=0,
-        basis=_basis(spec, known_targets=roles is not None),
-        head_size=shape.head_dim,
-        activation=traits.activation,
-        hidden_dropout=traits.hidden_dropout,
-        attention_dropout=traits.attention_dropout,
-        fused_attention=traits.fused_attention,
-        adapted_linears=ROLES if roles is None else roles,
-        lora_dropout=method.lora_dropout if is_lora else 0.0,
-        head_parameters=head,
-        embedding_parameters=shape.embedding_parameters,
-        model_from_hub=not shape.is_folder and shape.name == spec.model.source,
-        model_is_here=shape.weights_bytes is not None,
+        weights_bytes=_weights_bytes(entry, trace),
+        checkpoint_bytes=round(static.trainable + static.optimizer_state),
+        basis=_basis(trace),
+        step_length=length,
+        longest_length=longest,
+        model_from_hub=not entry.is_folder and entry.name == spec.model.source,
+        model_is_here=entry.weights_bytes is not None,
         checkpoints=schedule.checkpoints,
         asked_micro_batch=training.micro_batch,
     )
-    return _counted(draft, shape, all_linear=method.lora_targets == "all-linear")
 
 
-def _counted(draft: WorkloadProfile, shape: ModelShape, *, all_linear: bool) -> WorkloadProfile:
-    """The draft with what follows from it: parameters that train, FLOPs, size of a checkpoint."""
-    adapters = _adapter_parameters(draft, shape, all_linear=all_linear)
-    trainable = {
-        "full": draft.parameters,
-        "lora": adapters + draft.head_parameters,
-        "frozen": draft.head_parameters,
-    }[draft.method]
-    counted = replace(draft, parameters=draft.parameters + adapters, trainable_parameters=trainable)
-    regime = precision_regime(counted.precision)
-    return replace(
-        counted,
-        flops_per_step=step_flops(counted),
-        flops_evaluation=evaluation_flops(counted),
-        checkpoint_bytes=trainable * (regime.weight + regime.optimizer_state),
-    )
+def micro_batch_limit(profile: WorkloadProfile, *, replicas: int) -> int | None:
+    """One replica's share of the batch, or the smaller micro-batch that was asked for; None when it cannot be shared.
+
+    The share is whole: the training program gives each replica the same number of samples.
+    """
+    share, rest = divmod(profile.batch_size, replicas)
+    if rest or share == 0:
+        return None
+    return share if profile.asked_micro_batch is None else min(profile.asked_micro_batch, share)
 
 
-def _adapter_parameters(draft: WorkloadProfile, shape: ModelShape, *, all_linear: bool) -> int:
-    if draft.lora_rank is None:
-        return 0
-    per_layer = sum(linear.adapter_parameters(draft.lora_rank) for linear in adapted_linears(draft))
-    # `all-linear` also adapts the pooler that the backbone of BERT and its kin brings along.
-    has_pooler = all_linear and shape.has_pooler
-    pooler = 2 * draft.lora_rank * draft.hidden_size if has_pooler else 0
-    return draft.layers * per_layer + pooler
+def even_micro_batch(limit: int, largest: int) -> int:
+    """The smallest micro-batch that takes no more passes than `largest` does, so that the last pass is not a rest."""
+    return math.ceil(limit / math.ceil(limit / largest))
 
 
-def _schedule(spec: RunSpec, data: DataStats) -> _Schedule:
+def _schedule(spec: RunSpec, sequences: int) -> _Schedule:
     """Steps (max_steps, else what the epochs give), evaluations and checkpoints on the way."""
     training = spec.training
-    per_epoch = max(1, math.ceil(data.train_samples / training.batch_size))
+    per_epoch = max(1, math.ceil(sequences / training.batch_size))
     of_epochs = max(1, math.ceil(training.epochs * per_epoch - _ROUNDING))
     steps = of_epochs if training.max_steps is None else max(1, training.max_steps)
     every = training.eval_every_steps or per_epoch
@@ -130,20 +101,31 @@ def _schedule(spec: RunSpec, data: DataStats) -> _Schedule:
     return _Schedule(steps=steps, evaluations=evaluations, checkpoints=saves)
 
 
-def _samples_seen(spec: RunSpec, data: DataStats, steps: int) -> int:
+def _samples_seen(spec: RunSpec, sequences: int, steps: int) -> int:
     if spec.training.max_steps is None:
-        return round(spec.training.epochs * data.train_samples)
-    return steps * min(spec.training.batch_size, data.train_samples)
+        return round(spec.training.epochs * sequences)
+    return steps * min(spec.training.batch_size, sequences)
 
 
-def _weights_bytes(shape: ModelShape) -> int:
+def _flops(trace: StepTrace, phases: tuple[str, ...], samples: int, length: float, rank: int | None) -> float:
+    """FLOPs grow with the samples, so that one pass over all of them counts as much as many over parts."""
+    return sum(
+        group.count * evaluate(group.flops, batch=samples, length=length, rank=rank or 0)
+        for group in trace.ops
+        if group.phase in phases
+    )
+
+
+def _weights_bytes(entry: ModelEntry, trace: StepTrace) -> int:
     """Of the files; where they are not here, parameters at the stored width (4 bytes when the config names none)."""
-    if shape.weights_bytes is not None:
-        return shape.weights_bytes
-    return shape.parameters * _BYTES_OF_DTYPE.get(shape.stored_dtype or "float32", 4)
+    if entry.weights_bytes is not None:
+        return entry.weights_bytes
+    parameters = entry.parameters or trace.parameters
+    return parameters * _BYTES_OF_DTYPE.get(entry.stored_dtype or "float32", 4)
 
 
-def _basis(spec: RunSpec, *, known_targets: bool) -> str:
-    if known_targets:
-        return _BASIS
-    return f"{_BASIS}; lora_targets {spec.method.lora_targets!r} not known here, all linear layers assumed"
+def _basis(trace: StepTrace) -> str:
+    how = "traced in full" if trace.exact else "traced on few layers, extended to all"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(trace.versions.items()))
+    notes = "".join(f"; {note}" for note in trace.notes)
+    return f"the training step itself, {how}{f' ({versions})' if versions else ''}{notes}"

@@ -65,60 +65,22 @@ class DataStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryLines:
-    """Peak memory of one accelerator in bytes, by component; they add up to the total."""
-
-    weights: int
-    gradients: int
-    optimizer_state: int
-    activations: int
-    """Saved for backward, at the longest batch."""
-    loss_chain: int
-    """Logits, their float32 copy and gradient."""
-    temporaries: int
-    """Work buffers of the largest op and of the optimizer step."""
-    context: int
-    """CUDA context and libraries (0 on a CPU, where the process's own size counts instead)."""
-    allocator_reserve: int
-    """Reserved by the caching allocator beyond what is allocated."""
-
-    @property
-    def total(self) -> int:
-        """Bytes that must be free on the accelerator."""
-        return (
-            self.weights
-            + self.gradients
-            + self.optimizer_state
-            + self.activations
-            + self.loss_chain
-            + self.temporaries
-            + self.context
-            + self.allocator_reserve
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadProfile:
-    """What the run demands; micro-batch and machine enter later (`workload.memory`, `workload.time`)."""
+    """What the run demands; the step itself is a trace (`workload.traces`), micro-batch and machine enter later."""
 
     model: str
     """Name of the model for people."""
-    family: str
-    """`encoder` or `decoder`."""
+    task: str = "text-classification"
     method: str
     precision: str
-    parameters: int
-    trainable_parameters: int
-    layers: int
-    hidden_size: int
-    intermediate_size: int
-    attention_heads: int
-    key_value_heads: int
-    vocabulary_size: int
-    num_labels: int
-    gated_mlp: bool
-    lora_rank: int | None
+    optimizer: str = "adamw"
     gradient_checkpointing: bool
+    lora_rank: int | None
+    """None without adapters."""
+    parameters: int
+    """Of the model as it is trained, head and adapters included."""
+    trainable_parameters: int
+    num_labels: int
     batch_size: int
     """Samples per optimizer step over all devices."""
     steps: int
@@ -126,38 +88,24 @@ class WorkloadProfile:
     evaluations: int
     """Evaluations on validation, without baseline and final."""
     samples_seen: int
-    """Training samples over all epochs."""
+    """Training samples (packed: sequences) over all epochs."""
     data: DataStats
     flops_per_step: float
     """Floating-point operations of forward, backward and update for one global batch of mean length."""
     flops_evaluation: float
     """Of all evaluations together: baseline, intervals, final."""
     tokens_per_epoch: int
-    """Without padding."""
+    """Without padding; images count 1 each, raw audio its samples at 16 kHz."""
     weights_bytes: int
     """Of the files to be moved to the machine."""
     checkpoint_bytes: int
     """One checkpoint: weights or adapter, optimizer state."""
     basis: str
-    """How FLOPs and memory came about, for people, with the formula's source."""
-    head_size: int | None = None
-    """Width of one attention head; None: hidden_size / attention_heads."""
-    activation: str = "gelu"
-    """Activation of the MLP as the model's config names it; `gelu_new` is a chain of ops that saves more."""
-    hidden_dropout: float = 0.0
-    """Probability of dropout after attention and MLP while training; 0: no mask is saved."""
-    attention_dropout: float = 0.0
-    """Probability of dropout on attention weights while training."""
-    fused_attention: bool = True
-    """Whether the model runs scaled_dot_product_attention; False: scores of all heads are kept."""
-    adapted_linears: tuple[str, ...] = ()
-    """Roles of the linear layers that carry an adapter: query, key, value, output, gate, up, down."""
-    lora_dropout: float = 0.0
-    """Probability of dropout before an adapter."""
-    head_parameters: int = 0
-    """Of `parameters`: the new classification head."""
-    embedding_parameters: int = 0
-    """Of `parameters`: embedding tables, which take no part in a matrix product."""
+    """How FLOPs and memory came about, for people."""
+    step_length: float | None = None
+    """Mean length of a sample in a training step, padding included; None: that of the data."""
+    longest_length: int | None = None
+    """Longest sample of a training step, which sets the peak of memory; None: that of the data."""
     model_from_hub: bool = True
     """Whether a machine elsewhere can fetch the model from the hub; False: it has to be sent from here."""
     model_is_here: bool = False
@@ -166,3 +114,13 @@ class WorkloadProfile:
     """Checkpoints written during the run."""
     asked_micro_batch: int | None = None
     """Micro-batch that the user fixed; None: the largest that fits is taken."""
+
+    @property
+    def mean_step_length(self) -> float:
+        """Length that time follows."""
+        return self.data.padded_mean_tokens if self.step_length is None else self.step_length
+
+    @property
+    def peak_length(self) -> int:
+        """Length that memory follows."""
+        return self.data.longest_tokens if self.longest_length is None else self.longest_length

@@ -10,7 +10,7 @@ from manager.planner.build import make_plan
 from manager.planner.codec import plan_from_json, plan_to_json
 from manager.planner.plan import Plan
 from manager.spec.model import Where
-from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec
+from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
 _FILE = Path(__file__).parent / "plan" / "plan.json"
 _OFFER_KEYS = {
@@ -46,6 +46,7 @@ def _plan() -> Plan:
     return make_plan(
         spec=spec,
         profile=make_profile("bert-base", spec),
+        traces=make_traces("bert-base", spec),
         offers=offers,
         created_at_s=1_790_000_000.0,
         notes=["no price catalog found, shipped list prices of 2026-09"],

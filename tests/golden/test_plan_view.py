@@ -11,7 +11,7 @@ from rich.console import Console
 
 from manager.cli.plan_view import print_plan
 from manager.planner.build import make_plan
-from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec
+from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
 FOLDER = Path(__file__).parent / "plan_view"
 
@@ -21,7 +21,12 @@ def test_plan_in_a_terminal(columns: int) -> None:
     spec = make_spec()
     offers = [make_cpu_offer(), make_gpu_offer(), make_gpu_offer(price=None)]
     plan = make_plan(
-        spec=spec, profile=make_profile(spec=spec), offers=offers, created_at_s=1_790_000_000.0, notes=["[a] note"]
+        spec=spec,
+        profile=make_profile(spec=spec),
+        traces=make_traces(spec=spec),
+        offers=offers,
+        created_at_s=1_790_000_000.0,
+        notes=["[a] note"],
     )
     out = io.StringIO()
     print_plan(plan, Console(file=out, width=columns, highlight=False), top=10)

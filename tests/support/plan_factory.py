@@ -1,60 +1,79 @@
-"""Specs, model shapes, data and offers for tests of workload and planner; figures of real models and machines."""
+"""Specs, synthetic steps, data and offers for tests of workload and planner; sizes of real models and machines."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 
 from manager.catalog.accelerators import accelerator
-from manager.catalog.model_shape import ModelShape
+from manager.catalog.model_entry import ModelEntry
 from manager.prices.offer import Offer
 from manager.spec.model import Budget, RunSpec, Where
 from manager.workload.build import build_profile
 from manager.workload.profile import DataStats, WorkloadProfile
+from manager.workload.request import adapter_rank
+from manager.workload.traces import RunTraces
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TrainingChoice
+from tasks.step_trace import StepTrace
+from tests.support.trace_factory import StepShape, make_trace
 
 GIB = 2**30
 
-_FIGURES = {
-    # name: type, family, layers, hidden, intermediate, heads, key-value heads, vocabulary, gated, parameters, tables
-    "minilm": ("bert", "encoder", 6, 384, 1536, 12, 12, 30522, False, 22_713_216, 11_917_440),
-    "bert-base": ("bert", "encoder", 12, 768, 3072, 12, 12, 30522, False, 109_482_240, 23_835_648),
-    "bert-large": ("bert", "encoder", 24, 1024, 4096, 16, 16, 30522, False, 335_141_888, 31_780_864),
-    "tinyllama": ("llama", "decoder", 22, 2048, 5632, 32, 4, 32000, True, 1_034_512_384, 65_536_000),
-    "mistral": ("mistral", "decoder", 32, 4096, 14336, 32, 8, 32000, True, 7_110_660_096, 131_072_000),
-    "llama2-7b": ("llama", "decoder", 32, 4096, 11008, 32, 32, 32000, True, 6_607_343_616, 131_072_000),
+_SHAPES = {
+    # Layers, hidden size, vocabulary; parameters of the synthetic step follow as 12 h^2 a layer and 2 v h.
+    "minilm": (6, 384, 30522),
+    "bert-base": (12, 768, 30522),
+    "bert-large": (24, 1024, 30522),
+    "tinyllama": (22, 2048, 32000),
+    "mistral": (32, 4096, 32000),
+    "llama2-7b": (32, 4096, 32000),
 }
 
 
-def make_shape(name: str = "minilm") -> ModelShape:
+def make_entry(name: str = "minilm", *, is_folder: bool = False) -> ModelEntry:
     """A model by its short name."""
-    kind, family, layers, hidden, inner, heads, kv_heads, vocabulary, gated, parameters, tables = _FIGURES[name]
-    return ModelShape(
+    return ModelEntry(
         name=name,
-        model_type=kind,
-        family=family,
-        layers=layers,
-        hidden_size=hidden,
-        intermediate_size=inner,
-        attention_heads=heads,
-        key_value_heads=kv_heads,
-        head_dim=hidden // heads,
-        vocabulary_size=vocabulary,
-        max_positions=512,
-        position_table_size=512,
-        type_vocabulary_size=2,
-        embedding_size=hidden,
-        gated_mlp=gated,
-        tied_embeddings=True,
-        parameters=parameters,
-        embedding_parameters=tables,
-        has_pooler=kind == "bert",
-        head_width=hidden,
-        head_bias=family == "encoder",
-        head_hidden_parameters=0,
+        config={"model_type": "synthetic"},
+        model_type="synthetic",
+        tasks=("text-classification",),
+        parameters=None,
         stored_dtype="float32",
         weights_bytes=None,
+        max_positions=512,
         source="test",
+        is_folder=is_folder,
     )
+
+
+def make_traces(model: str = "minilm", spec: RunSpec | None = None) -> RunTraces:
+    """The synthetic step of a run on a model."""
+    spec = spec or make_spec()
+    layers, hidden, vocabulary = _SHAPES[model]
+    rank = adapter_rank(spec)
+    shape = StepShape(
+        layers=layers,
+        hidden=hidden,
+        vocabulary=vocabulary,
+        method=spec.method.kind,
+        precision=spec.training.precision,
+        gradient_checkpointing=spec.training.gradient_checkpointing,
+        rank=rank or 16,
+    )
+    # One step object per shape: planners remember what they made of it.
+    return RunTraces(cuda=_trace(shape), rank=rank)
+
+
+@lru_cache(maxsize=512)
+def _trace(shape: StepShape) -> StepTrace:
+    # A classifier scores a sample, not a token: no chain of logits.
+    trace = make_trace(shape)
+    points = tuple(
+        replace(point, lines={name: line for name, line in point.lines.items() if name != "loss_chain"})
+        for point in trace.memory
+    )
+    return replace(trace, memory=points)
 
 
 def make_data(
@@ -111,7 +130,8 @@ def make_spec(
 
 def make_profile(model: str = "minilm", spec: RunSpec | None = None, data: DataStats | None = None) -> WorkloadProfile:
     """The profile of a run on a model."""
-    return build_profile(spec or make_spec(), make_shape(model), data or make_data())
+    spec = spec or make_spec()
+    return build_profile(spec, make_entry(model), data or make_data(), make_traces(model, spec))
 
 
 def make_gpu_offer(

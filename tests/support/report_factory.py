@@ -15,7 +15,8 @@ from manager.runs.records import Charge, RunEvents, RunRecord, StateChange
 from manager.runs.states import FINAL, RunState
 from manager.spec.model import Budget, RunSpec
 from manager.units import Interval, MoneyInterval, usd
-from manager.workload.profile import DataStats, MemoryLines, WorkloadProfile
+from manager.workload.memory_answer import MemoryAnswer
+from manager.workload.profile import DataStats, WorkloadProfile
 from tasks.protocol import DataChoice, Event, EventType, ModelChoice, TrainingChoice
 
 T0 = 1_790_000_000.0
@@ -87,15 +88,26 @@ def make_estimate(offer: Offer) -> Estimate:
         offer=offer,
         fits=True,
         micro_batch=32,
-        memory=MemoryLines(
+        memory=MemoryAnswer(
+            phase="backward",
             weights=91_000_000,
             gradients=91_000_000,
             optimizer_state=182_000_000,
+            weight_copies=0,
             activations=1_150_000_000,
+            checkpoint_stash=0,
             loss_chain=100_000,
             temporaries=40_000_000,
-            context=550_000_000,
+            inputs=0,
+            workspace=0,
             allocator_reserve=150_000_000,
+            context=550_000_000,
+            reclaimable_bytes=0,
+            training_bytes=2_254_100_000,
+            evaluation_bytes=900_000_000,
+            save_bytes=823_000_000,
+            host_bytes=182_000_000,
+            basis="test",
         ),
         hours=Interval(low=total[0], expected=total[1], high=total[2]),
         training_hours=Interval(low=0.06, expected=0.08, high=0.11),
@@ -350,19 +362,11 @@ def _money(price: Decimal, hours: tuple[float, float, float]) -> MoneyInterval:
 def _profile(spec: RunSpec) -> WorkloadProfile:
     return WorkloadProfile(
         model=spec.model.source,
-        family="encoder",
         method=spec.method.kind,
         precision=spec.training.precision,
         parameters=22_715_141,
         trainable_parameters=22_715_141,
-        layers=6,
-        hidden_size=384,
-        intermediate_size=1536,
-        attention_heads=12,
-        key_value_heads=12,
-        vocabulary_size=30522,
         num_labels=5,
-        gated_mlp=False,
         lora_rank=None,
         gradient_checkpointing=False,
         batch_size=32,

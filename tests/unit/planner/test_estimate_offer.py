@@ -16,12 +16,23 @@ from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
 from manager.reports.timeline import PLAN_LINES
 from manager.workload.profile import WorkloadProfile
-from tests.support.plan_factory import GIB, make_cpu_offer, make_data, make_gpu_offer, make_profile, make_spec
+from tests.support.plan_factory import (
+    GIB,
+    make_cpu_offer,
+    make_data,
+    make_gpu_offer,
+    make_profile,
+    make_spec,
+    make_traces,
+)
 
 
 def _estimate(offer: Offer, profile: WorkloadProfile | None = None, calibration: Calibration | None = None) -> Estimate:
     specification = None if offer.accelerator is None else accelerator(offer.accelerator)
-    verdict = judge_machine(profile or make_profile(), offer, specification, shipped_assumptions(), calibration)
+    profile = profile or make_profile()
+    spec = make_spec(method=profile.method, precision=profile.precision)
+    traces = make_traces(profile.model, spec)
+    verdict = judge_machine(profile, traces, offer, specification, shipped_assumptions(), calibration)
     return priced(offer, verdict)
 
 
@@ -97,7 +108,13 @@ def test_an_offer_that_cannot_be_chosen_says_why(offer: Offer, reason: str) -> N
     estimate = _estimate(offer)
     assert estimate.reason is not None
     assert estimate.reason.startswith(reason)
-    assert estimate.cost_usd is None
+
+
+def test_what_does_not_run_there_yet_is_estimated_all_the_same() -> None:
+    estimate = _estimate(make_gpu_offer("tpu-v5litepod-8", price="9.6"))
+    assert estimate.reason == "training program does not run there yet: TPU"
+    assert estimate.cost_usd is not None
+    assert estimate.cost_usd.high / estimate.cost_usd.low > 1.5
 
 
 def test_bf16_is_refused_where_the_silicon_lacks_it() -> None:
@@ -205,6 +222,13 @@ def test_a_plan_keeps_equal_hosts_of_both_processors_apart() -> None:
     arm = replace(intel, instance_type="arm", flags=("arm64",))
     spec = make_spec()
     for offers in ([intel, arm], [arm, intel]):
-        plan = make_plan(spec=spec, profile=make_profile(spec=spec), offers=offers, created_at_s=0.0, notes=())
+        plan = make_plan(
+            spec=spec,
+            profile=make_profile(spec=spec),
+            traces=make_traces(spec=spec),
+            offers=offers,
+            created_at_s=0.0,
+            notes=(),
+        )
         assert [estimate.offer for estimate in plan.offers] == [intel]
         assert [estimate.offer for estimate in plan.rejected] == [arm]

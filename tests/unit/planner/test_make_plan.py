@@ -14,7 +14,7 @@ from manager.planner.build import explain_no_choice, make_plan
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec, Where
-from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec
+from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
 _OFFERS = (
     make_gpu_offer("L4", price="0.80"),
@@ -26,7 +26,14 @@ _OFFERS = (
 
 def _plan(spec: RunSpec | None = None, offers: Sequence[Offer] = _OFFERS, model: str = "minilm") -> Plan:
     asked = spec or make_spec()
-    return make_plan(spec=asked, profile=make_profile(model, asked), offers=offers, created_at_s=1.0, notes=["n"])
+    return make_plan(
+        spec=asked,
+        profile=make_profile(model, asked),
+        traces=make_traces(model, asked),
+        offers=offers,
+        created_at_s=1.0,
+        notes=["n"],
+    )
 
 
 def test_the_cheapest_to_a_finished_job_is_chosen() -> None:
@@ -74,7 +81,12 @@ def test_equal_offers_are_ordered_by_their_identity_and_on_demand_first() -> Non
 def test_the_same_question_has_the_same_id_and_another_price_another() -> None:
     plan = _plan()
     later = make_plan(
-        spec=plan.spec, profile=plan.profile, offers=_OFFERS, created_at_s=99.0, notes=["another catalog age"]
+        spec=plan.spec,
+        profile=plan.profile,
+        traces=make_traces(spec=plan.spec),
+        offers=_OFFERS,
+        created_at_s=99.0,
+        notes=["another catalog age"],
     )
     assert later.plan_id == plan.plan_id
     assert _plan(offers=(make_gpu_offer("L4", price="0.81"), *_OFFERS[1:])).plan_id != plan.plan_id

@@ -15,13 +15,20 @@ from manager.planner.codec import plan_from_json, plan_from_text, plan_to_json, 
 from manager.planner.decode import decoded
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
-from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec
+from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
 
 def _plan(price: str = "0.8048") -> Plan:
     spec = make_spec(max_usd="20")
     offers = [replace(make_gpu_offer(price=price), zones=("a", "b")), make_cpu_offer(price=None)]
-    return make_plan(spec=spec, profile=make_profile(spec=spec), offers=offers, created_at_s=1.5, notes=["note"])
+    return make_plan(
+        spec=spec,
+        profile=make_profile(spec=spec),
+        traces=make_traces(spec=spec),
+        offers=offers,
+        created_at_s=1.5,
+        notes=["note"],
+    )
 
 
 def test_dollars_are_numbers_and_come_back_as_the_same_decimals() -> None:
@@ -50,7 +57,7 @@ def test_a_newer_schema_is_refused_with_a_hint() -> None:
 def test_fields_of_a_later_writer_are_skipped_and_missing_ones_take_their_default() -> None:
     record = plan_to_json(_plan())
     record["profile"]["a_new_figure"] = 1
-    del record["profile"]["lora_dropout"]
+    del record["profile"]["model_from_hub"]
     assert plan_from_json(record) == _plan()
 
 

@@ -15,6 +15,7 @@ from manager.reports.calibrate import calibration_from
 from manager.runs.records import RunEvents
 from manager.runs.states import RunState
 from tasks.protocol import EventType
+from tests.support.plan_factory import make_traces
 from tests.support.report_factory import cut, make_events, make_run
 
 
@@ -52,7 +53,9 @@ def test_the_planners_own_factor_is_read() -> None:
     applied = Calibration(device="aws/L4", time_factor=0.25, memory_factor=None, runs=1, basis="1 run")
     found = []
     for calibration in (None, applied):
-        estimate = priced(offer, judge_machine(plan.profile, offer, l4, shipped_assumptions(), calibration))
+        estimate = priced(
+            offer, judge_machine(plan.profile, make_traces(), offer, l4, shipped_assumptions(), calibration)
+        )
         record = replace(run.record, plan=replace(plan, offers=(estimate,)))
         found.append(calibration_from([RunEvents(record=record, events=run.events)])[0].time_factor)
     assert found[0] == pytest.approx(found[1], rel=1e-9)

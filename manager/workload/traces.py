@@ -1,0 +1,23 @@
+"""RunTraces: the traced step of one run, for accelerators and for processors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.step_trace import StepTrace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTraces:
+    """One training step as each kind of device runs it."""
+
+    cuda: StepTrace
+    """With the kernels of a GPU; other accelerators are estimated from it too."""
+    cpu: StepTrace | None = None
+    """With the kernels of a CPU; None: not traced, the one of a GPU stands in for it."""
+    rank: int | None = None
+    """LoRA rank of the run; None without adapters."""
+
+    def on(self, *, is_cpu: bool) -> StepTrace:
+        """The trace that holds on this kind of device, or the closest one."""
+        return self.cpu if is_cpu and self.cpu is not None else self.cuda
