@@ -106,7 +106,7 @@ class CausalLm:
         loaded = load_pretrained(
             AutoModelForCausalLM, self.folder, self.job, purpose="language modelling", quantize=quantize
         )
-        if self.job.training.loss == "chunked" and not has_linear_head(loaded.model, loaded.model.device):
+        if self.job.training.loss == "chunked" and not _has_plain_logits(loaded.model):
             raise TaskError(
                 FailureCode.BAD_JOB,
                 "training.loss is chunked, and this model does more to its logits than its head's product.",
@@ -232,6 +232,12 @@ def load(job: Job, notify: Notify) -> CausalLm:
         validation=split(data.validation, "validation"),
         test=split(data.test, "test"),
     )
+
+
+def _has_plain_logits(model: Any) -> bool:
+    """Whether logits are the head's product alone; a cap that untrained weights do not reach is in the config only."""
+    config = model.config.get_text_config()
+    return not getattr(config, "final_logit_softcapping", None) and has_linear_head(model, model.device)
 
 
 def _without_cache(inputs: Tensors) -> dict[str, Any]:

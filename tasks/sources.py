@@ -19,7 +19,7 @@ from tasks.reading import SUFFIXES
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _DATA_PATTERNS = [f"*{suffix}" for suffix in SUFFIXES]
-_MODEL_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_MODEL_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
 
 def local_data(source: str, revision: str | None) -> Path:

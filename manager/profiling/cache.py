@@ -23,7 +23,9 @@ Json = dict[str, Any]
 
 _KEY_LENGTH = 24
 _REMOTE_LIFETIME_S = 86_400.0
-_TOKENIZER_FILES = ("config.json", "tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "*.model", "added_*")
+_TOKENIZER_FILES = (
+    *("config.json", "tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "*.model", "added_*", "*.jinja"),
+)
 _MOST_FILES = 10_000
 
 

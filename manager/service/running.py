@@ -31,6 +31,8 @@ LOCAL = "local"
 SKY = "sky"
 MOST_FALLBACKS = 4
 """Offers tried after the chosen one; each attempt costs minutes."""
+_HOLD_FILES = (".parquet", ".npz")
+"""Data files that hold images or recordings, where other tables name them."""
 
 
 def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate) -> RunOutcome:
@@ -91,7 +93,7 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
 
     Raises:
         NothingFitsError, OverBudgetError: the plan chose nothing, or expects more than the cap.
-        UsageError: the plan's task cannot be trained yet, or its model folder has no weights.
+        UsageError: the plan's task cannot be trained yet, its model folder has no weights, its data would not travel.
     """
     _check_trainable(plan)
     choice = plan.choice
@@ -102,6 +104,7 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
             f"the plan expects {format_usd(choice.cost_usd.expected)}, over the cap of {format_usd(cap_usd)}",
             hint="raise --max-usd, or choose a smaller model, method or number of epochs",
         )
+    _check_travels(plan, choice)
     estimates = with_fallbacks(plan, choice)
     max_duration_s = _max_duration_s(context, plan, estimates, cap_usd)
     run_id = new_run_id(plan.spec.name, context.clock(), SystemRandom())
@@ -128,6 +131,17 @@ def _check_trainable(plan: Plan) -> None:
         raise UsageError(
             f"the model folder {folder} has no *.safetensors, so it can be planned, not run",
             hint="put the weights beside config.json; convert pickled ones with `save_pretrained`",
+        )
+
+
+def _check_travels(plan: Plan, choice: Estimate) -> None:
+    """Refuse a table that names files on this machine where the run is elsewhere: the table alone would travel."""
+    data = Path(plan.spec.data.source).expanduser()
+    names_files = TASK_KINDS[plan.spec.task].samples != "tokens" and data.suffix.lower() not in _HOLD_FILES
+    if choice.offer.cloud != LOCAL and names_files and data.is_file():
+        raise UsageError(
+            f"{data.name} names files on this machine, and it alone would be sent",
+            hint=f"give the folder that holds table and files: data.source: {data.parent}",
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 from manager.errors import UsageError
 from manager.planner.plan import Plan
 from manager.service.context import Context
-from manager.service.running import prepare
+from manager.service.running import _check_travels, prepare
 from tasks.kinds import TASK_KINDS
 from tests.support.plan_factory import make_spec
 
@@ -36,3 +36,19 @@ def test_a_model_folder_without_weights_is_not_run(tmp_path: Path) -> None:
     model = replace(make_spec().model, source=str(tmp_path))
     with pytest.raises(UsageError, match=r"has no \*.safetensors"):
         prepare(cast(Context, None), _plan(model=model), cap_usd=None)
+
+
+@pytest.mark.parametrize(("cloud", "name", "is_refused"), [
+    ("aws", "files.csv", True), ("local", "files.csv", False), ("aws", "images.parquet", False), ("aws", ".", False)
+])  # fmt: skip
+def test_a_table_of_files_does_not_travel_alone(cloud: str, name: str, is_refused: bool, tmp_path: Path) -> None:
+    for file in ("files.csv", "images.parquet"):
+        (tmp_path / file).write_text("image,label\n")
+    plan = _plan(task="image-classification", data=replace(make_spec().data, source=str(tmp_path / name)))
+    choice = cast(Any, SimpleNamespace(offer=SimpleNamespace(cloud=cloud)))
+    if not is_refused:
+        _check_travels(plan, choice)
+        return
+    with pytest.raises(UsageError, match="it alone would be sent") as caught:
+        _check_travels(plan, choice)
+    assert str(tmp_path) in (caught.value.hint or "")

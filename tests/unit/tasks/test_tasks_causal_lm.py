@@ -216,6 +216,25 @@ def test_hyper_parameters_that_do_not_fit(
     assert message in events[-1].data["message"]
 
 
+def test_capped_logits_are_not_learnt_in_chunks(
+    lm_job: Job, run_train: Run, tmp_path: Path, training_with: Change
+) -> None:
+    import shutil
+
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    shutil.copytree(lm_job.model.source, tmp_path / "capped")
+    config = Gemma2Config(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+        intermediate_size=32, max_position_embeddings=64,
+    )  # fmt: skip
+    Gemma2ForCausalLM(config).save_pretrained(str(tmp_path / "capped"))  # type: ignore[no-untyped-call]
+    job = replace(training_with(lm_job, loss="chunked"), model=ModelChoice(source=str(tmp_path / "capped")))
+    status, events = run_train(job, tmp_path / "out")
+    assert status == 2
+    assert "does more to its logits" in events[-1].data["message"]
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [("seq2seq-lm", "can be planned, not trained yet"), ("dancing", "There is no task 'dancing'")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -165,3 +166,19 @@ def test_a_finished_run_is_left_alone(
     status, second = run_train(job, tmp_path / "out")
     assert status == 0
     assert second == first
+
+
+def test_a_run_of_an_earlier_program_goes_on(
+    job: Job, run_train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(monkeypatch, 2, ask_to_stop)
+    run_train(job, tmp_path / "out")
+    monkeypatch.undo()
+    file = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    # As it was written before these fields came to be.
+    del manifest["job"]["training"]["packing"], manifest["job"]["data"]["prompt"]
+    file.write_text(json.dumps(manifest))
+    status, events = run_train(job, tmp_path / "out")
+    assert status == 0, events[-1]
+    assert events[-1].data["outcome"] == Outcome.COMPLETED
