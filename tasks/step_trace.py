@@ -114,6 +114,18 @@ class MemoryPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReservePoint:
+    """What the caching allocator holds beyond the highest sum of tensors, at one batch and length on one device."""
+
+    batch: int
+    length: int
+    cached_bytes: int
+    """Segments taken from the driver, less the peak of tensors."""
+    held_bytes: int
+    """The same of segments with a living block at any one time: what cannot be given back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpGroup:
     """Equal ops of one phase."""
 
@@ -185,6 +197,8 @@ class StepTrace:
     """Input of one repeated layer: what a checkpoint stashes per layer."""
     exact: bool = True
     """Traced in full; False: extrapolated over layers from small traces (exact to rounding)."""
+    reserve: tuple[ReservePoint, ...] = ()
+    """From a replay of the allocator; empty where none was made."""
     versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """Policies that were applied, for people: `expert routing taken as balanced` ..."""

@@ -17,6 +17,7 @@ from tasks.step_trace import (
     MemoryPoint,
     OpGroup,
     Polynomial,
+    ReservePoint,
     StepTrace,
     TensorSums,
     TraceRequest,
@@ -54,6 +55,7 @@ def trace_to_json(trace: StepTrace) -> Json:
         "trainable": asdict(trace.trainable),
         "memory": [[point.phase, {name: _flat(line) for name, line in point.lines.items()}] for point in trace.memory],
         "ops": [[op.phase, op.kind, op.dtype, op.count, _flat(op.flops), _flat(op.bytes)] for op in trace.ops],
+        "reserve": [[at.batch, at.length, at.cached_bytes, at.held_bytes] for at in trace.reserve],
         "notes": list(trace.notes),
     }
 
@@ -79,6 +81,10 @@ def trace_from_json(record: Mapping[str, Any]) -> StepTrace:
                 phase=phase, kind=kind, dtype=dtype, count=count, flops=_polynomial(flops), bytes=_polynomial(moved)
             )
             for phase, kind, dtype, count, flops, moved in values["ops"]
+        )
+        values["reserve"] = tuple(
+            ReservePoint(batch=batch, length=length, cached_bytes=cached, held_bytes=held)
+            for batch, length, cached, held in values.get("reserve", ())
         )
         values["notes"] = tuple(values["notes"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -23,6 +23,7 @@ from manager.workload.placed_moments import (
     training_moments,
 )
 from manager.workload.placement import ONE_DEVICE, Placement
+from manager.workload.reserve import reserve_of
 from tasks.step_trace import StepTrace
 
 EVALUATION_ROWS = 2
@@ -139,7 +140,10 @@ def memory_of(
     training = list(training_moments(model, at, static, placement, optimizer=name, accumulates=accumulates))
     evaluation = list(evaluation_moments(model, at_evaluation, static, placement))
     saving = saving_moment(model, static, placement, merges=trace.method in MERGING_METHODS)
-    stands = _Standing.of(model, static, placement, device, training, evaluation)
+    is_whole = not placement.is_sharded and placement.tensor_parallel == 1 and not device.is_cpu
+    # The replay holds for the step that was traced; what is divided over devices is another one.
+    replayed = reserve_of(trace, batch=batch, length=length) if is_whole and name == trace.optimizer else None
+    stands = _Standing.of(model, static, placement, device, training, evaluation, replayed)
     # The moments with nothing of their own stand for a trace that lists none.
     tops = [max(moments, key=_bytes) for moments in (training, evaluation or [saving], [saving])]
     peak = max(tops, key=_bytes)
@@ -235,6 +239,7 @@ class _Standing:
         device: MemoryDevice,
         training: list[Moment],
         evaluation: list[Moment],
+        replayed: tuple[float, float] | None,
     ) -> _Standing:
         factor = shard_factor(model, placement) / placement.replicas if placement.is_sharded else 1.0
         on_device = 0.0 if placement.cpu_offload else factor
@@ -243,13 +248,16 @@ class _Standing:
         alive = max((_changing(moment) for moment in moments), default=0.0)
         loss_chain = max((moment.loss_chain for moment in moments), default=0.0)
         reclaimable = round(device.loss_share * loss_chain)
+        reserve = round(share * alive) + reclaimable
+        if replayed is not None:
+            reserve, reclaimable = round(replayed[0]), round(replayed[0] - replayed[1])
         offloaded = factor * (static.weights + static.trainable + static.optimizer_state)
         copied = 0.0 if device.is_cpu else factor * max(static.trainable, static.optimizer_state)
         return cls(
             weights=round(static.weights * on_device),
             optimizer_state=round(static.optimizer_state * on_device),
             workspace=device.workspace_bytes,
-            reserve=round(share * alive) + reclaimable,
+            reserve=reserve,
             reclaimable=reclaimable,
             context=device.context_bytes + (device.collectives_bytes if placement.devices > 1 else 0),
             host=round(copied + (offloaded if placement.cpu_offload else 0.0)),

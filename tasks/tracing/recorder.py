@@ -132,6 +132,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         live[:, LIVE_COLUMNS.index("temporaries")] += np.array([op.workspace_bytes for op in self.ops], dtype=np.int64)
         return live
 
+    def allocations(self) -> NDArray[np.int64]:
+        """M x 4 allocations of training, by birth: bytes, birth, death, kind (see `Recording.lives`)."""
+        count = next((at for at, op in enumerate(self.ops) if op.phase == "evaluation"), len(self.ops))
+        rows = []
+        for life in self.lives:
+            death = count - 1 if life.death is None else min(life.death, count - 1)
+            if life.tag in STANDING:
+                rows.append((life.bytes, 0, 0, 1 + STANDING.index(life.tag)))
+            elif life.birth < count and death >= life.birth:
+                rows.append((life.bytes, life.birth, death, 0))
+        rows += [(op.workspace_bytes, at, at, 0) for at, op in enumerate(self.ops[:count]) if op.workspace_bytes]
+        return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # Nothing is compiled here, and the guard against it costs as much as a small op.

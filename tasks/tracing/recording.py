@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ class Recording:
     attention: dict[str, int]
     """Attention kernels met, with the number of calls."""
     notes: tuple[str, ...]
+    lives: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
+    """M x 4 allocations of training: bytes, op of birth, op of death (which still sees it), kind (0 within the step, 1
+    there from the start, 2 made by the first update); empty where they were not kept."""
 
     def peak_bytes(self, phase: str | None = None) -> int:
         """Largest sum of live bytes, in one phase or in all but evaluation; weights and state apart."""

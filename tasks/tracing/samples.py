@@ -63,6 +63,10 @@ class Samples:
         unscaled: Floats = (coefficients / scale[:, None]).reshape(-1, *values.shape[1:])
         return unscaled
 
+    def row(self, *, batch: int, length: int) -> Floats:
+        """Values of the monomials at a batch and length, at the rank of the first point."""
+        return np.array(self._row(Point(batch=batch, length=length, rank=self.points[0].rank)))
+
     def _row(self, point: Point) -> list[float]:
         values = monomials(point.batch, point.length, point.rank or 0)
         return [values[name] for name in self.names]

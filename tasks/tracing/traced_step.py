@@ -247,6 +247,7 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
         layer_input_bytes=run.layer_input_bytes,
         attention=dict(kernels.met),
         notes=prepared.notes,
+        lives=recorder.allocations(),
     )
 
 
