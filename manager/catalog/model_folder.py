@@ -23,6 +23,8 @@ def model_folder(folder: Path) -> Path:
     Raises:
         DataError: there is no such folder, or it holds no model that could be trained.
     """
+    if folder.is_file():
+        raise _file(folder)
     if not folder.is_dir():
         raise DataError(f"no model folder '{folder}'", hint=nearest_folder(folder))
     if (folder / "adapter_config.json").is_file() and not _has_weights(folder):
@@ -92,6 +94,14 @@ def _sentence_modules(folder: Path) -> list[Path]:
         module for module in modules if isinstance(module, dict) and str(module.get("type")).endswith("Transformer")
     ]
     return [folder / name for module in kinds if isinstance(name := module.get("path"), str) and ".." not in name]
+
+
+def _file(path: Path) -> DataError:
+    if path.suffix == ".gguf":
+        hint = "GGUF is quantized for inference: give the model that it was made from, with config.json"
+    else:
+        hint = f"give the folder that holds it: '{path.parent}'"
+    return DataError(f"'{path}' is a file, not a model folder", hint=hint)
 
 
 def _adapter(folder: Path) -> DataError:

@@ -1,7 +1,8 @@
-"""Models by hub id or folder: where a shape comes from when nothing may be downloaded.
+"""Models by hub id or folder: where a config comes from when nothing may be downloaded.
 
-Order for a hub id: the shipped table of popular models, then the local Hugging Face cache. A source is a folder when it
-starts with `./`, `../`, `/` or `~`, or when such a folder exists. Never asks the network; never loads weights.
+Order for a hub id: the shipped table of popular models, then the local Hugging Face cache, then names of timm, which
+say all that is needed. A source is a folder when it starts with `./`, `../`, `/` or `~`, or when such a folder exists.
+Never asks the network; never loads weights.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ __all__ = [
 
 _NO_WEIGHTS = "config:"
 """Prefix of names that are no hub ids: published dimensions without weights, to be estimated alone."""
+_WEIGHT_SUFFIXES = frozenset({".gguf", ".safetensors", ".bin", ".json"})
 _FOLDER_PREFIXES = ("./", "../", "/", "~")
 
 
@@ -157,7 +159,9 @@ def _folder_name(folder: Path) -> str:
 
 
 def _is_folder(source: str) -> bool:
-    return source in (".", "..") or source.startswith(_FOLDER_PREFIXES) or Path(source).is_dir()
+    path = Path(source)
+    is_weight_file = path.suffix in _WEIGHT_SUFFIXES and path.is_file()
+    return source in (".", "..") or source.startswith(_FOLDER_PREFIXES) or path.is_dir() or is_weight_file
 
 
 def _cached_snapshot(source: str, revision: str | None) -> Path | None:

@@ -181,3 +181,13 @@ def test_modules_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 def test_misspelt_folder_names_the_nearest(tmp_path: Path) -> None:
     _write(tmp_path / "my-minilm" / "config.json", BERT)
     assert _refusal(tmp_path / "my-minlim").hint == f"did you mean '{tmp_path / 'my-minilm'}'?"
+
+
+@pytest.mark.parametrize(("name", "hint"), [("llama.Q4_K_M.gguf", "quantized"), ("config.json", "give the folder")])
+def test_file_instead_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str) -> None:
+    _write(tmp_path / name, "{}")
+    monkeypatch.chdir(tmp_path)
+    for source in (name, f"./{name}", str(tmp_path / name)):
+        refusal = _refusal(source)
+        assert "is a file" in refusal.message
+        assert hint in str(refusal.hint)
