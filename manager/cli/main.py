@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from manager import __version__
-from manager.cli import plan_command, report_command, run_command, runs_command, setup_command
+from manager.cli import memory_command, plan_command, report_command, run_command, runs_command, setup_command
 from manager.cli.output import narrate
 from manager.errors import ExitCode, TunefareError
 
@@ -45,6 +45,7 @@ def _options(
 
 setup_command.register(app)
 plan_command.register(app)
+memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)
 report_command.register(app)

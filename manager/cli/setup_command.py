@@ -29,7 +29,7 @@ def init(
     file: Annotated[Path, typer.Argument(help="Run file to write.")] = DEFAULT_FILE,
     model: Annotated[str | None, typer.Option(help="Hub id or folder.")] = None,
     data: Annotated[str | None, typer.Option(help="File, folder, hub id, s3:// or gs:// URI.")] = None,
-    task: Annotated[str | None, typer.Option(help="text-classification.")] = None,
+    task: Annotated[str | None, typer.Option(help="text-classification, causal-lm, image-classification ...")] = None,
     method: Annotated[str | None, typer.Option(help="full, lora, qlora, frozen or gradual.")] = None,
     example: Annotated[str | None, typer.Option(help="A complete example: bbc-news.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,

@@ -1,0 +1,169 @@
+"""The memory answer as tables and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from manager.service.memory import CardMemory, MemoryReport
+from manager.units import format_bytes, format_hours
+from manager.workload.fixes import Fix
+from manager.workload.memory_answer import MemoryAnswer
+
+_NAMES = {"weights": "weights", "optimizer_state": "optimizer state", "weight_copies": "weight copies"}
+_NARROW = 90
+
+
+def print_memory(report: MemoryReport, console: Console) -> None:
+    """Print the whole answer: the lines of one card, all cards, what would make it fit."""
+    profile, answer = report.profile, report.answer
+    console.print(
+        f"[bold]{escape(report.spec.name)}[/bold]: {escape(profile.model)}, {profile.method}, {profile.precision}, "
+        f"{profile.optimizer}, {profile.parameters / 1e6:,.1f} M parameters, "
+        f"{profile.trainable_parameters / 1e6:,.2f} M trained"
+    )
+    verdict = "fits" if report.fits else "does not fit"
+    console.print(
+        f"[bold]{format_bytes(answer.needed_bytes)}[/bold] needed on [bold]{escape(report.card)}[/bold] "
+        f"({format_bytes(report.memory_bytes)}): {verdict}; {report.micro_batch} samples of {report.length} a pass"
+        f"{_layout(report)}, highest in {answer.phase}"
+    )
+    console.print(f"basis: {escape(profile.basis)}; constants: {escape(answer.basis)}", style="dim")
+    console.print()
+    console.print(_lines(answer, report.memory_bytes))
+    console.print(
+        f"peaks: training {format_bytes(answer.training_bytes)}, evaluation {format_bytes(answer.evaluation_bytes)}, "
+        f"saving {format_bytes(answer.save_bytes)}; allocated {format_bytes(answer.allocated_bytes)}, "
+        f"reserved {format_bytes(answer.reserved_bytes)}, of which {format_bytes(answer.reclaimable_bytes)} can be "
+        f"given back; host {format_bytes(answer.host_bytes)}"
+    )
+    console.print()
+    if report.fixes:
+        console.print(_fixes(report.fixes, wide=console.width >= _NARROW))
+        console.print()
+    console.print(_cards(report))
+
+
+def report_to_json(report: MemoryReport) -> dict[str, Any]:
+    """The answer as JSON values."""
+    return {
+        "schema": 1,
+        "name": report.spec.name,
+        "model": report.profile.model,
+        "method": report.profile.method,
+        "precision": report.profile.precision,
+        "optimizer": report.profile.optimizer,
+        "parameters": report.profile.parameters,
+        "trainable_parameters": report.profile.trainable_parameters,
+        "card": report.card,
+        "memory_bytes": report.memory_bytes,
+        "micro_batch": report.micro_batch,
+        "length": report.length,
+        "placement": asdict(report.placement),
+        "fits": report.fits,
+        "answer": _answer_to_json(report.answer),
+        "cards": [
+            {
+                "name": card.name,
+                "memory_bytes": card.memory_bytes,
+                "largest_micro_batch": card.micro_batch,
+                "needed_bytes": card.answer.needed_bytes,
+            }
+            for card in report.cards
+        ],
+        "fixes": [
+            {
+                "name": fix.name,
+                "text": fix.text,
+                "fits": fix.fits,
+                "micro_batch": fix.micro_batch,
+                "saved_bytes": fix.saved_bytes,
+                "more_hours": None if fix.effect is None else fix.effect.hours,
+                "more_usd": None if fix.effect is None else fix.effect.usd,
+                "reason": fix.reason,
+            }
+            for fix in report.fixes
+        ],
+        "basis": report.profile.basis,
+    }
+
+
+def _answer_to_json(answer: MemoryAnswer) -> dict[str, Any]:
+    return {
+        **asdict(answer),
+        "allocated_bytes": answer.allocated_bytes,
+        "reserved_bytes": answer.reserved_bytes,
+        "needed_bytes": answer.needed_bytes,
+        "total_bytes": answer.total_bytes,
+    }
+
+
+def _layout(report: MemoryReport) -> str:
+    placement = report.placement
+    parts = []
+    if placement.replicas > 1 or placement.is_sharded:
+        parts.append(f"{placement.sharding} over {placement.replicas}")
+    if placement.cpu_offload:
+        parts.append("shards in the host's memory")
+    if placement.tensor_parallel > 1:
+        parts.append(f"tensor parallel over {placement.tensor_parallel}")
+    return "".join(f", {part}" for part in parts)
+
+
+def _lines(answer: MemoryAnswer, memory_bytes: float) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("line")
+    table.add_column("at the peak", justify="right")
+    table.add_column("of the card", justify="right")
+    for name, size in answer.lines().items():
+        if size:
+            table.add_row(_NAMES.get(name, name.replace("_", " ")), format_bytes(size), f"{size / memory_bytes:.1%}")
+    table.add_row("total", format_bytes(answer.total_bytes), f"{answer.total_bytes / memory_bytes:.1%}", style="bold")
+    return table
+
+
+def _cards(report: MemoryReport) -> Table:
+    table = Table(box=None, pad_edge=False, title="cards on offer", title_justify="left")
+    table.add_column("card")
+    for title in ("memory", "micro-batch", "needs"):
+        table.add_column(title, justify="right")
+    for card in report.cards:
+        table.add_row(*_card_cells(card), style="bold" if card.name == report.card else None)
+    return table
+
+
+def _card_cells(card: CardMemory) -> list[str]:
+    largest = "does not fit" if card.micro_batch is None else str(card.micro_batch)
+    return [card.name, format_bytes(card.memory_bytes), largest, format_bytes(card.answer.needed_bytes)]
+
+
+def _fixes(fixes: tuple[Fix, ...], *, wide: bool) -> Table:
+    table = Table(box=None, pad_edge=False, title="what would make it fit", title_justify="left")
+    table.add_column("fits")
+    table.add_column("saves", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("batch", justify="right")
+    table.add_column("training time", justify="right", no_wrap=True)
+    table.add_column("dollars", justify="right", no_wrap=True)
+    table.add_column("change", overflow="fold")
+    for fix in fixes:
+        fitting = {True: "yes", False: "no", None: "?"}[fix.fits]
+        saved = "?" if fix.saved_bytes is None else format_bytes(fix.saved_bytes)
+        hours = None if fix.effect is None else fix.effect.hours
+        usd = None if fix.effect is None else fix.effect.usd
+        cells = [fitting, saved]
+        if wide:
+            cells.append(str(fix.micro_batch or "?"))
+        cells += [_signed_hours(hours), "?" if usd is None else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"]
+        table.add_row(*cells, escape(fix.text if fix.reason is None else f"{fix.text} ({fix.reason})"))
+    return table
+
+
+def _signed_hours(hours: float | None) -> str:
+    if hours is None:
+        return "?"
+    return f"{'-' if hours < 0 else '+'}{format_hours(abs(hours))}"
