@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from manager.errors import SpecError
+from tasks.kinds import DATA_COLUMNS, TASK_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ EXAMPLES = (
 
 
 def starter_text(values: dict[str, Any]) -> str:
-    """The commented template with values (dotted key to value) filled in."""
+    """The commented template with values (dotted key to value) filled in, without columns of other tasks."""
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 4096  # a folded path is hard to read and to edit
     tree = yaml.load(files("templates").joinpath("starter/tunefare.yaml").read_text(encoding="utf-8"))
@@ -58,6 +59,9 @@ def starter_text(values: dict[str, Any]) -> str:
         for parent in parents:
             node = node[parent]
         node[last] = value
+    kind = TASK_KINDS.get(tree["task"])
+    for column in [name for name in tree["data"] if kind and name in DATA_COLUMNS and name not in kind.columns]:
+        del tree["data"][column]
     out = io.StringIO()
     yaml.dump(tree, out)
     return out.getvalue()

@@ -9,6 +9,7 @@ import pytest
 from manager.errors import SpecError
 from manager.spec.reader import parse_spec
 from manager.spec.starter import example_values, starter_text
+from tasks.kinds import TASK_KINDS
 
 
 def test_the_template_itself_is_a_valid_run_file(tmp_path: Path) -> None:
@@ -34,3 +35,11 @@ def test_an_unknown_example_is_refused() -> None:
     with pytest.raises(SpecError, match="no example `nope`") as caught:
         example_values("nope")
     assert caught.value.hint == "examples: bbc-news"
+
+
+@pytest.mark.parametrize("task", list(TASK_KINDS))
+def test_each_task_gets_a_file_that_can_be_read(task: str, tmp_path: Path) -> None:
+    text = starter_text({"task": task})
+    spec = parse_spec(text, name="f", folder=tmp_path)
+    assert (spec.task, spec.training.metric) == (task, TASK_KINDS[task].default_metric)
+    assert ("\n  label:" in text) == TASK_KINDS[task].has_labels

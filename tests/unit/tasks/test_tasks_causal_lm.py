@@ -64,7 +64,7 @@ def test_a_run_lowers_perplexity_and_says_no_accuracy_of_classes(
     assert (data["train_samples"], data["labels"], data["packed_sequences"]) == (64, [], None)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "frozen"])
+@pytest.mark.parametrize("method", ["full", "lora", "frozen", "gradual"])
 @pytest.mark.parametrize("packing", [False, True])
 def test_the_exported_model_gives_the_final_loss(
     method: str, packing: bool, lm_job: Job, run_train: Run, tmp_path: Path, training_with: Change

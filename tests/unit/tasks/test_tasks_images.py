@@ -60,7 +60,7 @@ def test_it_learns_to_tell_dark_from_bright(
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("method", ["full", "lora", "frozen"])
+@pytest.mark.parametrize("method", ["full", "lora", "frozen", "gradual"])
 @pytest.mark.parametrize("image_size", [None, 24])
 def test_the_exported_model_gives_the_final_loss(
     method: str, image_size: int | None, image_job: Job, run_train: Run, tmp_path: Path, training_with: Change
