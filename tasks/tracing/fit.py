@@ -1,8 +1,8 @@
 """From a few small recordings to the polynomials of a StepTrace: any batch, any length, any depth.
 
 Where layers repeat, two small depths are recorded and the model's own depth is computed; else the model is recorded as
-it is. What is computed is exact to rounding, or is not used: ops of the two depths that do not line up lead to a full
-trace, and ops that depend on batch or length to an error.
+it is. What is computed is exact to rounding, or is not used: ops of the two depths that do not line up, or a third
+depth that comes out otherwise, lead to a full trace, and ops that depend on batch or length to an error.
 """
 
 from __future__ import annotations
@@ -16,13 +16,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.step_trace import MemoryPoint, OpGroup, Polynomial, StepTrace, TensorSums, TraceRequest
+from tasks.step_trace import MemoryPoint, OpGroup, Polynomial, ReservePoint, StepTrace, TensorSums, TraceRequest
+from tasks.tracing.deep_lives import inserted_ops, reserve_points, script_of
 from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
 from tasks.tracing.refusal import RefusedModel
 from tasks.tracing.samples import Samples, samples_for
-from tasks.tracing.stack import Moments, NotRepeatedError, OpKey, Stack, deepen_moments, deepen_ops
+from tasks.tracing.stack import (
+    Moments,
+    NotRepeatedError,
+    OpKey,
+    Stack,
+    check_probe,
+    deepen_moments,
+    deepen_ops,
+    repeated_from,
+)
 
 Floats = NDArray[np.float64]
 TRACED_WITH = ("torch", "transformers", "peft")
@@ -48,6 +58,7 @@ class _Whole:
     deeper: Stack | None
     steps: int
     layers: int
+    depths: SmallDepths | None = None
 
 
 def trace_step(
@@ -105,6 +116,7 @@ def trace_step(
         root_weight_bytes=final.root_weight_bytes,
         layer_activation_bytes=_layer_input(whole.stack, samples),
         exact=whole.deeper is None,
+        reserve=_reserve(whole, samples),
         versions={name: importlib.metadata.version(name) for name in TRACED_WITH},
         notes=tuple(dict.fromkeys((*first.notes, *final.notes))),
     )
@@ -126,6 +138,10 @@ def _record_whole(request: TraceRequest, samples: Samples, config: Mapping[str, 
 def _from_two_depths(request: TraceRequest, samples: Samples, depths: SmallDepths, record: Record) -> _Whole:
     fewer = _stack(request, samples, record, layers=depths.fewer)
     more = _stack(request, samples, record, layers=depths.more)
+    if depths.layers > depths.more:
+        point = samples.points[0]
+        probe = record(request, batch=point.batch, length=point.length, rank=point.rank, layers=depths.probe)
+        check_probe(fewer, more, depths, probe)
     return _Whole(
         moments=deepen_moments(fewer, more, depths),
         ops=deepen_ops(fewer, more, depths),
@@ -133,6 +149,7 @@ def _from_two_depths(request: TraceRequest, samples: Samples, depths: SmallDepth
         deeper=more,
         steps=depths.steps,
         layers=depths.layers,
+        depths=depths,
     )
 
 
@@ -182,6 +199,20 @@ def _op_groups(ops: Counter[OpKey], samples: Samples) -> tuple[OpGroup, ...]:
         )
         for at, key in enumerate(keys)
     )
+
+
+def _reserve(whole: _Whole, samples: Samples) -> tuple[ReservePoint, ...]:
+    """What the allocator holds beyond the tensors; empty where allocations were not kept or differ between points."""
+    recordings = [*whole.stack.recordings, *(whole.deeper.recordings if whole.deeper else ())]
+    if any(not len(recording.lives) for recording in recordings):
+        return ()
+    for stack in filter(None, (whole.stack, whole.deeper)):
+        if any((other.lives[:, 1:] != stack.first.lives[:, 1:]).any() for other in stack.recordings[1:]):
+            return ()
+    inserted = {}
+    if whole.deeper is not None and whole.depths is not None:
+        inserted = inserted_ops(whole.stack, whole.deeper, repeated_from(whole.stack, whole.deeper, whole.depths))
+    return reserve_points(script_of(whole.stack, whole.deeper, samples, steps=whole.steps, inserted=inserted))
 
 
 def _layer_input(stack: Stack, samples: Samples) -> Polynomial:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -41,8 +41,9 @@ _IRREGULAR_KEYS = (
     "audio_config",
 )
 """Single out layers by number, or stand for more than one stack of layers."""
-_PERIODS_SMALL = 2
-"""A whole period is needed at either end of the smaller trace."""
+_LEAST_PERIODS = 2
+_LEAST_LAYERS = 3
+"""Of the smaller trace: the first and the last layer may have tensors beside them that no other has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,15 @@ class SmallDepths:
         """Periods between the smaller trace and the model."""
         return (self.layers - self.fewer) // self.period
 
+    @property
+    def probe(self) -> int:
+        """A third count, at which what the two give is checked."""
+        return self.more + self.period
+
+    def to_probe(self) -> SmallDepths:
+        """The same two depths, for a model as deep as the probe."""
+        return replace(self, layers=self.probe)
+
 
 def small_depths(config: Mapping[str, Any], layers: int | None = None) -> SmallDepths | None:
     """Two small layer counts; None where layers do not repeat or a full trace costs no more.
@@ -74,7 +84,8 @@ def small_depths(config: Mapping[str, Any], layers: int | None = None) -> SmallD
     if named is None or not total or any(config.get(key) for key in _IRREGULAR_KEYS):
         return None
     first, period = _pattern_of(config, named)
-    fewer = first + _PERIODS_SMALL * period + (total - first) % period
+    periods = max(_LEAST_PERIODS, math.ceil(_LEAST_LAYERS / period))
+    fewer = first + periods * period + (total - first) % period
     more = fewer + period
     if fewer + more >= total:
         return None

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 OpKey = tuple[str, str, str, str, tuple[float, ...], tuple[float, ...]]
 """Phase, kind, dtype, name, FLOPs at each point, bytes at each point."""
 
+_PROBE_TOLERANCE = 1e-4
 _NO_KERNEL = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 
 
@@ -89,6 +90,21 @@ class Stack:
         return [(first.names[row], first.dtypes[row], float(first.moved_bytes[row])) for row in rows]
 
 
+def check_probe(fewer: Stack, more: Stack, depths: SmallDepths, probe: Recording) -> None:
+    """Compare the highest moments that two depths give for a third with those recorded there, at the first point.
+
+    Raises:
+        NotRepeatedError: they differ.
+    """
+    expected = deepen_moments(fewer, more, depths.to_probe())
+    sums = expected.live_bytes[0].sum(axis=1)
+    for phase in dict.fromkeys(probe.phases):
+        at = np.array([name == phase for name in expected.phases], dtype=bool)
+        recorded = probe.peak_bytes(phase)
+        if abs(float(sums[at].max(initial=0.0)) - recorded) > _PROBE_TOLERANCE * recorded:
+            raise NotRepeatedError(f"memory of {phase} does not grow evenly with the number of layers")
+
+
 def deepen_moments(fewer: Stack, more: Stack, depths: SmallDepths) -> Moments:
     """Moments at either end of each phase of the deep model.
 
@@ -107,10 +123,22 @@ def deepen_moments(fewer: Stack, more: Stack, depths: SmallDepths) -> Moments:
     return Moments(phases=tuple(phases), live_bytes=np.concatenate(parts, axis=1))
 
 
+def repeated_from(fewer: Stack, more: Stack, depths: SmallDepths) -> dict[str, int]:
+    """By phase, the place in it at which the ops of one more period can be thought inserted.
+
+    Raises:
+        NotRepeatedError: the ops of the two depths do not line up.
+    """
+    return {
+        phase: _ends(fewer.codes(fewer.indices(phase)), more.codes(more.indices(phase)), depths)[1] for phase in PHASES
+    }
+
+
 def _ends(a: list[Hashable], b: list[Hashable], depths: SmallDepths) -> tuple[int, int]:
     """Up to which op of the shallow phase places count from the start, and from which on from the end.
 
-    The two overlap by one period, so that a whole period is seen at either end.
+    The two overlap by one period in the middle of those that repeat, so that a whole period is seen at either end and
+    what only the first or the last layer has beside it is not taken for growth.
     """
     added = len(b) - len(a)
     if added == 0:
@@ -119,13 +147,13 @@ def _ends(a: list[Hashable], b: list[Hashable], depths: SmallDepths) -> tuple[in
             raise NotRepeatedError("a phase has other ops with another number of layers")
         return len(a), len(a)
     same_start, same_end = _common(a, b), _common(a[::-1], b[::-1])
-    repeated = added * depths.fewer / depths.period
-    lowest, highest = same_start - repeated, len(a) - same_end + repeated - added
-    end = min(max(round((lowest + highest) / 2), 0), len(a))
-    start = min(end + added, len(a))
-    if added < 0 or same_start < start or same_end < len(a) - end:
+    repeats = (same_start + same_end - len(a)) // added if added > 0 else 0
+    if repeats < 1:
         raise NotRepeatedError(f"ops of {depths.fewer} and {depths.more} layers do not line up")
-    return start, end
+    # Ops that happen to be alike before and after the repeated part make its place uncertain by a few.
+    lowest, highest = same_start - repeats * added, len(a) - same_end
+    end = round((lowest + highest) / 2) + repeats // 2 * added
+    return end + added, end
 
 
 def _common(a: list[Hashable], b: list[Hashable]) -> int:

@@ -119,7 +119,7 @@ def test_two_depths_give_the_deep_model(batch: int, length: int) -> None:
     record = _MadeUp()
     trace = _trace(record)
     assert not trace.exact
-    assert record.calls == 12
+    assert record.calls == 13
     full = _MadeUp()(_REQUEST, batch=batch, length=length, rank=16, layers=40)
     assert _peak(trace, batch, length) == pytest.approx(full.peak_bytes(), rel=5e-4)
     assert _flops(trace, batch, length) == pytest.approx(full.flops.sum(), rel=1e-9)
@@ -166,15 +166,15 @@ def test_without_a_rank_the_requests_own_is_traced() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, (2, 3, 1, 38)),
+        ({}, (3, 4, 1, 37)),
         ({"layer_types": ["a", "b"] * 20}, (4, 6, 2, 18)),
         ({"num_hidden_layers": 62, "sliding_window_pattern": 6}, (14, 20, 6, 8)),
         ({"num_hidden_layers": 22, "global_attn_every_n_layers": 3}, (7, 10, 3, 5)),
         ({"num_hidden_layers": 26, "sliding_window_pattern": 6}, None),
         ({"num_hidden_layers": 5}, None),
         ({"layer_types": ["a"] * 39 + ["b"]}, None),
-        ({"first_k_dense_replace": 3}, (5, 6, 1, 35)),
-        ({"mlp_layer_types": ["dense"] + ["sparse"] * 39}, (3, 4, 1, 37)),
+        ({"first_k_dense_replace": 3}, (6, 7, 1, 34)),
+        ({"mlp_layer_types": ["dense"] + ["sparse"] * 39}, (4, 5, 1, 36)),
         ({"mlp_only_layers": [7]}, None),
         ({"is_encoder_decoder": True}, None),
         ({"depths": [3, 4, 6, 3]}, None),
@@ -186,7 +186,7 @@ def test_small_depths(changes: dict[str, Any], expected: tuple[int, int, int, in
 
 
 def test_depth_of_the_request_counts() -> None:
-    assert small_depths(_CONFIG, 80) == SmallDepths(fewer=2, more=3, period=1, layers=80)
+    assert small_depths(_CONFIG, 80) == SmallDepths(fewer=3, more=4, period=1, layers=80)
 
 
 def test_json_gives_the_same_trace_and_request() -> None:
