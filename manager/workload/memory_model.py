@@ -11,7 +11,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from manager.workload.optimizers import optimizer_cost
-from manager.workload.polynomial import RANK, Row, carries_rank, compile_polynomial, monomials, value
+from manager.workload.polynomial import (
+    RANK,
+    Monomials,
+    Row,
+    carries_rank,
+    compile_polynomial,
+    monomials,
+    slope,
+    value,
+)
 from tasks.step_trace import LINES, StepTrace
 
 _TRACED_RANK = 16
@@ -72,7 +81,7 @@ class MemoryModel:
     layer_input: Row
     needs_rank: bool
 
-    def at(self, *, batch: int, length: int, rank: int | None) -> Row:
+    def at(self, *, batch: int, length: int, rank: int | None) -> Monomials:
         """The monomials of one question.
 
         Raises:
@@ -85,21 +94,21 @@ class MemoryModel:
             raise ValueError(f"traced at rank {self.trace.rank}, asked for {rank}")
         return monomials(batch=batch, length=length, rank=rank or 0)
 
-    def moments(self, at: Row, *, evaluation: bool) -> list[Moment]:
+    def moments(self, at: Monomials, *, evaluation: bool) -> list[Moment]:
         """The traced moments of training, or those of evaluation."""
         return [
             # Fitted coefficients may dip below zero by a rounding.
-            Moment(phase, *(max(0.0, value(row, at)) for row in rows))
+            Moment(phase, *[max(0.0, value(row, at)) if row else 0.0 for row in rows])
             for phase, rows in self.points
             if (phase == "evaluation") == evaluation
         ]
 
-    def static(self, at: Row, optimizer: str) -> Static:
+    def static(self, at: Monomials, optimizer: str) -> Static:
         """Static tensors with this optimizer's state."""
         trace, sums = self.trace, self.trace.trainable
         weights = value(self.weights, at)
         # Adapters are the only weights that grow with the rank, and all of them train.
-        trainable = sums.bytes + self.weights[RANK] * (at[RANK] - _TRACED_RANK if self.needs_rank else 0.0)
+        trainable = sums.bytes + slope(self.weights, RANK) * (at[RANK] - _TRACED_RANK if self.needs_rank else 0.0)
         grown = trainable / sums.bytes if sums.bytes else 1.0
         cost = optimizer_cost(optimizer, sums)
         state = value(self.optimizer_state, at) if optimizer == trace.optimizer else cost.state_bytes * grown

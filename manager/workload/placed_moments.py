@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from manager.workload.memory_model import MemoryModel, Moment, Static
 from manager.workload.placement import Placement
-from manager.workload.polynomial import Row, value
+from manager.workload.polynomial import Monomials, value
 
 _WHOLE_INPUTS = 5
 """10 of 34 bytes per token and hidden unit are not divided by tensor parallelism: five tensors of 2 bytes."""
@@ -26,7 +26,7 @@ _GATHERED_LAYERS = 2
 
 
 def training_moments(
-    model: MemoryModel, at: Row, static: Static, placement: Placement, *, optimizer: str, accumulates: bool
+    model: MemoryModel, at: Monomials, static: Static, placement: Placement, *, optimizer: str, accumulates: bool
 ) -> Iterator[Moment]:
     """Moments of training on one device; the optimizer's update among them.
 
@@ -39,8 +39,9 @@ def training_moments(
         accumulates: whether several micro-batches make one step, so that all gradients stand from the second one on.
     """
     has_update = False
-    head = _head_gradients(model, at, static)
-    for traced in model.moments(at, evaluation=False):
+    alone = model.moments(at, evaluation=False)
+    head = _head_gradients(alone, static) if placement.is_sharded else 0.0
+    for traced in alone:
         if traced.phase == "update":
             if optimizer != model.trace.optimizer:
                 continue
@@ -59,7 +60,7 @@ def training_moments(
         yield _root_reduction(model, static, placement)
 
 
-def evaluation_moments(model: MemoryModel, at: Row, static: Static, placement: Placement) -> Iterator[Moment]:
+def evaluation_moments(model: MemoryModel, at: Monomials, static: Static, placement: Placement) -> Iterator[Moment]:
     """Moments of evaluation on one device."""
     for traced in model.moments(at, evaluation=True):
         moment = _split(model, traced, at, static, placement.tensor_parallel)
@@ -98,7 +99,7 @@ def shard_factor(model: MemoryModel, placement: Placement) -> float:
     return 2.0 if is_wider else 1.0
 
 
-def _split(model: MemoryModel, moment: Moment, at: Row, static: Static, ways: int) -> Moment:
+def _split(model: MemoryModel, moment: Moment, at: Monomials, static: Static, ways: int) -> Moment:
     if ways == 1:
         return moment
     alive = moment.activations
@@ -185,9 +186,9 @@ def _beside_the_loss(moment: Moment, model: MemoryModel, static: Static, head: f
         )
 
 
-def _head_gradients(model: MemoryModel, at: Row, static: Static) -> float:
+def _head_gradients(alone: list[Moment], static: Static) -> float:
     """Gradients of the root that come first (the head's); those of the embeddings come last."""
-    first = [moment.gradients for moment in model.moments(at, evaluation=False) if moment.phase == "backward"]
+    first = [moment.gradients for moment in alone if moment.phase == "backward"]
     return min(static.root_trainable, min(first, default=0.0))
 
 
