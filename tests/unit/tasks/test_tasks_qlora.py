@@ -17,7 +17,7 @@ import torch
 import tasks.loop
 from tasks.failures import TaskError
 from tasks.methods import apply_method
-from tasks.protocol import Event, EventType, Job, MethodChoice, ModelChoice
+from tasks.protocol import DataChoice, Event, EventType, Job, MethodChoice, ModelChoice, TrainingChoice
 from tasks.quantized import elements, nf4_config, values_in_full
 from tasks.text_classification import load
 
@@ -168,3 +168,34 @@ def test_without_bitsandbytes_there_is_a_hint(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(TaskError, match="bitsandbytes cannot be imported") as raised:
         nf4_config("bf16", frozenset())
     assert "lora" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(("precision", "loss"), [("fp32", "plain"), ("bf16-mixed", "chunked")])
+def test_a_language_model_in_4_bits_trains_and_exports(
+    precision: str, loss: str, tiny_lm: Path, small_texts: Path, run_train: Run, tmp_path: Path
+) -> None:
+    job = Job(
+        run_id="tiny-qlora",
+        task="causal-lm",
+        model=ModelChoice(source=str(tiny_lm)),
+        data=DataChoice(source=str(small_texts), validation=0.1, test=0.1),
+        method=QLORA,
+        training=TrainingChoice(
+            epochs=2,
+            batch_size=8,
+            learning_rate=3e-2,
+            max_length=24,
+            precision=precision,
+            loss=loss,
+            gradient_checkpointing=True,
+            metric="perplexity",
+        ),
+    )
+    status, events = run_train(job, tmp_path / "out")
+    assert status == 0
+    final = evaluation(events, "final")
+    assert final["loss"] < 0.99 * evaluation(events, "baseline")["loss"]
+    again = replace(job, model=ModelChoice(source=str(tmp_path / "out" / "model")), method=MethodChoice(kind="full"))
+    _, after = run_train(replace(again, training=replace(again.training, max_steps=1)), tmp_path / "again")
+    tolerance = 1e-6 if precision == "fp32" else 1e-2
+    assert evaluation(after, "baseline")["loss"] == pytest.approx(final["loss"], rel=tolerance)
