@@ -19,54 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from manager.catalog.config_check import checked_config, max_positions, stored_dtype, tasks_of
-from manager.catalog.model_configs import SUPPORTED_MODEL_TYPES, shape_from_mapping
 from manager.catalog.model_entry import ModelEntry
 from manager.catalog.model_folder import model_folder, read_json_object, safetensors_bytes
-from manager.catalog.model_shape import ModelShape, classifier_parameters
 from manager.catalog.timm_names import timm_entry_config
 from manager.errors import DataError
-
-__all__ = [
-    "SUPPORTED_MODEL_TYPES",
-    "ModelEntry",
-    "ModelShape",
-    "classifier_parameters",
-    "known_models",
-    "resolve_entry",
-    "resolve_model",
-    "shape_from_config",
-    "table_names",
-]
 
 _NO_WEIGHTS = "config:"
 """Prefix of names that are no hub ids: published dimensions without weights, to be estimated alone."""
 _WEIGHT_SUFFIXES = frozenset({".gguf", ".safetensors", ".bin", ".json"})
 _FOLDER_PREFIXES = ("./", "../", "/", "~")
-
-
-def resolve_model(source: str, revision: str | None = None) -> ModelShape:
-    """The shape of a model given by hub id or folder, offline.
-
-    Args:
-        source: hub id, or a folder with config.json.
-        revision: branch, tag or commit of a hub id; None is the default branch. The shipped table holds default
-            branches, so that another revision is looked up in the cache alone.
-
-    Raises:
-        DataError: the folder or its config.json is missing or unusable, or nothing is known here of the hub id.
-    """
-    if _is_folder(source):
-        return shape_from_config(Path(source).expanduser())
-    if revision in (None, "main"):
-        row = _table().get(source)
-        if row is not None:
-            config: dict[str, Any] = json.loads(row["config"])
-            return shape_from_mapping(config, name=source, source=f"shipped table of models, {row['as_of']}")
-    cached = _cached_snapshot(source, revision)
-    if cached is not None:
-        shape = shape_from_config(cached)
-        return replace(shape, name=source, source=f"Hugging Face cache, revision {cached.name}", is_folder=False)
-    raise _unknown_model(source, revision)
 
 
 def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
@@ -95,21 +56,6 @@ def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
     if timm is not None:
         return _entry(source, timm, source="name of a timm model")
     raise _unknown_model(source, revision)
-
-
-def shape_from_config(config: Path | Mapping[str, Any]) -> ModelShape:
-    """The shape of a model folder (with the size of its safetensors files) or of a parsed config.json.
-
-    Raises:
-        DataError: no such folder, no readable config.json in it, or a config that is not supported.
-    """
-    if isinstance(config, Path):
-        inner = model_folder(config)
-        parsed = read_json_object(inner / "config.json")
-        shape = shape_from_mapping(parsed, name=_folder_name(config), source=f"{inner}/config.json")
-        return replace(shape, weights_bytes=safetensors_bytes(inner), is_folder=True)
-    name = config.get("_name_or_path")
-    return shape_from_mapping(config, name=name if isinstance(name, str) and name else "model", source="config")
 
 
 def known_models() -> tuple[str, ...]:
