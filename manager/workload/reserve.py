@@ -1,15 +1,18 @@
 """Reserve: what the caching allocator holds beyond the highest sum of tensors, between the points of a trace's replay.
 
 Sizes grow with the tokens of a micro-batch, so does what is left between blocks: linear in the batch between two points
-of one length, linear in the logarithm of the length between two lengths at the same number of tokens.
+of one length, linear in the logarithm of the length between two lengths at the same number of tokens. A replay may
+leave less between its blocks at a larger batch; the answer is the most of all smaller ones, so that memory never falls
+with batch or length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import log
 
-from tasks.step_trace import ReservePoint, StepTrace
+from tasks.step_trace import ANY_LENGTH, ReservePoint, StepTrace
 
 Pair = tuple[float, float]
 
@@ -21,11 +24,14 @@ def reserve_of(trace: StepTrace, *, batch: int, length: int) -> Pair | None:
         by_length.setdefault(point.length, []).append(point)
     if not by_length:
         return None
+    if ANY_LENGTH in by_length:
+        return _at(by_length[ANY_LENGTH], batch)
     tokens = batch * length
     lengths = sorted(by_length)
     shorter = max((known for known in lengths if known <= length), default=lengths[0])
     longer = min((known for known in lengths if known >= length), default=lengths[-1])
-    low, high = (_at(by_length[known], tokens / known) for known in (shorter, longer))
+    most = dict(zip(lengths, _running([_at(by_length[known], tokens / known) for known in lengths]), strict=True))
+    low, high = most[shorter], most[longer]
     if shorter == longer:
         return low
     weight = log(length / shorter) / log(longer / shorter)
@@ -35,16 +41,19 @@ def reserve_of(trace: StepTrace, *, batch: int, length: int) -> Pair | None:
 def _at(points: Sequence[ReservePoint], batch: float) -> Pair:
     """Linear between the nearest two; below the first as there, above the last in proportion."""
     ordered = sorted(points, key=lambda point: point.batch)
-    first, last = ordered[0], ordered[-1]
-    if batch <= first.batch:
-        return float(first.cached_bytes), float(first.held_bytes)
-    if batch >= last.batch:
-        share = batch / last.batch
-        return last.cached_bytes * share, last.held_bytes * share
-    after = next(place for place, point in enumerate(ordered) if point.batch >= batch)
-    a, b = ordered[after - 1], ordered[after]
-    weight = (batch - a.batch) / (b.batch - a.batch)
-    return (
-        a.cached_bytes + (b.cached_bytes - a.cached_bytes) * weight,
-        a.held_bytes + (b.held_bytes - a.held_bytes) * weight,
-    )
+    batches = [point.batch for point in ordered]
+    pairs = _running([(float(point.cached_bytes), float(point.held_bytes)) for point in ordered])
+    if batch <= batches[0]:
+        return pairs[0]
+    if batch >= batches[-1]:
+        share = batch / batches[-1]
+        return pairs[-1][0] * share, pairs[-1][1] * share
+    after = next(place for place, known in enumerate(batches) if known >= batch)
+    (cached, held), (more_cached, more_held) = pairs[after - 1], pairs[after]
+    weight = (batch - batches[after - 1]) / (batches[after] - batches[after - 1])
+    return cached + (more_cached - cached) * weight, held + (more_held - held) * weight
+
+
+def _running(pairs: Sequence[Pair]) -> list[Pair]:
+    """Each pair as the largest of all up to it."""
+    return list(accumulate(pairs, lambda most, one: (max(most[0], one[0]), max(most[1], one[1]))))
