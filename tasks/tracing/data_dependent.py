@@ -16,6 +16,14 @@ aten = torch.ops.aten
 _MASK = "tunefare_is_mask"
 _QUESTION = "tunefare_question"
 _LENGTH = "tunefare_length"
+_ZEROS = "tunefare_zeros"
+_FRESH = frozenset((aten.new_zeros.default, aten.zeros_like.default))
+_IN_PLACE = {
+    aten.scatter_add.default: aten.scatter_add_.default,
+    aten.index_put.default: aten.index_put_.default,
+    aten.index_add.default: aten.index_add_.default,
+    aten.scatter.src: aten.scatter_.src,
+}
 _KEEPING = frozenset(("_to_copy", "clone", "index", "constant_pad_nd", "cat", "sum"))
 """What they make of a mask still says where padding is."""
 _ASKING = frozenset(("all", "any", "eq", "ne", "gt", "lt", "logical_not", "bitwise_not"))
@@ -49,6 +57,14 @@ def _substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     name = func._opname
     if name == "_to_copy" and kwargs.get("device") == torch.device("cpu"):
         return _values(first, kwargs)
+    if func in _FRESH:
+        out = func(*args, **kwargs)
+        _mark(out, _ZEROS, True)
+        return out
+    if func in _IN_PLACE and not torch.is_grad_enabled() and _marked(first, _ZEROS, False):
+        # Derivatives add into fresh zeros in place, but out of place while anyone watches dispatch.
+        _IN_PLACE[func](*args, **kwargs)
+        return first
     if first.is_floating_point() or (name not in _ASKING and name not in _KEEPING):
         return NotImplemented
     out = func(*args, **kwargs)

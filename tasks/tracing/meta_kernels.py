@@ -49,6 +49,8 @@ class Kernels:
             if self.device == "cuda":
                 swaps.append((functional, "dropout", _cuda_dropout))
             swaps += [(owner, name, _with_meta(getattr(owner, name))) for owner, name in _device_lists(self.device)]
+            # Clipping takes them on a CPU too, where optimizers do not.
+            swaps.append((foreach_utils, "_device_has_foreach_support", _always))
             # Indexing with a mask takes all elements.
             swaps.append((fx_config, "meta_nonzero_assume_all_nonzero", True))
             for owner, name, new in swaps:
@@ -244,6 +246,10 @@ def _device_lists(device: str) -> list[tuple[Any, str]]:
     if device == "cuda":
         names.append("_get_foreach_kernels_supported_devices")
     return [(holder, name) for holder in holders for name in names if hasattr(holder, name)]
+
+
+def _always(_device: torch.device) -> bool:
+    return True
 
 
 def _with_meta(listing: Any) -> Any:

@@ -6,6 +6,7 @@ that the architecture does not accept. Knows nothing of methods, batches or devi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,8 +56,13 @@ class BuiltModel:
     """Size of the last dimension of token logits; None where the head gives no tokens."""
 
 
-def build(request: TraceRequest, *, layers: int | None = None) -> BuiltModel:
+def build(request: TraceRequest, *, layers: int | None = None, device: str = "meta") -> BuiltModel:
     """The model of a request in float32, with the number of layers that is asked for.
+
+    Args:
+        request: names the config and the task.
+        layers: instead of the config's.
+        device: meta, or one with storage, on which weights are drawn at random.
 
     Raises:
         RefusedModel: the config cannot be built, or has no layers to count.
@@ -64,7 +70,7 @@ def build(request: TraceRequest, *, layers: int | None = None) -> BuiltModel:
     config = read_config(request)
     if layers is not None:
         set_layers(config, layers)
-    model = _instantiate(request, config)
+    model = _instantiate(request, config, device)
     vocabulary = None if request.task in (*LABELLED, "contrastive") else _vocabulary(config)
     return BuiltModel(fresh=_fresh(model, request), config=config, vocabulary=vocabulary)
 
@@ -121,7 +127,7 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _instantiate(request: TraceRequest, config: Any) -> nn.Module:
+def _instantiate(request: TraceRequest, config: Any, device: str) -> nn.Module:
     import transformers
 
     config.use_cache = False
@@ -138,7 +144,9 @@ def _instantiate(request: TraceRequest, config: Any) -> nn.Module:
             continue
         for attention in _implementations(request):
             try:
-                with torch.device("meta"):
+                with torch.device(device), warnings.catch_warnings():
+                    # What is deprecated within an architecture is no concern of whoever asks for it.
+                    warnings.simplefilter("ignore")
                     model: nn.Module = auto.from_config(config, dtype=torch.float32, attn_implementation=attention)
             except Exception as raised:  # Constructors raise what they like.
                 error = error or raised
@@ -146,7 +154,7 @@ def _instantiate(request: TraceRequest, config: Any) -> nn.Module:
                     continue
                 break
             # Some constructors make tensors without asking for the default device.
-            return model.to("meta")
+            return model.to(device)
     assert error is not None
     raise RefusedModel(
         f"{type(config).__name__} cannot be built for {request.task}: {first_line(error)}",

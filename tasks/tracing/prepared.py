@@ -100,13 +100,13 @@ class MetaScaler(Scaler):
         """The scale stays."""
 
 
-def prepare(request: TraceRequest, *, layers: int | None) -> Prepared:
-    """Build and prepare.
+def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") -> Prepared:
+    """Build and prepare; see `models.build` for the arguments.
 
     Raises:
         RefusedModel: naming what does not fit.
     """
-    built = build(request, layers=layers)
+    built = build(request, layers=layers, device=device)
     weight_type = WEIGHT_TYPES[request.precision]
     if request.method.kind == "qlora":
         quantize_linear_layers(built.fresh.model, kept=built.fresh.head, compute_dtype=COMPUTE_TYPES[request.precision])

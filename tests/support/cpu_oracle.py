@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    conv_flop_count,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from tasks import step
 from tasks.step_trace import TraceRequest
@@ -37,11 +44,12 @@ def observe(request: TraceRequest, *, batch: int, length: int) -> Observed:
     if "attention_mask" in given.inputs:
         # One padded position, or the model would take the mask away.
         given.inputs["attention_mask"][0, -1] = 0
-    _train(request, prepared, given)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+    with sdpa_kernel(SDPBackend.MATH) if request.attention == "math" else nullcontext():
         _train(request, prepared, given)
-    with FlopCounterMode(display=False, custom_mapping={aten.convolution_backward: _convolution_backward}) as counter:
-        _train(request, prepared, given)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+            _train(request, prepared, given)
+        with FlopCounterMode(display=False, custom_mapping=_MISSING) as counter:
+            _train(request, prepared, given)
     return Observed(peak_bytes=_peak(watched), flops=int(counter.get_total_flops()))
 
 
@@ -85,3 +93,20 @@ def _convolution_backward(
     """Each gradient costs as much as the forward pass, whose formula heeds groups."""
     once = conv_flop_count(input_shape, weight_shape, grad_shape, transposed=transposed)
     return int(once * (int(output_mask[0]) + int(output_mask[1])))
+
+
+def _attention(query_shape: Any, key_shape: Any, value_shape: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(grad_shape: Any, query_shape: Any, key_shape: Any, value_shape: Any, *_: Any, **__: Any) -> int:
+    flops = sdpa_backward_flop_count(grad_shape, query_shape, key_shape, value_shape)  # type: ignore[no-untyped-call]
+    return int(flops)
+
+
+_MISSING = {
+    aten.convolution_backward: _convolution_backward,
+    # torch counts the fused attention of GPUs only.
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}

@@ -1,0 +1,90 @@
+"""The traced step against the same step on the CPU: peak of the allocator within 1 %, operations to the last one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.protocol import MethodChoice
+from tasks.step_trace import TraceRequest
+from tasks.tracing import recorder
+from tasks.tracing.recording import LIVE_COLUMNS, Recording
+from tasks.tracing.traced_step import record_step
+from tests.support.cpu_oracle import observe
+from tests.support.tiny_configs import TINY_CASES, TinyCase
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(autouse=True)
+def _unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU's allocator takes what is asked for, CUDA's rounds up."""
+    monkeypatch.setattr(recorder, "BLOCK_BYTES", 1)
+
+
+@pytest.mark.parametrize("case", TINY_CASES, ids=str)
+def test_peak_and_operations_are_those_of_the_step(case: TinyCase) -> None:
+    request = _request(case)
+    traced = record_step(request, batch=case.batch, length=case.length)
+    real = observe(request, batch=case.batch, length=case.length)
+    assert _peak_of_step(traced) == pytest.approx(real.peak_bytes, rel=0.01)
+    assert _training_flops(traced) == real.flops
+
+
+REGIMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "lora": ("llama-causal-lm", {"method": MethodChoice(kind="lora", lora_rank=8)}),
+    "lora of a classifier": ("bert-text-classification", {"method": MethodChoice(kind="lora", lora_rank=8)}),
+    "frozen": ("bert-text-classification", {"method": MethodChoice(kind="frozen")}),
+    "gradual": ("bert-text-classification", {"method": MethodChoice(kind="gradual")}),
+    "checkpointing": ("llama-causal-lm", {"gradient_checkpointing": True}),
+    "checkpointing and lora": (
+        "gpt2-causal-lm",
+        {"method": MethodChoice(kind="lora", lora_rank=8), "gradient_checkpointing": True},
+    ),
+    "chunked loss": ("qwen2-causal-lm", {"loss": "chunked"}),
+    "pure bf16": ("qwen2-causal-lm", {"precision": "bf16"}),
+    "no padding": ("modernbert-text-classification", {"padded": False}),
+    "adamw, many tensors at once": ("distilbert-text-classification", {"optimizer": "adamw-foreach"}),
+    "adamw, one after the other": ("distilbert-text-classification", {"optimizer": "adamw-loop"}),
+    "adafactor": ("distilbert-text-classification", {"optimizer": "adafactor"}),
+    "momentum": ("distilbert-text-classification", {"optimizer": "sgd-momentum"}),
+    "math attention": ("llama-causal-lm", {"attention": "math"}),
+    "fused attention": ("vit-image-classification", {"attention": "auto"}),
+}
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_each_way_to_train_is_that_of_the_step(regime: str) -> None:
+    name, options = REGIMES[regime]
+    case = next(case for case in TINY_CASES if case.name == name)
+    request = replace(_request(case), **options)
+    traced = record_step(request, batch=case.batch, length=case.length)
+    real = observe(request, batch=case.batch, length=case.length)
+    assert _peak_of_step(traced) == pytest.approx(real.peak_bytes, rel=0.01)
+    assert _training_flops(traced) == real.flops
+
+
+def _request(case: TinyCase) -> TraceRequest:
+    return TraceRequest(
+        config=case.config,
+        task=case.task,
+        method=MethodChoice(kind="full"),
+        precision="fp32",
+        attention="eager",
+        kernels="cpu",
+    )
+
+
+def _peak_of_step(recording: Recording) -> int:
+    is_training = np.array([phase != "evaluation" for phase in recording.phases])
+    inputs = LIVE_COLUMNS.index("inputs")
+    sums = recording.live_bytes.sum(axis=1) - recording.live_bytes[:, inputs]
+    return int(sums[is_training].max())
+
+
+def _training_flops(recording: Recording) -> int:
+    is_training = np.array([phase != "evaluation" for phase in recording.phases])
+    return int(recording.flops[is_training].sum())
