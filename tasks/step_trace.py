@@ -40,6 +40,12 @@ ATTENTIONS = ("auto", "eager", "math", "efficient", "flash")
 LOSSES = ("plain", "chunked")
 """plain: logits of the whole micro-batch at once; chunked: in slices of tokens, recomputed in the backward pass."""
 
+DEVIATIONS = ("outputs-kept", "float32-around-4bit", "head-in-4bit", "quantized-once", "inputs-of-4bit-kept")
+"""outputs-kept: logits live until the step ends, as in `out = model(...); out.loss.backward()`. float32-around-4bit:
+tensors outside the layers in 4 bits are float32 (peft.prepare_model_for_kbit_training). head-in-4bit: the head is
+quantized too. quantized-once: scales stay float32. inputs-of-4bit-kept: frozen layers save their inputs
+(bitsandbytes before 0.43)."""
+
 PHASES = ("forward", "backward", "update", "evaluation")
 LINES = (
     "gradients",
@@ -81,6 +87,8 @@ class TraceRequest:
     """Whether the loss runs on a float32 copy of the logits."""
     layers: int | None = None
     """Number of layers instead of the config's; None: the config's."""
+    deviations: tuple[str, ...] = ()
+    """What programs of others do otherwise than ours; names from DEVIATIONS."""
     kernels: str = "cuda"
     """Whose kernels run: `cuda`, or `cpu` (dropout keeps its noise in the compute type, attention with dropout keeps
     the scores, no autocast cache on a GPU)."""
@@ -113,12 +121,16 @@ class MemoryPoint:
     """Bytes by LINES; weights and optimizer state not among them."""
 
 
+ANY_LENGTH = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservePoint:
     """What the caching allocator holds beyond the highest sum of tensors, at one batch and length on one device."""
 
     batch: int
     length: int
+    """ANY_LENGTH: nothing grows with the length (images; spectrograms of fixed length)."""
     cached_bytes: int
     """Segments taken from the driver, less the peak of tensors."""
     held_bytes: int

@@ -42,6 +42,7 @@ def request_from_json(record: Mapping[str, Any]) -> TraceRequest:
     """
     values = dict(record)
     method = _strict(MethodChoice, values.pop("method", {}))
+    values["deviations"] = tuple(values.get("deviations", ()))
     return _strict(TraceRequest, {**values, "method": method})
 
 

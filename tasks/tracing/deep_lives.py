@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.step_trace import PHASES, ReservePoint
+from tasks.step_trace import ANY_LENGTH, PHASES, ReservePoint
 from tasks.tracing.allocator import Held, Life, replayed
 from tasks.tracing.samples import Samples
 from tasks.tracing.stack import Stack
@@ -26,7 +26,7 @@ _REVERSED = "backward"
 _LENGTHS = (128, 512, 2048, 8192)
 _TOKENS = tuple(512 << doubled for doubled in range(9))
 _FEWER_TOKENS = _TOKENS[::2]
-_IMAGE_BATCHES = (1, 4, 16, 32, 64, 128, 256, 512)
+_BATCHES = (1, 4, 16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +115,17 @@ def reserve_points(script: Script) -> tuple[ReservePoint, ...]:
     """What the allocator holds beyond the highest sum of tensors, over batches and lengths of real sizes."""
     longest = script.samples.longest
     lengths, sums = [length for length in _LENGTHS if length <= longest] or [longest], _FEWER_TOKENS
-    if longest == 1:
-        lengths = [1]
-    elif "BSS" not in script.samples.names or not script.sizes[script.samples.names.index("BSS")].any():
+    grows = {name: bool(script.sizes[place].any()) for place, name in enumerate(script.samples.names)}
+    if not grows.get("BS") and not grows.get("BSS"):
+        lengths = [ANY_LENGTH]
+    elif not grows.get("BSS"):
         # Nothing grows with the square of the length: tokens alone count.
         lengths, sums = lengths[:2][-1:], _TOKENS
     found = []
     for length in lengths:
-        steps = _IMAGE_BATCHES if length == 1 else sorted({max(1, tokens // length) for tokens in sums})
+        steps = _BATCHES if length == ANY_LENGTH else sorted({max(1, tokens // length) for tokens in sums})
         for batch in steps:
-            held = script.replay(batch=batch, length=length)
+            held = script.replay(batch=batch, length=length or min(longest, _LENGTHS[0]))
             found.append(
                 ReservePoint(
                     batch=batch,

@@ -58,6 +58,8 @@ class Prepared:
     """Of images and sound."""
     scaler: MetaScaler | None
     notes: tuple[str, ...]
+    outputs: Any = None
+    """Of the last forward pass, where the request keeps them."""
     _on_weight_copy: list[OnTensor] = field(default_factory=list)
     _on_stash: list[OnTensor] = field(default_factory=list)
 
@@ -109,7 +111,13 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
     built = build(request, layers=layers, device=device)
     weight_type = WEIGHT_TYPES[request.precision]
     if request.method.kind == "qlora":
-        quantize_linear_layers(built.fresh.model, kept=built.fresh.head, compute_dtype=COMPUTE_TYPES[request.precision])
+        quantize_linear_layers(
+            built.fresh.model,
+            kept=frozenset() if "head-in-4bit" in request.deviations else built.fresh.head,
+            compute_dtype=COMPUTE_TYPES[request.precision],
+            double_quant="quantized-once" not in request.deviations,
+            keeps_inputs="inputs-of-4bit-kept" in request.deviations,
+        )
     try:
         tuned = apply_method(built.fresh, request.method)
     except (TaskError, AttributeError) as error:
@@ -133,6 +141,8 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
         scaler=MetaScaler() if request.precision == "fp16-mixed" else None,
         notes=_notes(built.config),
     )
+    if "outputs-kept" in request.deviations:
+        _keep_outputs(model, prepared)
     if request.gradient_checkpointing:
         _enable_checkpointing(model, prepared)
     if request.precision in AUTOCAST_TYPES:
@@ -147,6 +157,22 @@ def _set_types(model: nn.Module, request: TraceRequest, weight_type: torch.dtype
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.data = parameter.data.float()
+
+    if "float32-around-4bit" in request.deviations:
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.float()
+
+
+def _keep_outputs(model: Any, prepared: Prepared) -> None:
+    forward = model.forward.__func__
+
+    @functools.wraps(forward)
+    def keeping(*args: Any, **kwargs: Any) -> Any:
+        prepared.outputs = forward(*args, **kwargs)
+        return prepared.outputs
+
+    model.forward = MethodType(keeping, model)
 
 
 def _optimizer(model: nn.Module, request: TraceRequest) -> torch.optim.Optimizer:

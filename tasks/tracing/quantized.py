@@ -28,7 +28,12 @@ _library: list[Any] = []
 
 
 def quantize_linear_layers(
-    model: nn.Module, *, kept: frozenset[str], compute_dtype: torch.dtype, double_quant: bool = True
+    model: nn.Module,
+    *,
+    kept: frozenset[str],
+    compute_dtype: torch.dtype,
+    double_quant: bool = True,
+    keeps_inputs: bool = False,
 ) -> None:
     """Replace the linear layers of a model outside the kept modules, as transformers does when it loads in 4 bits."""
     _define_ops()
@@ -40,6 +45,7 @@ def quantize_linear_layers(
         shape = (int(rows), int(columns)) if isinstance(module, nn.Linear) else (int(columns), int(rows))
         bias = getattr(module, "bias", None)
         layer = Linear4bit(shape, bias=bias, compute_dtype=compute_dtype, double_quant=double_quant)
+        layer.keeps_inputs = keeps_inputs
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer)
 
@@ -53,6 +59,9 @@ class PackedShape:
 
 class Linear4bit(nn.Linear):
     """A frozen linear layer whose weight is packed, two values to a byte."""
+
+    keeps_inputs = False
+    """Whether its input is saved although nothing is learnt from it."""
 
     def __init__(
         self, shape: tuple[int, int], *, bias: nn.Parameter | None, compute_dtype: torch.dtype, double_quant: bool
@@ -79,7 +88,12 @@ class Linear4bit(nn.Linear):
         """The product in the compute type, returned in the type of the input."""
         bias = None if self.bias is None else self.bias.to(self.compute_dtype)
         product: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
-            inputs.to(self.compute_dtype), self.weight, self.scales, (self.out_features, self.in_features), bias
+            inputs.to(self.compute_dtype),
+            self.weight,
+            self.scales,
+            (self.out_features, self.in_features),
+            bias,
+            self.keeps_inputs,
         )
         # PEFT copies the result of a layer in 4 bits before it adds to it.
         return product.to(inputs.dtype).clone()
@@ -96,17 +110,19 @@ class _Product(torch.autograd.Function):
         scales: torch.Tensor,
         shape: tuple[int, int],
         bias: torch.Tensor | None,
+        keeps_inputs: bool,
     ) -> torch.Tensor:
         ctx.kept = (packed, scales, shape)
+        ctx.inputs = inputs if keeps_inputs else None
         return functional.linear(inputs, _unpacked(packed, scales, shape, inputs.dtype), bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         if not ctx.needs_input_grad[0]:
-            return None, None, None, None, None
+            return None, None, None, None, None, None
         packed, scales, shape = ctx.kept
         gradient = gradients[0]
-        return torch.matmul(gradient, _unpacked(packed, scales, shape, gradient.dtype)), None, None, None, None
+        return torch.matmul(gradient, _unpacked(packed, scales, shape, gradient.dtype)), None, None, None, None, None
 
 
 class AdamW8bit(torch.optim.Optimizer):

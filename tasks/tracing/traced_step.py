@@ -163,6 +163,7 @@ class _Run:
         )
         recorder.phase = "update"
         step.update(prepared.optimizer, max_grad_norm=MAX_GRAD_NORM, scaler=prepared.scaler)
+        prepared.outputs = None
 
     def _evaluate(self, batch: Batch) -> None:
         model = self.prepared.tuned.model.eval()
