@@ -2,7 +2,8 @@
 
     python tests/bench/accuracy.py --table FILE.csv [--table ...] [--json] [--rows OUT.csv]
 
-The first run traces each distinct recipe (seconds each, in `--workers` processes); a second one reads them from --cache.
+The first run traces each distinct recipe (seconds each, in `--workers` processes); a second one finds them in --cache.
+The table for people sums up complete rows and rows with inferred conditions apart; --json has all wanted rows.
 """
 
 from __future__ import annotations

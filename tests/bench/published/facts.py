@@ -6,7 +6,7 @@ fit. A row of a framework that is not here is taken as plain transformers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.bench.published.rows import Row
 from tests.bench.published.words import has
@@ -32,8 +32,15 @@ class Facts:
     padded: bool | None = None
     untied: bool = False
     """Whether the head has weights of its own though the published model ties it."""
-    chunked_loss: bool = False
-    grad_scaler: bool = False
+    deviations: tuple[str, ...] = ()
+    """Names from DEVIATIONS of the trace request."""
+    flat_gradients: bool = False
+    """Whether FSDP 1 keeps one flat parameter per layer, of which a trainable part makes all of it need gradients;
+    unsharded ones while micro-batches accumulate (torch.distributed.fsdp, notes on use_orig_params and no_sync)."""
+    counts_driver_memory: bool = False
+    """Whether the figure is NVML's first kind of `used`, which counts what the driver keeps for itself."""
+    activation: str | None = None
+    """Of the model's feed-forward layers, where the framework computes it by another kernel."""
     sources: tuple[str, ...] = ()
 
 
@@ -49,24 +56,48 @@ def facts_of(row: Row) -> Facts:
 
 
 _LITGPT = Facts(
+    activation="gelu_pytorch_tanh",
+    deviations=("head-in-4bit",),
     # Fabric converts the outputs of the module to float32 (lightning/fabric/plugins/precision/half.py, convert_output).
     upcast_logits=True,
     untied=True,
     padded=False,
+    flat_gradients=True,
     sources=(
         "litgpt/finetune/lora.py: logits in chunks of 128 tokens, kept until the loss",
-        "litgpt/model.py: lm_head has weights of its own",
+        "litgpt/model.py: lm_head has weights of its own; GptNeoxMLP calls functional.gelu",
+        "lightning/fabric/plugins/precision/bitsandbytes.py: every linear layer is quantized, the head too",
+    ),
+)
+_OLD_LITGPT = replace(_LITGPT, deviations=("head-in-4bit", "inputs-of-4bit-kept"))
+"""With bitsandbytes 0.41, whose MatMul4Bit saves its input (bitsandbytes/autograd/_functions.py)."""
+_KBIT = Facts(
+    deviations=("float32-around-4bit",),
+    sources=("peft/utils/other.py prepare_model_for_kbit_training, called by trl/trainer/sft_trainer.py",),
+)
+_MILABENCH = Facts(
+    deviations=("outputs-kept",),
+    sources=(
+        "milabench benchmates and benchmarks/huggingface/bench/__main__.py: out = model(**batch); loss = out.loss",
     ),
 )
 _RULES: tuple[tuple[str, Facts], ...] = (
     (r"thunder", Facts(fused=True, kernels="Thunder")),
     (r"unsloth", Facts(fused=True, kernels="Unsloth")),
+    (r"lit-?gpt.*(bnb|bitsandbytes) 0\.(3|40|41|42)", _OLD_LITGPT),
     (r"lit-?gpt", _LITGPT),
+    (r"milabench", _MILABENCH),
     (r"liger", Facts(fused=True, kernels="Liger")),
     (r"foak|fast[- ]kernels", Facts(fused=True, kernels="fused ops and kernels")),
     (r"scattermoe|megablocks", Facts(fused=True, kernels="ScatterMoE")),
     (r"\bte\b|transformer engine|nemo|megatron", Facts(fused=True, kernels="Transformer Engine")),
     (r"maxtext|maxdiffusion|torch[_-]xla|tpu|jax|flax", Facts(fused=True, kernels="XLA")),
     (r"optimum-habana|gaudi", Facts(fused=True, kernels="the graph compiler of Gaudi")),
-    (r"apex", Facts(fused=False, optimizer="adamw")),
+    (
+        r"accelerated-peft",
+        Facts(sources=("fms-acceleration plugins/accelerated-peft: adapters without casts to float32",)),
+    ),
+    (r"baseline-peft-bnb|trl|sfttrainer", _KBIT),
+    (r"apex", Facts(optimizer="adamw")),
+    (r"nvml", Facts(counts_driver_memory=True)),
 )

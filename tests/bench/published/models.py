@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
+from manager.catalog.models import resolve_entry
 from manager.catalog.names import match_name
 from tests.bench.published.rows import Row
 from tests.bench.published.words import NotExpressible, has
@@ -65,17 +66,18 @@ def _plain(written: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _catalog(name: str) -> dict[str, Any] | None:
-    return match_name(name)
+    known = match_name(name)
+    return None if known is None else dict(resolve_entry(known).config)
 
 
 def _image_config(name: str) -> dict[str, Any]:
-    """timm's architecture of this name; torchvision's ResNets, RegNets and ConvNeXts have the same names there."""
-    if find_spec("timm") is None:
-        known = _catalog(name)
-        if known is None:
-            raise NotExpressible("image model that only timm has, and timm is not installed")
+    """The catalog's config where transformers has the architecture itself, else timm's architecture of this name."""
+    known = _catalog(name)
+    if known is not None:
         return dict(known)
-    return {"model_type": "timm_wrapper", "architecture": name, "model_args": {"pretrained": False}}
+    if find_spec("timm") is None:
+        raise NotExpressible("image model that only timm has, and timm is not installed")
+    return {"model_type": "timm_wrapper", "architecture": name}
 
 
 def _mpt(written: str) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Predict: the figure that the product gives for a published row, in the row's own metric and unit.
 
-Owns the way from a recipe to the calls of `manager.workload`: which placement, which device, which software, what of the
-answer is comparable. Nothing here is fitted to a row.
+Owns the way from a recipe to the calls of `manager.workload`: which placement, which device, which software, what of
+the answer is comparable. Nothing here is fitted to a row.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from tests.bench.published.words import has
 
 SIZE_TOLERANCE = 0.15
 """Part of the published number of parameters by which the traced model may differ."""
+_DRIVER_BYTES = {"A100": 862 * 2**20, "A100-80GB": 862 * 2**20, "A100-80GB-SXM": 862 * 2**20}
+_DRIVER_BYTES_ELSE = 510 * 2**20
+"""What the driver keeps and NVML's first kind of `used` counts: 912 - 7.8 MB on an A100 (rust-nvml/nvml-wrapper#57),
+541,917,184 bytes less some 7 MB on an idle A10 (mayooot/detect-gpu#3)."""
 _GIGABIT = 1e9 / 8
 _NODE = 8
 _NETWORKS = {
@@ -102,7 +106,8 @@ def measured_step_s(recipe: Recipe) -> float | None:
 
 def _size_refusal(recipe: Recipe, trace: StepTrace) -> str:
     published = recipe.row.value("params_b")
-    if published is None or published <= 0:
+    if published is None or published <= 0 or recipe.samples.task == "audio-classification":
+        # Of encoder-decoders the encoder alone is trained there.
         return ""
     base = trace.parameters - (trace.trainable_parameters if trace.method in ("lora", "qlora") else 0)
     tied_head = _untied_parameters(recipe)
@@ -137,6 +142,8 @@ def _memory(recipe: Recipe, trace: StepTrace) -> tuple[float | None, str]:
         found = float(answer.reserved_bytes)
     else:
         found = shown_bytes(answer, _card_bytes(recipe))
+        if recipe.facts.counts_driver_memory:
+            found = min(found + _DRIVER_BYTES.get(recipe.accelerator or "", _DRIVER_BYTES_ELSE), _card_bytes(recipe))
     return found / recipe.memory.unit_bytes, ""
 
 
@@ -189,7 +196,9 @@ def step_s_of(recipe: Recipe, trace: StepTrace, efficiencies: Efficiencies | Non
     """
     card = accelerator(recipe.accelerator or "")
     words = f"{recipe.row.text('framework')} {recipe.row.text('notes')} {recipe.row.text('precision')}"
-    speed = card and speed_of(
+    if card is None:
+        raise UntimedWorkError("unknown accelerator")
+    speed = speed_of(
         card,
         software=chosen,
         tf32_matmul=recipe.tf32,
@@ -197,8 +206,8 @@ def step_s_of(recipe: Recipe, trace: StepTrace, efficiencies: Efficiencies | Non
         channels_last=has(r"nhwc|channels[_ -]last", words),
         efficiencies=efficiencies,
     )
-    if card is None or speed is None:
-        raise UntimedWorkError("unknown accelerator")
+    if speed is None:
+        raise UntimedWorkError("accelerator without known rates")
     sharding = {"none": "ddp", "zero1": "ddp"}.get(recipe.layout.sharding, recipe.layout.sharding)
     return step_seconds(
         trace,

@@ -1,7 +1,7 @@
 """Recipe: a published row as one traced step on one device of one machine, or the reason why it is not expressible.
 
 Owns the joining of words, facts, model, samples and hardware. Memory and time may be expressible apart: fused kernels
-change what a step keeps, so that memory is refused where time is not, and time needs a mean length that memory does not.
+change what a step keeps, so that memory is refused where time is not; time needs a mean length, memory the longest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.bench.published.hardware import accelerator_name
 from tests.bench.published.models import config_of
 from tests.bench.published.rows import Memory, Rate, Row, memory_metric, memory_of, rate_of
 from tests.bench.published.tasks_of import Samples, samples_of
-from tests.bench.published.words import Layout, NotExpressible, has
+from tests.bench.published.words import Layout, NotExpressible, Tuning, has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def recipe_of(row: Row) -> Recipe:
     config = config_of(row)
     samples = samples_of(row, config)
     batch, micro_batches = _batches(row, layout)
-    memory_refusal = _memory_refusal(row, memory, facts, layout)
+    memory_refusal = _memory_refusal(memory, tuning, config, facts, layout)
     time_refusal = _time_refusal(rate, samples)
     request = TraceRequest(
         config=_adapted(config, facts, samples),
@@ -81,6 +81,7 @@ def recipe_of(row: Row) -> Recipe:
         target_share=samples.target_share,
         image_size=samples.image_size,
         upcast_logits=facts.upcast_logits,
+        deviations=_deviations(row, tuning, facts),
     )
     if (memory is None or memory_refusal) and (rate is None or time_refusal):
         raise NotExpressible(memory_refusal or time_refusal)
@@ -124,11 +125,19 @@ def _batches(row: Row, layout: Layout) -> tuple[int, int]:
     return int(micro), max(1, round(accumulation))
 
 
-def _memory_refusal(row: Row, memory: Memory | None, facts: Facts, layout: Layout) -> str:
+def _has_experts(config: dict[str, Any]) -> bool:
+    return any(config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
+
+
+def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any], facts: Facts, layout: Layout) -> str:
     if memory is None:
         return ""
     if facts.fused:
         return f"memory of kernels of {facts.kernels}"
+    if tuning.kind == "qlora" and _has_experts(config):
+        return "experts in 4 bits, which transformers 5 keeps in one tensor that bitsandbytes leaves alone"
+    if tuning.kind in ("lora", "qlora") and layout.sharding == "fsdp" and facts.flat_gradients:
+        return "flat shards of FSDP 1 with gradients for frozen weights too"
     if layout.offloaded:
         return "offloading to the host"
     return ""
@@ -162,6 +171,8 @@ def _attention(row: Row, config: dict[str, Any]) -> str:
     chosen = words.attention(row)
     if config.get("model_type") == "timm_wrapper":
         return "auto"
+    if chosen == "auto" and config.get("model_type") in _EAGER_ALONE:
+        return "eager"
     return chosen
 
 
@@ -173,12 +184,25 @@ def _adapter_precision(row: Row, kind: str, facts: Facts) -> str:
     return facts.adapter_precision
 
 
+def _deviations(row: Row, tuning: Tuning, facts: Facts) -> tuple[str, ...]:
+    if tuning.kind != "qlora":
+        return tuple(name for name in facts.deviations if "4bit" not in name)
+    is_single = not tuning.double_quantized and has(r"nf4$|once|no double|without double", row.text("quantization"))
+    return (*facts.deviations, *(("quantized-once",) if is_single else ()))
+
+
 def _adapted(config: dict[str, Any], facts: Facts, samples: Samples) -> dict[str, Any]:
     adapted = dict(config)
     if facts.untied and adapted.get("tie_word_embeddings") is not False and samples.task == "causal-lm":
         adapted["tie_word_embeddings"] = False
+    for key in ("hidden_act", "activation_function", "hidden_activation"):
+        if facts.activation and str(adapted.get(key, "")).startswith("gelu"):
+            adapted[key] = facts.activation
     return adapted
 
+
+_EAGER_ALONE = frozenset({"t5", "mt5", "umt5", "switch_transformers", "longt5", "deberta", "deberta-v2", "bloom"})
+"""Architectures whose code had no scaled_dot_product_attention before transformers 5, of whenever the figures are."""
 
 _TARGETS: dict[str, tuple[str, ...]] = {
     "query": ("q_proj", "query_key_value", "qkv_proj", "c_attn", "Wqkv", "q", "query"),

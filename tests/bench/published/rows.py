@@ -147,7 +147,7 @@ def memory_metric(row: Row) -> str | None:
 
 
 def memory_unit_bytes(row: Row, metric: str) -> float:
-    """Bytes of one unit. A bare GB is 1e9 where torch's counter was printed, 2^30 where nvidia-smi's MiB were divided."""
+    """Bytes of one unit. A bare GB is 1e9 for torch's counters, 2^30 for nvidia-smi, whose MiB were divided."""
     unit = row.text("peak_memory_unit")
     if re.search(r"1e9|10\^9|decimal|1000", unit):
         return GB

@@ -108,7 +108,7 @@ def numbers(row: Row, kind: str) -> Numbers:
         return Numbers(precision=half, tf32=tf32, stated=True)
     if has(r"fp32 states|fp32 master|master weights", states + " " + text) or has(r"composer|torchtitan", framework):
         return Numbers(precision=f"{half}-mixed", tf32=tf32, stated=True)
-    if has(r"pure|true|weights|params|full bf16|bf16 everything", text):
+    if has(r"pure|true|weights|params|full bf16|bf16 everything|^b?float16\b(?!.*(autocast|amp))", text):
         return Numbers(precision=half, tf32=tf32, stated=True)
     if has(r"amp|autocast|mixed|grad ?scaler", text):
         return Numbers(precision=f"{half}-mixed", tf32=tf32, stated=True)
