@@ -11,6 +11,7 @@ from rich.table import Table
 from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.units import MoneyInterval, format_bytes, format_hours, format_usd
+from manager.workload.profile import DataStats
 
 _NARROW = 100
 _TINY = 70
@@ -53,12 +54,30 @@ def _print_job(plan: Plan, console: Console) -> None:
     )
     data = profile.data
     console.print(
-        f"{data.train_samples:,} samples to train on, {data.mean_tokens:.0f} tokens on average, "
-        f"{data.longest_tokens} the longest, {data.truncated_share:.0%} cut; "
+        f"{_data_text(data, is_packed=spec.training.packing)}; "
         f"{profile.steps:,} steps of {profile.batch_size} samples, {profile.flops_per_step / 1e12:,.3g} TFLOP a step"
     )
     console.print(f"data: {escape(data.basis)}. estimate: {escape(profile.basis)}.", style="dim")
     console.print()
+
+
+def _data_text(data: DataStats, *, is_packed: bool) -> str:
+    """The training set in the unit of its kind."""
+    if data.kind == "images" and data.mean_width is not None and data.mean_height is not None:
+        return (
+            f"{data.train_samples:,} images to train on, {data.mean_width:.0f} x {data.mean_height:.0f} pixels on "
+            f"average, {data.largest_width} x {data.largest_height} at most"
+        )
+    if data.kind == "audio" and data.mean_seconds is not None:
+        return (
+            f"{data.train_samples:,} recordings to train on, {data.mean_seconds:.1f} s on average, "
+            f"{data.longest_seconds:.1f} s the longest"
+        )
+    packed = f", packed into {data.packed_sequences:,} sequences" if is_packed and data.packed_sequences else ""
+    return (
+        f"{data.train_samples:,} samples to train on, {data.mean_tokens:.0f} tokens on average, "
+        f"{data.longest_tokens} the longest, {data.truncated_share:.0%} cut{packed}"
+    )
 
 
 def _print_choice(choice: Estimate, console: Console) -> None:
