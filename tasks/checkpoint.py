@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -107,13 +107,16 @@ def save(
         aside.mkdir(parents=True)
         save_file(learned_tensors(model, optimizer), aside / "model.safetensors")
         kept = state_of(model, optimizer)
-        numbers = {"numbers": json.dumps(kept.numbers)}
-        save_file(kept.tensors, aside / "optimizer.safetensors", metadata=numbers)
+        save_file(kept.tensors, aside / "optimizer.safetensors")
         states = {f"{rank}/{name}": state for rank, rng in enumerate(rngs) for name, state in rng.torch.items()}
         save_file(states, aside / "rng.safetensors")
-        others = [{"python": rng.python, "numpy": rng.numpy} for rng in rngs]
-        scale = None if scaler is None else scaler.state_dict()
-        state = {"schema": STATE_VERSION, "progress": asdict(progress), "rng": others, "scaler": scale}
+        state = {
+            "schema": STATE_VERSION,
+            "progress": asdict(progress),
+            "rng": [{"python": rng.python, "numpy": rng.numpy} for rng in rngs],
+            "optimizer": kept.numbers,
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
         (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         for file in aside.iterdir():
             _force_to_disk(file)
@@ -142,12 +145,10 @@ def load(
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state["schema"] != STATE_VERSION:
         raise ValueError(f"checkpoint of schema {state['schema']}")
-    with safe_open(folder / "optimizer.safetensors", framework="pt") as file:
-        numbers = json.loads((file.metadata() or {}).get("numbers", "{}"))
-        kept = OptimizerState(tensors={key: file.get_tensor(key) for key in file.keys()}, numbers=numbers)  # noqa: SIM118
+    moments = load_file(folder / "optimizer.safetensors")
     generators = load_file(folder / "rng.safetensors")
     load_learned(folder, model, optimizer)
-    set_state(model, optimizer, kept)
+    set_state(model, optimizer, OptimizerState(tensors=moments, numbers=state.get("optimizer", {})))
     if scaler is not None and state.get("scaler") is not None:
         scaler.load_state_dict(state["scaler"])
     if rank < len(state["rng"]):
