@@ -26,6 +26,8 @@ OpKey = tuple[str, str, str, str, tuple[float, ...], tuple[float, ...]]
 """Phase, kind, dtype, name, FLOPs at each point, bytes at each point."""
 
 _PROBE_TOLERANCE = 1e-4
+_PROBE_BLOCKS_BYTES = 4096
+"""A few blocks of the allocator: the list of all norms, for one, grows by four bytes a tensor."""
 _NO_KERNEL = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 
 
@@ -101,7 +103,7 @@ def check_probe(fewer: Stack, more: Stack, depths: SmallDepths, probe: Recording
     for phase in dict.fromkeys(probe.phases):
         at = np.array([name == phase for name in expected.phases], dtype=bool)
         recorded = probe.peak_bytes(phase)
-        if abs(float(sums[at].max(initial=0.0)) - recorded) > _PROBE_TOLERANCE * recorded:
+        if abs(float(sums[at].max(initial=0.0)) - recorded) > max(_PROBE_BLOCKS_BYTES, _PROBE_TOLERANCE * recorded):
             raise NotRepeatedError(f"memory of {phase} does not grow evenly with the number of layers")
 
 

@@ -1,0 +1,283 @@
+"""Choice among shipped traces, the cache and the worker; the worker is replaced where tracing is not the subject."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.errors import DataError
+from manager.profiling import archive, tracer
+from manager.profiling.archive import is_shippable, member_name, pack_member, shipped_key, shipped_trace, unpack_header
+from manager.profiling.trace_key import config_key, trace_key
+from manager.profiling.trace_worker import TraceWorker
+from manager.profiling.tracer import trace_for
+from tasks.protocol import MethodChoice, ProtocolError
+from tasks.step_trace import MemoryPoint, OpGroup, StepTrace, TensorSums, TraceRequest, evaluate
+from tasks.step_trace_codec import trace_to_json
+
+_CONFIG: dict[str, Any] = {"model_type": "bert", "hidden_size": 768}
+_REQUEST = TraceRequest(
+    config=_CONFIG,
+    task="text-classification",
+    method=MethodChoice(kind="lora", lora_rank=8),
+    precision="bf16-mixed",
+)
+_WIDTH = 768
+_RANK_PARAMETERS = 1000
+"""Parameters of the adapters for each rank."""
+
+
+def _trace(**changes: Any) -> StepTrace:
+    """A trace as the archive has it: rank in the polynomials, sums at rank 16, two labels, float32 weights."""
+    learned = 16 * _RANK_PARAMETERS + 2 * (_WIDTH + 1)
+    trace = StepTrace(
+        model_type="bert",
+        task="text-classification",
+        method="lora",
+        precision="bf16-mixed",
+        optimizer="adamw",
+        gradient_checkpointing=False,
+        attention="efficient 12",
+        loss="plain",
+        padded=True,
+        rank=None,
+        layers=12,
+        parameters=1_000_000 + learned,
+        trainable_parameters=learned,
+        weights_bytes={"1": 4e6 + 4 * 2 * (_WIDTH + 1), "R": 4.0 * _RANK_PARAMETERS},
+        optimizer_state_bytes={"1": 8.0 * 2 * (_WIDTH + 1), "R": 8.0 * _RANK_PARAMETERS},
+        trainable=TensorSums(
+            tensors=50,
+            elements=learned,
+            bytes=4 * learned,
+            largest_elements=12_288,
+            elements_large=16_000,
+            blocks_large=63,
+            factored_elements=learned - 2,
+            factor_elements=3000,
+            matrix_elements=learned - 2,
+        ),
+        memory=(
+            MemoryPoint(phase="forward", lines={"activations": {"BS": 100.0, "BSR": 2.0}}),
+            MemoryPoint(phase="backward", lines={"gradients": {"1": 6152.0, "R": 4000.0}, "activations": {"BS": 90.0}}),
+        ),
+        ops=(
+            OpGroup(
+                phase="forward",
+                kind="matmul",
+                dtype="bfloat16",
+                count=12,
+                flops={"BS": 1e6, "BSR": 3000.0},
+                bytes={"1": 2e6, "BS": 4.0, "R": 8.0},
+            ),
+        ),
+    )
+    return replace(trace, **changes)
+
+
+class _Worker(TraceWorker):
+    """Stands in for the process; counts its calls."""
+
+    def __init__(self, answer: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.asked: list[TraceRequest] = []
+        self._answer = answer or trace_to_json(_trace(rank=8))
+
+    def ask(self, request: TraceRequest, *, with_rank: bool = False, timeout_s: float) -> dict[str, Any]:
+        self.asked.append(request)
+        return self._answer
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive with one member."""
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    header = {"models": ["org/bert"], "per_label": {"text-classification": {"elements": _WIDTH + 1, "width": _WIDTH}}}
+    keys = {shipped_key(_REQUEST): trace_to_json(_trace())}
+    (folder / member_name(_CONFIG)).write_bytes(pack_member(header, keys))
+    monkeypatch.setattr(archive, "traces_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken for installed."""
+    monkeypatch.setattr(tracer, "_worker_can_run", lambda: True)
+
+
+def test_a_shipped_trace_is_brought_to_the_rank(shipped: Path, tmp_path: Path) -> None:
+    worker = _Worker()
+    trace = trace_for(_REQUEST, cache_dir=tmp_path / "cache", timeout_s=5, worker=worker)
+    assert not worker.asked
+    assert trace.rank == 8
+    assert trace.trainable_parameters == 8 * _RANK_PARAMETERS + 2 * (_WIDTH + 1)
+    assert trace.parameters - trace.trainable_parameters == 1_000_000
+    assert trace.memory[0].lines["activations"] == {"BS": 116.0}
+    assert trace.ops[0].flops == {"BS": 1e6 + 24_000}
+    assert evaluate(trace.weights_bytes, batch=1, length=1) == 4e6 + 4 * trace.trainable_parameters
+    assert evaluate(trace.optimizer_state_bytes, batch=1, length=1) == 8 * trace.trainable_parameters
+
+
+def test_more_labels_widen_the_head(shipped: Path) -> None:
+    two, ten = shipped_trace(_REQUEST), shipped_trace(replace(_REQUEST, num_labels=10))
+    assert two is not None
+    assert ten is not None
+    added = 8 * (_WIDTH + 1)
+    assert ten.trainable_parameters - two.trainable_parameters == added
+    # The head that PEFT keeps untrained grows too.
+    assert ten.parameters - two.parameters == 2 * added
+    assert ten.weights_bytes["1"] - two.weights_bytes["1"] == pytest.approx(8 * added)
+    assert ten.memory[1].lines["gradients"]["1"] - two.memory[1].lines["gradients"]["1"] == pytest.approx(4 * added)
+    assert ten.memory[0] == two.memory[0]
+    assert ten.trainable.elements_large - two.trainable.elements_large == 10 * _WIDTH
+
+
+def test_float16_is_bfloat16_by_another_name(shipped: Path) -> None:
+    trace = shipped_trace(replace(_REQUEST, precision="fp16-mixed"))
+    assert trace is not None
+    assert trace.precision == "fp16-mixed"
+    assert {op.dtype for op in trace.ops} == {"float16"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention": "eager"},
+        {"loss": "chunked"},
+        {"padded": False},
+        {"layers": 3},
+        {"kernels": "cpu"},
+        {"adapter_precision": "fp32"},
+        {"method": MethodChoice(kind="lora", lora_dropout=0.0)},
+        {"method": MethodChoice(kind="lora", lora_targets=["query"])},
+    ],
+)
+def test_what_the_archive_was_not_made_for_it_does_not_answer(shipped: Path, changes: dict[str, Any]) -> None:
+    request = replace(_REQUEST, **changes)
+    assert not is_shippable(request)
+    assert shipped_trace(request) is None
+
+
+def test_any_optimizer_is_answered_with_the_shipped_one(shipped: Path) -> None:
+    trace = shipped_trace(replace(_REQUEST, optimizer="sgd"))
+    assert trace is not None
+    assert trace.optimizer == "adamw"
+
+
+def test_a_torn_archive_is_an_error_with_a_hint(shipped: Path, tmp_path: Path) -> None:
+    (shipped / member_name(_CONFIG)).write_bytes(b"torn")
+    with pytest.raises(DataError, match="shipped traces cannot be read") as caught:
+        trace_for(_REQUEST, cache_dir=tmp_path, timeout_s=5)
+    assert caught.value.hint == "install tunefare again"
+
+
+def test_a_member_of_another_version_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="version"):
+        unpack_header(pack_member({"schema": 0}, {}))
+
+
+def test_a_second_call_is_answered_from_the_cache(tmp_path: Path) -> None:
+    worker, request = _Worker(), replace(_REQUEST, padded=False)
+    first = trace_for(request, cache_dir=tmp_path, timeout_s=5, worker=worker)
+    assert trace_for(request, cache_dir=tmp_path, timeout_s=5, worker=worker) == first
+    assert len(worker.asked) == 1
+    trace_for(replace(request, precision="fp32"), cache_dir=tmp_path, timeout_s=5, worker=worker)
+    assert len(worker.asked) == 2
+
+
+def test_a_torn_cache_file_is_traced_again(tmp_path: Path) -> None:
+    worker, request = _Worker(), replace(_REQUEST, padded=False)
+    trace_for(request, cache_dir=tmp_path, timeout_s=5, worker=worker)
+    file = next(tmp_path.glob("trace-*.json"))
+    for content in ('{"schema": 1', json.dumps({"schema": 0})):
+        file.write_text(content, encoding="utf-8")
+        trace_for(request, cache_dir=tmp_path, timeout_s=5, worker=worker)
+    assert len(worker.asked) == 3
+
+
+def test_without_the_libraries_the_hint_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracer, "_worker_can_run", lambda: False)
+    with pytest.raises(DataError, match="cannot be traced without torch") as caught:
+        trace_for(replace(_REQUEST, padded=False), cache_dir=tmp_path, timeout_s=5, worker=_Worker())
+    assert caught.value.hint is not None
+    assert "tunefare[local]" in caught.value.hint
+
+
+def test_keys_know_what_a_step_depends_on() -> None:
+    renamed = {**_CONFIG, "_name_or_path": "x", "transformers_version": "4.1", "id2label": {"0": "a"}}
+    assert config_key(renamed) == config_key(_CONFIG)
+    assert config_key({**_CONFIG, "hidden_size": 769}) != config_key(_CONFIG)
+    alpha = replace(_REQUEST, method=replace(_REQUEST.method, lora_alpha=99))
+    rank = replace(_REQUEST, method=replace(_REQUEST.method, lora_rank=99))
+    assert trace_key(alpha) == trace_key(_REQUEST)
+    assert trace_key(rank) != trace_key(_REQUEST)
+
+
+_PLAYED = """
+import json, sys, time
+for line in sys.stdin:
+    request = json.loads(line)["request"]
+    what = request["task"]
+    if what == "slow":
+        time.sleep(60)
+    if what == "die":
+        sys.exit("no such library")
+    if what == "refuse":
+        answer = {"error": {"code": "bad_job", "message": "no", "hint": "do"}}
+    else:
+        answer = {"trace": {"pid": __import__("os").getpid()}}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TraceWorker]:
+    """A worker whose process plays the tracer's."""
+    (tmp_path / "played.py").write_text(_PLAYED, encoding="utf-8")
+    monkeypatch.setattr("manager.profiling.trace_worker._WORKER", "played")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    made = TraceWorker()
+    yield made
+    made.close()
+
+
+def test_one_process_answers_all_requests(worker: TraceWorker) -> None:
+    pids = {worker.ask(_REQUEST, timeout_s=30)["pid"] for _ in range(3)}
+    assert len(pids) == 1
+    worker.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids.pop(), 0)
+
+
+def test_the_process_says_what_is_wrong_and_goes_on(worker: TraceWorker) -> None:
+    with pytest.raises(DataError, match=r"^no$") as caught:
+        worker.ask(replace(_REQUEST, task="refuse"), timeout_s=30)
+    assert caught.value.hint == "do"
+    assert "pid" in worker.ask(_REQUEST, timeout_s=30)
+
+
+def test_a_process_that_ends_or_hangs_is_replaced(worker: TraceWorker) -> None:
+    with pytest.raises(DataError, match="no such library"):
+        worker.ask(replace(_REQUEST, task="die"), timeout_s=30)
+    with pytest.raises(DataError, match=r"took longer than 0\.5 s"):
+        worker.ask(replace(_REQUEST, task="slow"), timeout_s=0.5)
+    assert "pid" in worker.ask(_REQUEST, timeout_s=30)
+
+
+def test_a_plan_from_the_archive_loads_no_training_library() -> None:
+    import subprocess
+
+    code = (
+        "import sys, manager.profiling.tracer\n"
+        "print([n for n in ('torch', 'numpy', 'transformers', 'importlib.metadata') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
