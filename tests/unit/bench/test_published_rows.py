@@ -1,0 +1,93 @@
+"""Tests of the bench's reading of published rows: numbers, units and metrics as people write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench.published.rows import GIB, MIB, Row, TableError, memory_of, number_in, rate_of, read_table
+
+
+def row(**cells: str) -> Row:
+    """A made-up row."""
+    return Row(table="made-up.csv", number=1, cells=cells)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("", None),
+        ("n/a", None),
+        ("12", 12.0),
+        ("1,024", 1024.0),
+        ("~7.5 GB", 7.5),
+        ("72-80", 76.0),
+        ("224px", 224.0),
+        ("2e-4", 2e-4),
+    ],
+)
+def test_numbers_of_cells(cell: str, expected: float | None) -> None:
+    assert number_in(cell) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "metric", "unit_bytes", "kind"),
+    [
+        ("GB (1e9)", "torch max_memory_allocated", 1e9, "allocated"),
+        ("GB", "torch max_memory_allocated", 1e9, "allocated"),
+        ("GiB", "torch peak reserved per GPU", GIB, "reserved"),
+        ("MiB", "nvidia-smi", MIB, "device"),
+        ("GB", "nvidia-smi used", GIB, "device"),
+        ("GiB", "nvidia-smi peak per GPU minus idle", GIB, "device-idle"),
+    ],
+)
+def test_memory_knows_its_unit_and_metric(unit: str, metric: str, unit_bytes: float, kind: str) -> None:
+    memory = memory_of(row(peak_memory_gb="20.5", peak_memory_unit=unit, memory_metric=metric))
+    assert memory is not None
+    assert (memory.value, memory.unit_bytes, memory.metric) == (20.5, unit_bytes, kind)
+
+
+def test_memory_of_an_unnamed_metric_is_no_measurement() -> None:
+    assert memory_of(row(peak_memory_gb="20.5", peak_memory_unit="GB")) is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "per", "whole"),
+    [
+        ("tokens/s/GPU", "token", False),
+        ("tokens/s whole system", "token", True),
+        ("items/s per GPU", "sample", False),
+        ("queries/s", "sample", True),
+        ("micro-batch iterations/s per GPU", "micro-step", False),
+        ("steps/s", "step", True),
+    ],
+)
+def test_rates_know_what_they_count(unit: str, per: str, whole: bool) -> None:
+    rate = rate_of(row(throughput="100", throughput_unit=unit, step_time_s="0.5"))
+    assert rate is not None
+    assert (rate.value, rate.per, rate.whole_system) == (100.0, per, whole)
+
+
+def test_step_time_stands_in_for_a_missing_rate() -> None:
+    rate = rate_of(row(step_time_s="0.5"))
+    assert rate is not None
+    assert (rate.value, rate.per) == (0.5, "seconds-step")
+    assert rate_of(row(throughput="", step_time_s="")) is None
+
+
+def test_table_with_missing_and_unknown_columns(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("id,model,colour\na-1,bert-base-uncased,blue\n,gpt2,\n", encoding="utf-8")
+    first, second = read_table(path)
+    assert (first.key, first.source, first.text("model")) == ("a-1", "table", "bert-base-uncased")
+    assert (second.key, second.value("micro_batch")) == ("table-2", None)
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_table_without_content_is_an_error(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "table.csv"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(TableError):
+        read_table(path)
