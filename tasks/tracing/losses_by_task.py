@@ -5,20 +5,25 @@ Shapes: B samples of a micro-batch, T tokens, F frames, V vocabulary.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from tasks import losses
+from tasks.precision import AUTOCAST, COMPUTE_TYPES
 from tasks.step import Inputs, LossSum
 from tasks.step_trace import TraceRequest
+from tasks.tracing import autocast
 from tasks.tracing.refusal import RefusedModel
 
 
-def loss_of(request: TraceRequest) -> LossSum:
-    """The `tasks.step.LossSum` of a request.
+def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None) -> LossSum:
+    """The `tasks.step.LossSum` of a request; `on_copy` is told copies of weights that autocast keeps for a loss.
 
     Raises:
         RefusedModel: a loss that the task does not have.
@@ -26,7 +31,7 @@ def loss_of(request: TraceRequest) -> LossSum:
     if request.loss == "chunked":
         if request.task != "causal-lm":
             raise RefusedModel(f"A chunked loss is for causal-lm, not {request.task}.", field="loss")
-        return functools.partial(losses.causal_lm_loss_sum, chunk_tokens=losses.CHUNK_TOKENS)
+        return functools.partial(_chunked_loss_sum, precision=request.precision, on_copy=on_copy)
     if request.task in ("text-classification", "image-classification", "audio-classification"):
         return losses.classification_loss_sum
     if request.task == "contrastive":
@@ -38,6 +43,20 @@ def loss_of(request: TraceRequest) -> LossSum:
         is_next=request.task in ("causal-lm", "image-text-to-text"),
         is_upcast=request.upcast_logits,
     )
+
+
+def evaluate(request: TraceRequest, model: nn.Module, inputs: Inputs, targets: torch.Tensor) -> None:
+    """What an evaluation computes of a micro-batch; language models are scored sample by sample, here the first."""
+    if request.task != "causal-lm":
+        model(**inputs)
+        return
+    if request.loss == "plain":
+        _score(model(**inputs).logits[0], losses.next_tokens(targets)[0])
+        return
+    with _compute_type(request.precision, None):
+        backbone, head = losses.backbone_and_head(model)
+        hidden_BTH = backbone(**inputs).last_hidden_state
+        _score(head(hidden_BTH[0]), losses.next_tokens(targets)[0])
 
 
 def ctc_loss_sum(model: nn.Module, inputs: Inputs, targets_BT: torch.Tensor) -> torch.Tensor:
@@ -64,3 +83,39 @@ def _token_loss_sum(
         return losses.token_loss_sum(model(**inputs).logits, targets_BT)
     flat_NV = model(**inputs).logits.flatten(0, -2)
     return functional.cross_entropy(flat_NV, targets_BT.flatten(), ignore_index=losses.IGNORED, reduction="sum")
+
+
+def _chunked_loss_sum(
+    model: nn.Module, inputs: Inputs, labels_BT: torch.Tensor, *, precision: str, on_copy: autocast.OnCopy | None
+) -> torch.Tensor:
+    """Chunks call the model's parts and not the model, whose own autocast does not reach them."""
+    with _compute_type(precision, on_copy), _carrying_checkpoints():
+        return losses.causal_lm_loss_sum(model, inputs, labels_BT, chunk_tokens=losses.CHUNK_TOKENS)
+
+
+def _compute_type(precision: str, on_copy: autocast.OnCopy | None) -> contextlib.AbstractContextManager[None]:
+    return (
+        autocast.meta_autocast(COMPUTE_TYPES[precision], on_copy) if precision in AUTOCAST else contextlib.nullcontext()
+    )
+
+
+@contextlib.contextmanager
+def _carrying_checkpoints() -> Iterator[None]:
+    """Chunks are made again under the autocast of the forward pass, which torch sees to for real devices."""
+    original: Any = getattr(losses, "checkpoint")  # noqa: B009 - a name that the module imports
+
+    def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return original(autocast.carried(function), *args, **kwargs)
+
+    setattr(losses, "checkpoint", checkpoint)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(losses, "checkpoint", original)  # noqa: B010
+
+
+def _score(logits_TV: torch.Tensor, targets_T: torch.Tensor) -> None:
+    learnt_T = targets_T != losses.IGNORED
+    wanted_N, logits_NV = targets_T[learnt_T], logits_TV[learnt_T].float()
+    functional.cross_entropy(logits_NV, wanted_N, reduction="sum")
+    (logits_NV.argmax(dim=-1) == wanted_N).sum()

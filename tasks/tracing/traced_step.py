@@ -22,7 +22,7 @@ from tasks.step_trace import TensorSums, TraceRequest
 from tasks.tracing import reuse
 from tasks.tracing.batches import Batch, new_batch
 from tasks.tracing.data_dependent import answers, mark_mask
-from tasks.tracing.losses_by_task import loss_of
+from tasks.tracing.losses_by_task import evaluate, loss_of
 from tasks.tracing.meta_kernels import Kernels, workspace_bytes
 from tasks.tracing.models import repeated_blocks
 from tasks.tracing.prepared import Prepared
@@ -156,7 +156,7 @@ class _Run:
             prepared.tuned.model,
             batch.inputs,
             batch.targets,
-            loss_sum=loss_of(self.request),
+            loss_sum=loss_of(self.request, lambda copy: recorder.follow(copy, "weight_copies")),
             backward=backward,
             weight=1.0,
             scale=1.0,
@@ -169,8 +169,7 @@ class _Run:
         model = self.prepared.tuned.model.eval()
         self.recorder.phase = "evaluation"
         with torch.no_grad():
-            out = model(**batch.inputs)
-        del out
+            evaluate(self.request, model, batch.inputs, batch.targets)
 
     @contextlib.contextmanager
     def _hooks(self) -> Iterator[None]:
