@@ -1,0 +1,95 @@
+"""The fit of efficiencies: finds constants that made the data, borrows between families, and judges unseen sources."""
+
+from __future__ import annotations
+
+import csv
+from math import log
+from pathlib import Path
+
+import pytest
+
+from manager.workload.efficiencies import EFFICIENCY_NAMES, Efficiencies, Software
+from tests.bench.speed_fit import BASE_SOFTWARE, PRIORS, FitRow, fit, left_out_errors
+from tests.bench.speed_tables import error_table, relative_errors, write_tables
+
+
+def _row(
+    number: int, *, true_share: float = 0.7, family: str = "new", source: str = "one", software: str = "eager"
+) -> FitRow:
+    """Arithmetic and moved bytes in parts that change with the number."""
+    arithmetic_s, memory_s = 0.1 * (1 + number % 5), 0.02 * (1 + number % 3)
+
+    def seconds(reached: Efficiencies, chosen: Software) -> float:
+        return arithmetic_s / reached.matmul_half + chosen.moved_share * memory_s / reached.bandwidth
+
+    true = Efficiencies(**{name: PRIORS[name].value for name in EFFICIENCY_NAMES} | {"matmul_half": true_share})
+    return FitRow(
+        id=f"{source}-{number}",
+        source=source,
+        family=family,
+        software=software,
+        measured_s=seconds(true, BASE_SOFTWARE[software]),
+        seconds=seconds,
+    )
+
+
+def test_a_constant_is_found_again() -> None:
+    rows = [_row(number) for number in range(30)]
+    fitted = fit(rows)
+    assert fitted.efficiencies("new").matmul_half == pytest.approx(0.7, rel=0.03)
+    errors = [abs(log(fitted.predicted_s(row) / row.measured_s)) for row in rows]
+    assert max(errors) < 0.03
+
+
+def test_a_family_without_rows_has_the_pooled_constants_between_prior_and_data() -> None:
+    fitted = fit([_row(number) for number in range(30)])
+    unseen = fitted.efficiencies("another").matmul_half
+    assert fitted.efficiencies("new").matmul_half < unseen < PRIORS["matmul_half"].value
+
+
+def test_one_absurd_row_hardly_moves_the_fit() -> None:
+    rows = [_row(number) for number in range(30)]
+    absurd = FitRow(id="x", source="one", family="new", software="eager", measured_s=99.0, seconds=rows[0].seconds)
+    before, after = (fit(given).efficiencies("new").matmul_half for given in (rows, [*rows, absurd]))
+    assert after == pytest.approx(before, rel=0.05)
+
+
+def test_errors_on_a_source_come_from_a_fit_that_did_not_see_it() -> None:
+    rows = [
+        *(_row(number) for number in range(12)),
+        *(_row(number, source="two", true_share=0.5) for number in range(12)),
+    ]
+    errors = left_out_errors(rows, group=lambda row: row.source)
+    assert set(errors) == {row.id for row in rows}
+    # Each source is predicted with the other's constant: the first comes out too slow, the second too fast.
+    assert max(errors[row.id] for row in rows if row.source == "one") < 0
+    assert min(errors[row.id] for row in rows if row.source == "two") > 0
+
+
+def test_relative_errors_by_hand() -> None:
+    rows = [_row(number) for number in range(3)]
+    errors = {"one-0": log(1.0), "one-1": log(1 / 1.1), "one-2": log(2.0)}
+    median, _, worst = relative_errors(rows, errors)
+    assert (median, worst) == pytest.approx((0.1, 0.5))
+    assert "10.0%" in error_table(rows, errors, group=lambda row: "all")
+
+
+def test_written_tables_hold_families_software_and_bands(tmp_path: Path) -> None:
+    rows = [_row(number) for number in range(10)] + [
+        _row(number, source="two", software="fused") for number in range(3)
+    ]
+    errors = {row.id: log(0.8) if number < 5 else log(1.3) for number, row in enumerate(rows)}
+    write_tables(fit(rows), rows, errors, tmp_path, as_of="2026-01-02")
+    speeds = {line["family"]: line for line in _lines(tmp_path / "speeds.csv")}
+    assert set(speeds) == {"*", "new", "cpu"}
+    assert (speeds["new"]["rows"], speeds["new"]["sources"], speeds["cpu"]["issue_us"]) == ("13", "2", "0")
+    bands = {(line["family"], line["software"]): line for line in _lines(tmp_path / "speed_bands.csv")}
+    assert ("new", "fused") not in bands
+    assert float(bands["new", "eager"]["low"]) == pytest.approx(0.8, abs=0.001)
+    assert float(bands["new", "eager"]["high"]) == pytest.approx(1.3, abs=0.001)
+    assert float(bands["*", "eager"]["high"]) > 1.3
+    assert {line["name"] for line in _lines(tmp_path / "speed_software.csv")} == set(BASE_SOFTWARE)
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
