@@ -26,8 +26,8 @@ _CAUSAL_KERNEL = "flash"
 _COMPUTED_UNDER_CAUSAL_MASK = 0.5
 """A causal flash kernel skips the blocks above the diagonal; traces count all of them (Dao 2023, arXiv:2307.08691)."""
 
-_Row = tuple[float, ...]
-"""Coefficients in the order of MONOMIALS."""
+_Row = tuple[tuple[int, float], ...]
+"""Place in MONOMIALS and coefficient, without zeros: most polynomials have one or two terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class _Compiled:
     groups: tuple[tuple[str, str, float, _Row, _Row], ...]
     """Kind, type, count, coefficients of FLOPs and of bytes."""
 
-    def at(self, values: _Row) -> PhaseWork:
+    def at(self, values: tuple[float, ...]) -> PhaseWork:
         """The numbers where the monomials have these values."""
         groups = tuple(
             Ops(kind, dtype, count, _dot(flops, values), _dot(moved, values))
@@ -125,11 +125,12 @@ def _computed_share(trace: StepTrace) -> float:
 def _phase(groups: list[OpGroup], computed_share: float) -> _Compiled:
     joined: dict[tuple[str, str, _Row, _Row], float] = {}
     for group in groups:
-        kind, dtype, flops = MOVING, "", (0.0,) * len(MONOMIALS)
+        kind, dtype = MOVING, ""
+        flops: _Row = ()
         if group.kind in ARITHMETIC_KINDS:
             kind, dtype = NARROW if _is_narrow(group) else group.kind, group.dtype
             done = computed_share if group.kind == "attention" else 1.0
-            flops = tuple(done * part for part in _row(group.flops))
+            flops = tuple((place, done * part) for place, part in _row(group.flops))
         key = (kind, dtype, flops, _row(group.bytes))
         joined[key] = joined.get(key, 0.0) + group.count
     return _Compiled(tuple((kind, dtype, count, flops, one) for (kind, dtype, flops, one), count in joined.items()))
@@ -143,9 +144,12 @@ def _is_narrow(group: OpGroup) -> bool:
 
 
 def _row(polynomial: Polynomial) -> _Row:
-    return tuple(polynomial.get(monomial, 0.0) for monomial in MONOMIALS)
+    return tuple((MONOMIALS.index(name), part) for name, part in sorted(polynomial.items()) if part)
 
 
-def _dot(row: _Row, values: _Row) -> float:
+def _dot(row: _Row, values: tuple[float, ...]) -> float:
+    total = 0.0
+    for place, part in row:
+        total += part * values[place]
     # Fits over few points may leave tiny negative constants; no op does less than nothing.
-    return max(0.0, sum(a * b for a, b in zip(row, values, strict=True)))
+    return total if total > 0.0 else 0.0
