@@ -78,7 +78,8 @@ def test_the_answer_is_the_recorded_peak(method: str, checkpointing: bool, accum
     )
     exact = recorded.peak_bytes() + recorded.weights_bytes + recorded.optimizer_state_bytes
     # What is added while gradients accumulate is the largest of them, which need not be the one at the peak.
-    assert exact * 0.999 <= found.training_bytes <= exact * (1.02 if accumulate else 1.001)
+    tensors_bytes = found.training_bytes - found.allocator_reserve
+    assert exact * 0.999 <= tensors_bytes <= exact * (1.02 if accumulate else 1.001)
 
 
 @QUICK
@@ -89,7 +90,8 @@ def test_memory_never_falls_with_batch_length_or_layers(
 ) -> None:
     small = answer(traced(method), batch, length, placement)
     assert small.total_bytes <= answer(traced(method), batch + more[0], length + more[1], placement).total_bytes
-    assert small.total_bytes <= answer(traced(method, layers=9), batch, length, placement).total_bytes
+    # Each trace has a replay of its own, in segments of 2 and 20 MiB: tensors are compared between traces.
+    assert small.allocated_bytes <= answer(traced(method, layers=9), batch, length, placement).allocated_bytes
 
 
 @QUICK
@@ -109,4 +111,4 @@ def test_methods_and_checkpointing_stand_in_their_order(batch: int, length: int,
     for method in ("full", "lora"):
         kept = answer(traced(method, checkpointing=True), batch, length, placement)
         plain = answer(traced(method), batch, length, placement)
-        assert kept.total_bytes <= plain.total_bytes
+        assert kept.allocated_bytes <= plain.allocated_bytes
