@@ -21,6 +21,8 @@ class Facts:
     and is not predicted; time uses the constants of fused software."""
     kernels: str = ""
     """Name of the fused kernels, for the reason."""
+    software: str = ""
+    """Constants of time by name, where neither eager nor fused."""
     upcast_logits: bool = True
     adapter_precision: str = "same"
     lora_dropout: float = 0.05
@@ -87,6 +89,7 @@ _RULES: tuple[tuple[str, Facts], ...] = (
     (r"lit-?gpt.*(bnb|bitsandbytes) 0\.(3|40|41|42)", _OLD_LITGPT),
     (r"lit-?gpt", _LITGPT),
     (r"milabench", _MILABENCH),
+    (r"composer|llm-foundry", Facts(fused=True, kernels="llm-foundry's Triton attention", software="fused-2023")),
     (r"liger", Facts(fused=True, kernels="Liger")),
     (r"foak|fast[- ]kernels", Facts(fused=True, kernels="fused ops and kernels")),
     (r"scattermoe|megablocks", Facts(fused=True, kernels="ScatterMoE")),

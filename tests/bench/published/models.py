@@ -64,6 +64,11 @@ def _plain(written: str) -> str:
     return " ".join(_DECORATION.sub(" ", _PARENTHESES.sub(" ", written)).split())
 
 
+def timm_is_there() -> bool:
+    """Whether timm can be imported; it reads its data through torchvision, whose binary part it does not need."""
+    return find_spec("timm") is not None and find_spec("torchvision") is not None
+
+
 @lru_cache(maxsize=1024)
 def _catalog(name: str) -> dict[str, Any] | None:
     known = match_name(name)
@@ -75,28 +80,26 @@ def _image_config(name: str) -> dict[str, Any]:
     known = _catalog(name)
     if known is not None:
         return dict(known)
-    if find_spec("timm") is None:
+    if not timm_is_there():
         raise NotExpressible("image model that only timm has, and timm is not installed")
     return {"model_type": "timm_wrapper", "architecture": name}
 
 
 def _mpt(written: str) -> dict[str, Any] | None:
-    """MPT as OPT of the same dimensions: the same products and attention, through a fused kernel as llm-foundry has."""
+    """MPT as GPT-2 of the same dimensions: the same products, attention through a fused kernel as llm-foundry has."""
     match = re.fullmatch(r"mpt-(\d+[mb])", written.strip().casefold())
     if match is None or match[1] not in _MPT_DIMS:
         return None
     width, layers, heads = _MPT_DIMS[match[1]]
     return {
-        "model_type": "opt",
+        "model_type": "gpt2",
         "vocab_size": 50368,
-        "hidden_size": width,
-        "word_embed_proj_dim": width,
-        "ffn_dim": 4 * width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "max_position_embeddings": 131072,
+        "n_embd": width,
+        "n_layer": layers,
+        "n_head": heads,
+        "n_positions": 2048,
         "activation_function": "gelu",
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-        "tie_word_embeddings": True,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
     }

@@ -29,14 +29,6 @@ _DRIVER_BYTES_ELSE = 510 * 2**20
 541,917,184 bytes less some 7 MB on an idle A10 (mayooot/detect-gpu#3)."""
 _GIGABIT = 1e9 / 8
 _NODE = 8
-_NETWORKS = {
-    "hopper": 3200 * _GIGABIT,
-    "ampere": 1600 * _GIGABIT,
-    "volta": 800 * _GIGABIT,
-    "blackwell": 3200 * _GIGABIT,
-}
-"""One direction of all adapters of a machine of eight, as its maker builds it (DGX A100, H100, DGX-2 system guides)."""
-_NETWORK = 800 * _GIGABIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +177,7 @@ def software_name(recipe: Recipe) -> str:
     """Whose constants of time hold: eager, fused or xla."""
     if recipe.facts.kernels == "XLA" or (recipe.accelerator or "").startswith("tpu"):
         return "xla"
-    return "fused" if recipe.facts.fused else "eager"
+    return recipe.facts.software or ("fused" if recipe.facts.fused else "eager")
 
 
 def step_s_of(recipe: Recipe, trace: StepTrace, efficiencies: Efficiencies | None, chosen: Software) -> float:
@@ -228,5 +220,5 @@ def family_name(recipe: Recipe) -> str:
 
 def _link(recipe: Recipe, card: Accelerator, family: str) -> Link | None:
     stated = re.search(r"(\d+)\s*gbps", recipe.row.text("notes"))
-    network = float(stated[1]) * _GIGABIT if stated else _NETWORKS.get(family, _NETWORK)
+    network = float(stated[1]) * _GIGABIT if stated else None
     return link_of(card, family=family, devices=recipe.layout.gpus, devices_per_node=_NODE, network_bytes_per_s=network)

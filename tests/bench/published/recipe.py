@@ -114,6 +114,9 @@ def _batches(row: Row, layout: Layout) -> tuple[int, int]:
     """Samples of a micro-batch, and micro-batches of a step."""
     micro, whole = row.value("micro_batch"), row.value("global_batch")
     accumulation = row.value("grad_accum")
+    if micro is not None and accumulation and micro >= accumulation and _states_whole_batch(row):
+        # There the batch of one update and the number of parts it is cut into are printed side by side.
+        micro = micro / accumulation
     if micro is None:
         if whole is None or accumulation is None:
             raise NotExpressible("micro-batch is not stated")
@@ -123,6 +126,12 @@ def _batches(row: Row, layout: Layout) -> tuple[int, int]:
     if accumulation is None:
         accumulation = whole / (micro * layout.gpus) if whole else 1
     return int(micro), max(1, round(accumulation))
+
+
+def _states_whole_batch(row: Row) -> bool:
+    """NVIDIA's tables of BERT pre-training on V100: 4096 with 64 parts is 64 at a time."""
+    is_pretraining = has(r"pretrain", row.text("task")) and has(r"nvidia dle pytorch", row.text("framework"))
+    return is_pretraining and has("v100", row.text("gpu")) and (row.value("micro_batch") or 0) >= 1024
 
 
 def _has_experts(config: dict[str, Any]) -> bool:

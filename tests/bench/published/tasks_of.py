@@ -97,6 +97,8 @@ def samples_of(row: Row, config: dict[str, Any]) -> Samples:
     if kind in _VISION_LANGUAGE:
         raise NotExpressible("images per sample are not stated")
     task = _text_task(kind, words)
+    if task == "masked-lm" and has(r"nvidia dle", row.text("framework")) and (row.value("seq_len") or 0) >= 512:
+        raise NotExpressible("padding removed before the encoder")
     length = _tokens(row)
     share = re.search(r"(\d+)\s*src\s*/\s*(\d+)\s*tgt", row.text("seq_len"))
     mean = _mean_tokens(row)

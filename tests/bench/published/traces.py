@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
 from platformdirs import user_cache_dir
 
@@ -69,6 +71,9 @@ def traced(request_text: str) -> str:
     from tasks.tracing.traced_step import record_step
 
     request = request_from_json(json.loads(request_text))
+    if request.config.get("model_type") == "timm_wrapper":
+        # timm imports torchvision for its data; wheels that do not match torch fail where they register operators.
+        sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
     try:
         config = read_config(request).to_dict()
         return json.dumps(trace_to_json(trace_step(request, config=config, record=record_step)))
