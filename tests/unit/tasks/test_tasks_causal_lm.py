@@ -110,6 +110,24 @@ def test_packing_trains_on_the_same_tokens_in_fewer_rows(
     assert evaluations(plain)[0] == {**evaluations(packed)[0], "duration_s": evaluations(plain)[0]["duration_s"]}
 
 
+def test_what_was_measured_is_what_is_trained_on(
+    lm_job: Job, run_train: Run, tmp_path: Path, training_with: Change
+) -> None:
+    from tasks.measuring import Asked, measured
+
+    job = training_with(lm_job, packing=True, max_steps=1, max_length=14)
+    _, events = run_train(job, tmp_path / "out")
+    facts = of_type(events, EventType.DATA)[0]
+    asked = Asked(
+        task="causal-lm", folder=Path(job.model.source), data=job.data, max_length=14, batch_size=8, seed=5
+    )  # fmt: skip
+    figures = measured(asked, lambda *_: None)
+    shared = set(facts) & set(figures)
+    assert shared >= {"train_samples", "test_samples", "mean_tokens", "longest_tokens", "packed_sequences", "sha256"}
+    assert {name: figures[name] for name in shared} == {name: facts[name] for name in shared}
+    assert figures["truncated_share"] == facts["truncated_samples"] / facts["train_samples"]
+
+
 def test_micro_batches_and_chunks_give_the_same_steps(
     lm_job: Job, run_train: Run, tmp_path: Path, training_with: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,7 +150,7 @@ def test_pickled_weights_of_a_hub_model_are_not_asked_for(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert local_model("owner/model", None) == tiny_model
-    assert asked["allow_patterns"] == ["*.json", "*.safetensors", "*.txt", "*.model"]
+    assert asked["allow_patterns"] == ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
 
 def test_a_hub_miss_fails_at_once_without_network() -> None:
