@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -24,6 +25,10 @@ from tasks.step_trace import StepTrace, TraceRequest
 from tasks.step_trace_codec import request_from_json, trace_to_json
 
 Json = dict[str, Any]
+
+_NOT_NEEDED = ("sklearn", "bitsandbytes")
+_LOADED_LATE = ("tasks.tracing.traced_step", "transformers.modeling_utils", "accelerate", "peft", "torch._dynamo")
+"""By the first request otherwise."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,9 +72,15 @@ def _warm_up() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
 
-    import tasks.tracing.traced_step  # noqa: F401
-
     torch.set_num_threads(1)
+    for name in _LOADED_LATE:
+        importlib.import_module(name)
+
+
+def _keep_out() -> None:
+    """Libraries that others load if they find them, for seconds, and that no trace needs: they are not found."""
+    for name in _NOT_NEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def _respond(line: str, out: TextIO) -> int:
@@ -110,4 +121,5 @@ def _as_failure(error: Exception) -> TaskError:
 
 
 if __name__ == "__main__":
+    _keep_out()
     sys.exit(main())
