@@ -18,7 +18,7 @@ INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constrai
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup setup-demo demo test check e2e bench format constraints screenshots clean
+.PHONY: help setup setup-demo demo test check e2e bench format traces constraints screenshots clean
 
 help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ format: setup  ## Write the formatting
 
 screenshots: setup  ## Pictures of README and docs, from a real plan and a real run
 	$(BIN)/python docs/make_screenshots.py
+
+traces: setup  ## Trace the models of the table anew, where something changed; hours on one core
+	$(BIN)/python -m tests.bench.make_traces
 
 constraints: $(UV)  ## Resolve the exact versions anew
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --quiet --upgrade \

@@ -120,7 +120,8 @@ def make(model: Model) -> tuple[bytes, int, int]:
             traces[key] = trace_to_json(trace(request, with_rank=request.method.kind in ("lora", "qlora")))
         except (RefusedModel, TaskError) as error:
             refused[key] = error.message
-            say(f"  {model.names[0]}, {key}: {error.message}")
+    for reason in dict.fromkeys(refused.values()):
+        say(f"  {model.names[0]}: {sum(text == reason for text in refused.values())} refused: {reason[:160]}")
     header = {
         "models": model.names,
         "content": model.content(),
