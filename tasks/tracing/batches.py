@@ -83,7 +83,9 @@ class _Maker:
 
     def _image(self, part: Any = None) -> torch.Tensor:
         config = self.config if part is None else part
-        size = self.request.image_size or getattr(config, "image_size", None) or DEFAULT_IMAGE_SIZE
+        # Configs of timm's models say it as channels, height, width.
+        of_timm = (getattr(config, "pretrained_cfg", None) or {}).get("input_size", (None, None, None))
+        size = self.request.image_size or getattr(config, "image_size", None) or of_timm[1] or DEFAULT_IMAGE_SIZE
         edges = tuple(size) if isinstance(size, list | tuple) else (size, size)
         return self._floats(self.batch, int(getattr(config, "num_channels", None) or 3), int(edges[0]), int(edges[1]))
 

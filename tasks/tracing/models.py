@@ -32,6 +32,8 @@ AUTO_CLASSES = {
     "image-text-to-text": ("AutoModelForImageTextToText", "AutoModelForMultimodalLM"),
 }
 """The class of transformers that loads a model with the task's head; the second where the first has no such model."""
+STALE = ("torch_dtype", "quantization_config", "output_attentions", "output_hidden_states", "transformers_version")
+"""Fields about a checkpoint or a call; some architectures refuse them."""
 LABELLED = ("text-classification", "image-classification", "audio-classification")
 """Tasks whose head is new: one output per label."""
 
@@ -84,9 +86,10 @@ def read_config(request: TraceRequest) -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     values = {name: value for name, value in request.config.items() if name not in ("architectures", "dtype")}
-    for stale in ("torch_dtype", "quantization_config", "_attn_implementation_internal"):
-        values.pop(stale, None)
-    kind = values.pop("model_type", None)
+    for stale in [name for name in values if name in STALE or name.startswith("_")]:
+        del values[stale]
+    # Configs of timm's models name an architecture of timm's and no type.
+    kind = values.pop("model_type", "timm_wrapper" if "architecture" in values else None)
     if kind is None:
         raise RefusedModel(
             "The config has no model_type.",
@@ -108,6 +111,8 @@ def read_config(request: TraceRequest) -> Any:
             values.pop(name, None)
     try:
         return CONFIG_MAPPING[kind].from_dict(values, **extra)
+    except ImportError as error:
+        raise _missing_package(request, error) from error
     except Exception as error:  # Each architecture checks its own values and raises what it likes.
         raise RefusedModel(
             f"The config of {kind!r} cannot be read: {first_line(error)}",
@@ -148,6 +153,8 @@ def _instantiate(request: TraceRequest, config: Any, device: str) -> nn.Module:
                     # What is deprecated within an architecture is no concern of whoever asks for it.
                     warnings.simplefilter("ignore")
                     model: nn.Module = auto.from_config(config, dtype=torch.float32, attn_implementation=attention)
+            except ImportError as raised:
+                raise _missing_package(request, raised) from raised
             except Exception as raised:  # Constructors raise what they like.
                 error = error or raised
                 if isinstance(raised, ValueError) and "attn_implementation" in str(raised):
@@ -177,6 +184,15 @@ def _fresh(model: nn.Module, request: TraceRequest) -> FreshModel:
 def _vocabulary(config: Any) -> int | None:
     size = getattr(config.get_text_config(), "vocab_size", None) or getattr(config, "vocab_size", None)
     return int(size) if size else None
+
+
+def _missing_package(request: TraceRequest, error: ImportError) -> RefusedModel:
+    kind = request.config.get("model_type", "timm_wrapper")
+    return RefusedModel(
+        f"{kind} needs a package that is not installed: {first_line(error)}",
+        field="model_type",
+        hint="Models of timm need timm (and torchvision); others name what they need.",
+    )
 
 
 def _named_field(error: Exception, values: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -45,6 +46,15 @@ def test_config_that_cannot_be_built(config: dict[str, Any], field: str | None) 
     assert refused.value.hint
     if field is not None:
         assert refused.value.field == field
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+@pytest.mark.parametrize("known_by", ["type", "architecture"])
+def test_model_of_a_package_that_is_not_installed(known_by: str) -> None:
+    named = {"model_type": "timm_wrapper"} if known_by == "type" else {}
+    with pytest.raises(RefusedModel, match="timm") as refused:
+        _record({**named, "architecture": "resnet18"}, "image-classification")
+    assert "timm" in refused.value.hint
 
 
 def test_task_without_such_a_head() -> None:
