@@ -36,6 +36,10 @@ class Facts:
     """Whether the head has weights of its own though the published model ties it."""
     deviations: tuple[str, ...] = ()
     """Names from DEVIATIONS of the trace request."""
+    fused_qkv: bool = False
+    """Whether query, key and value come from one layer, so that what is saved of one keeps all three."""
+    unknown_4bit: bool = False
+    """Whether its quantized layers keep more than bitsandbytes' own do, for reasons that are not known."""
     flat_gradients: bool = False
     """Whether FSDP 1 keeps one flat parameter per layer, of which a trainable part makes all of it need gradients;
     unsharded ones while micro-batches accumulate (torch.distributed.fsdp, notes on use_orig_params and no_sync)."""
@@ -65,13 +69,15 @@ _LITGPT = Facts(
     untied=True,
     padded=False,
     flat_gradients=True,
+    fused_qkv=True,
+    unknown_4bit=True,
     sources=(
         "litgpt/finetune/lora.py: logits in chunks of 128 tokens, kept until the loss",
         "litgpt/model.py: lm_head has weights of its own; GptNeoxMLP calls functional.gelu",
         "lightning/fabric/plugins/precision/bitsandbytes.py: every linear layer is quantized, the head too",
     ),
 )
-_OLD_LITGPT = replace(_LITGPT, deviations=("head-in-4bit", "inputs-of-4bit-kept"))
+_OLD_LITGPT = replace(_LITGPT, unknown_4bit=False, deviations=("head-in-4bit", "inputs-of-4bit-kept"))
 """With bitsandbytes 0.41, whose MatMul4Bit saves its input (bitsandbytes/autograd/_functions.py)."""
 _KBIT = Facts(
     deviations=("float32-around-4bit",),

@@ -27,6 +27,8 @@ _DRIVER_BYTES = {"A100": 862 * 2**20, "A100-80GB": 862 * 2**20, "A100-80GB-SXM":
 _DRIVER_BYTES_ELSE = 510 * 2**20
 """What the driver keeps and NVML's first kind of `used` counts: 912 - 7.8 MB on an A100 (rust-nvml/nvml-wrapper#57),
 541,917,184 bytes less some 7 MB on an idle A10 (mayooot/detect-gpu#3)."""
+_PACKED_BYTES = 1.3
+"""Per parameter; half a byte, scales, and embeddings and head in 2 or 4 bytes come to less in all models in 4 bits."""
 _GIGABIT = 1e9 / 8
 _NODE = 8
 
@@ -124,6 +126,8 @@ def _memory(recipe: Recipe, trace: StepTrace) -> tuple[float | None, str]:
         return None, recipe.memory_refusal
     if recipe.layout.sharding in ("zero1", "zero2"):
         return None, "optimizer state sharded, weights whole"
+    if trace.method == "qlora" and trace.weights_bytes.get("1", 0.0) > _PACKED_BYTES * trace.parameters:
+        return None, "layers that transformers 5 leaves out of 4 bits"
     metric = recipe.memory.metric
     if metric.startswith("device") and recipe.accelerator is None:
         return None, "accelerator not in the catalog"

@@ -66,11 +66,14 @@ def recipe_of(row: Row) -> Recipe:
     samples = samples_of(row, config)
     batch, micro_batches = _batches(row, layout)
     memory_refusal = _memory_refusal(memory, tuning, config, facts, layout)
+    if memory is not None and not memory_refusal and not samples.is_longest:
+        memory_refusal = "length of the longest sample is not stated"
     time_refusal = _time_refusal(rate, samples)
+    adapted = _adapted(config, facts, samples)
     request = TraceRequest(
-        config=_adapted(config, facts, samples),
+        config=adapted,
         task=samples.task,
-        method=_method(row, tuning.kind, config, facts),
+        method=_method(row, tuning.kind, adapted, facts),
         precision=numbers.precision,
         num_labels=samples.num_labels,
         optimizer=facts.optimizer or _optimizer(row, memory, memory_refusal),
@@ -145,8 +148,10 @@ def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any
         return f"memory of kernels of {facts.kernels}"
     if tuning.kind == "qlora" and _has_experts(config):
         return "experts in 4 bits, which transformers 5 keeps in one tensor that bitsandbytes leaves alone"
-    if tuning.kind in ("lora", "qlora") and layout.sharding == "fsdp" and facts.flat_gradients:
-        return "flat shards of FSDP 1 with gradients for frozen weights too"
+    if layout.sharding == "fsdp" and facts.flat_gradients:
+        return "FSDP 1: flat shards, whose gradients stay whole while micro-batches accumulate"
+    if tuning.kind == "qlora" and facts.unknown_4bit:
+        return "layers in 4 bits of Lightning Fabric, whose memory nobody wrote down"
     if layout.offloaded:
         return "offloading to the host"
     return ""
@@ -204,10 +209,34 @@ def _adapted(config: dict[str, Any], facts: Facts, samples: Samples) -> dict[str
     adapted = dict(config)
     if facts.untied and adapted.get("tie_word_embeddings") is not False and samples.task == "causal-lm":
         adapted["tie_word_embeddings"] = False
-    for key in ("hidden_act", "activation_function", "hidden_activation"):
-        if facts.activation and str(adapted.get(key, "")).startswith("gelu"):
-            adapted[key] = facts.activation
+    if facts.activation and adapted.get("model_type") == "phi":
+        adapted["hidden_act"] = facts.activation
+    if facts.fused_qkv and _has_equal_heads(adapted):
+        adapted = _with_fused_layers(adapted)
     return adapted
+
+
+_SHARED_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "tie_word_embeddings",
+)
+
+
+def _has_equal_heads(config: dict[str, Any]) -> bool:
+    heads = config.get("num_attention_heads")
+    return config.get("model_type") == "llama" and config.get("num_key_value_heads", heads) == heads
+
+
+def _with_fused_layers(config: dict[str, Any]) -> dict[str, Any]:
+    """Llama with one layer for query, key and value, which are saved as parts of its result: Phi-3 has that form."""
+    return {"model_type": "phi3", "pad_token_id": 0} | {key: config[key] for key in _SHARED_FIELDS if key in config}
 
 
 _EAGER_ALONE = frozenset({"t5", "mt5", "umt5", "switch_transformers", "longt5", "deberta", "deberta-v2", "bloom"})

@@ -60,7 +60,8 @@ _AUDIO = frozenset(
 _CONTRASTIVE = frozenset({"clip", "siglip", "chinese_clip", "align", "altclip"})
 _VISION_LANGUAGE = frozenset({"llava", "llava_next", "idefics2", "idefics3", "paligemma", "qwen2_vl", "qwen2_5_vl"})
 _SAMPLE_RATE = 16_000
-_CLASSES = 1000
+_SELDOM_REACHED = 2048
+"""Tokens; a limit this long is usually longer than the longest instruction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class Samples:
     mean_length: float | None
     """That time follows; None: the row does not say."""
     padded: bool
+    is_longest: bool = True
+    """Whether some sample is known to have this length; False: a long limit that samples may never reach."""
     num_labels: int = 2
     image_size: int | None = None
     target_share: float = 0.25
@@ -108,6 +111,7 @@ def samples_of(row: Row, config: dict[str, Any]) -> Samples:
         length=length,
         mean_length=mean if mean is not None else (length if packed or _is_fixed(row) else None),
         padded=not packed,
+        is_longest=packed or not (has(r"variable|unpacked", _words(row)) and length >= _SELDOM_REACHED),
         num_labels=2,
         target_share=int(share[2]) / int(share[1]) if share else (1.0 if task == "seq2seq-lm" else 0.25),
     )
@@ -193,8 +197,12 @@ def _length_words(row: Row) -> str:
     return f"{row.text('seq_len_note')} ; {row.text('seq_len')}"
 
 
+def _words(row: Row) -> str:
+    return f"{_length_words(row)} ; {row.text('dataset')} ; {row.text('task')}"
+
+
 def _is_packed(row: Row) -> bool:
-    words = f"{_length_words(row)} ; {row.text('dataset')} ; {row.text('task')}"
+    words = _words(row)
     if has(r"unpacked|not packed|no packing", words):
         return False
     return has(r"pack|no padding|exactly|fully|synthetic|pretrain|c4\b", words)
