@@ -75,7 +75,7 @@ class Efficiencies:
     issue_backward_s: float
     """Per op of the backward pass and the update, on the host, from C++."""
     step_s: float
-    """Per optimizer step, on the host: next batch, learning rate, gradients set to none, the loss read."""
+    """Per micro-step, on the host: the next batch, hooks of the loop, the loss read."""
 
 
 EFFICIENCY_NAMES = tuple(field.name for field in fields(Efficiencies))

@@ -100,7 +100,7 @@ def step_seconds(
         forward_s *= 1.0 + (speed.interference if sharding == "fsdp" else 0.0)
         backward_s *= 1.0 + speed.interference
     busy_s = micro_batches * (forward_s + backward_s) + update_s
-    issue_s = micro_batches * (forward_issue_s + backward_issue_s) + update_issue_s + speed.step_s
+    issue_s = micro_batches * (forward_issue_s + backward_issue_s + speed.step_s) + update_issue_s
     slowdown = max(1.0, issue_s / busy_s) if busy_s > 0 else 1.0
     forward_s, backward_s, update_s = forward_s * slowdown, backward_s * slowdown, update_s * slowdown
     communication_s = 0.0

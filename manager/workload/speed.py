@@ -43,7 +43,7 @@ class Speed:
     """Per op of the forward pass, on the host; 0 where whole steps are compiled."""
     issue_backward_s: float
     step_s: float
-    """Per optimizer step, on the host."""
+    """Per micro-step, on the host."""
     software: Software
     band: Interval
     """Factor on seconds: measured over predicted in sources that the fit had not seen, 10th and 90th percentile."""

@@ -54,9 +54,9 @@ PRIORS: dict[str, Prior] = {
     "exposed": Prior(value=0.5, spread=0.5, family_spread=0.0, highest=1.0),
     "interference": Prior(value=0.05, spread=0.5, family_spread=0.0, highest=0.3),
     "launch_s": Prior(value=4e-6, spread=0.3, family_spread=0.1),
-    "issue_s": Prior(value=25e-6, spread=0.4, family_spread=0.1),
-    "issue_backward_s": Prior(value=15e-6, spread=0.4, family_spread=0.0),
-    "step_s": Prior(value=5e-3, spread=0.5, family_spread=0.0),
+    "issue_s": Prior(value=25e-6, spread=0.25, family_spread=0.0),
+    "issue_backward_s": Prior(value=15e-6, spread=0.25, family_spread=0.0),
+    "step_s": Prior(value=6e-3, spread=0.3, family_spread=0.0),
 }
 SOFTWARE_PRIORS: dict[tuple[str, str], Prior] = {
     ("fused", "moved_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
