@@ -1,6 +1,7 @@
 """What a trace depends on: requests that differ in nothing else have the same key.
 
-Fields of a config that say who made it, how it is stored or what its labels are called change no step.
+Fields of a config that say who made it, how it is stored, what its labels are called or which constants its layers use
+change no step; fields at their default say nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from manager.catalog.config_defaults import defaults_of
 from tasks.step_trace import TRACE_VERSION, TraceRequest
 
 _WITHOUT_EFFECT = frozenset(
@@ -31,6 +33,15 @@ _WITHOUT_EFFECT = frozenset(
         "transformers_version",
         "use_cache",
     )
+)
+_WITHOUT_EFFECT_ENDINGS = (
+    "_eps",
+    "_epsilon",
+    "_token_id",
+    "_token_ids",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
 )
 _KEY_LENGTH = 24
 _TRACED_WITH = ("torch", "transformers", "peft")
@@ -71,11 +82,28 @@ def effective_method(request: TraceRequest) -> dict[str, Any]:
 
 
 def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _effective(value) if isinstance(value, Mapping) else value
-        for name, value in config.items()
-        if name not in _WITHOUT_EFFECT
-    }
+    model_type = str(config.get("model_type", ""))
+    return {"model_type": model_type, **_without(config, defaults_of(model_type))}
+
+
+def _without(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from the defaults and has a bearing on the step."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        default = defaults.get(name)
+        if name in _WITHOUT_EFFECT or name.endswith(_WITHOUT_EFFECT_ENDINGS):
+            continue
+        if name in defaults and value == default:
+            continue
+        if isinstance(value, Mapping):
+            own = defaults_of(str(value.get("model_type", "")))
+            inner = _without(value, default if isinstance(default, Mapping) else own)
+            if not inner:
+                continue
+            found[name] = inner
+        elif value is not None or name in defaults:
+            found[name] = value
+    return found
 
 
 def _digest(content: object) -> str:

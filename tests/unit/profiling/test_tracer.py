@@ -281,3 +281,19 @@ def test_a_plan_from_the_archive_loads_no_training_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_config_that_spells_out_its_defaults_is_the_same_model() -> None:
+    spelled = {**_CONFIG, "hidden_act": "gelu", "position_embedding_type": "absolute", "gradient_checkpointing": False}
+    assert config_key(spelled) == config_key(_CONFIG)
+    assert config_key({**_CONFIG, "layer_norm_eps": 1e-5}) == config_key(_CONFIG)
+    assert config_key({**_CONFIG, "hidden_act": "relu"}) != config_key(_CONFIG)
+
+
+def test_the_defaults_of_a_nested_config_are_its_own_types() -> None:
+    one = {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "hidden_size": 2560}}
+    other = {
+        "model_type": "gemma3",
+        "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "use_cache": True},
+    }
+    assert config_key(one) == config_key(other)
