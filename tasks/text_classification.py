@@ -95,6 +95,8 @@ class TextClassification:
             label2id={name: at for at, name in enumerate(names)},
             problem_type="single_label_classification",
         )
+        # A decoder would keep keys and values for a continuation that a classifier never makes.
+        loaded.model.config.use_cache = False
         if loaded.model.config.pad_token_id is None:
             loaded.model.config.pad_token_id = self.tokenizer.pad_token_id
         return fresh_model(loaded.model, missing=loaded.missing)
