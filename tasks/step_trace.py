@@ -40,11 +40,18 @@ ATTENTIONS = ("auto", "eager", "math", "efficient", "flash")
 LOSSES = ("plain", "chunked")
 """plain: logits of the whole micro-batch at once; chunked: in slices of tokens, recomputed in the backward pass."""
 
-DEVIATIONS = ("outputs-kept", "float32-around-4bit", "head-in-4bit", "quantized-once", "inputs-of-4bit-kept")
+DEVIATIONS = (
+    "outputs-kept",
+    "float32-around-4bit",
+    "head-in-4bit",
+    "quantized-once",
+    "inputs-of-4bit-kept",
+    "softmax-inputs-kept",
+)
 """outputs-kept: logits live until the step ends, as in `out = model(...); out.loss.backward()`. float32-around-4bit:
 tensors outside the layers in 4 bits are float32 (peft.prepare_model_for_kbit_training). head-in-4bit: the head is
 quantized too. quantized-once: scales stay float32. inputs-of-4bit-kept: frozen layers save their inputs
-(bitsandbytes before 0.43)."""
+(bitsandbytes before 0.43). softmax-inputs-kept: softmax saves its input beside its result (torch before 1.11)."""
 
 PHASES = ("forward", "backward", "update", "evaluation")
 LINES = (

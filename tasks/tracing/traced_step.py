@@ -25,6 +25,7 @@ from tasks.tracing.data_dependent import answers, mark_mask
 from tasks.tracing.losses_by_task import evaluate, loss_of
 from tasks.tracing.meta_kernels import Kernels, workspace_bytes
 from tasks.tracing.models import repeated_blocks
+from tasks.tracing.old_kernels import old_softmax
 from tasks.tracing.prepared import Prepared
 from tasks.tracing.recorder import Recorder
 from tasks.tracing.recording import Recording
@@ -68,7 +69,7 @@ def record_step(
         vocabulary=prepared.vocabulary,
     )
     run = _Run(request, prepared, recorder, accumulate)
-    with _undisturbed(), kernels.active():
+    with _undisturbed(), kernels.active(), old_softmax("softmax-inputs-kept" in request.deviations):
         try:
             run.all(batch, length)
         except RefusedModel:

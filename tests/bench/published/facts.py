@@ -85,8 +85,10 @@ _KBIT = Facts(
 )
 _MILABENCH = Facts(
     deviations=("outputs-kept",),
+    counts_driver_memory=True,
     sources=(
-        "milabench benchmates and benchmarks/huggingface/bench/__main__.py: out = model(**batch); loss = out.loss",
+        "milabench benchmarks/huggingface/bench/__main__.py: out = self.model(**data); loss = out.loss",
+        "voir/instruments/gpus/nvidia.py: nvmlDeviceGetMemoryInfo without a version",
     ),
 )
 _RULES: tuple[tuple[str, Facts], ...] = (
@@ -108,5 +110,6 @@ _RULES: tuple[tuple[str, Facts], ...] = (
     ),
     (r"baseline-peft-bnb|trl|sfttrainer", _KBIT),
     (r"apex", Facts(optimizer="adamw")),
+    (r"torch ~?1\.(\d|10|1x)\b", Facts(deviations=("softmax-inputs-kept",))),
     (r"nvml", Facts(counts_driver_memory=True)),
 )
