@@ -1,4 +1,4 @@
-"""Makes the shipped traces (`manager/catalog/data/traces/`) from the table of models; `make traces`.
+"""Makes the shipped traces (`manager/catalog/data/traces/`) of the models in `tables/shipped_models.txt`; `make traces`.
 
 One process, one thread; prints each model with its time and size and how long the rest may take. A member whose
 content (config, tasks, versions of the libraries, sources of the tracer) is unchanged is skipped, so that the program
@@ -41,8 +41,15 @@ from tasks.tracing.refusal import RefusedModel
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "manager" / "catalog" / "data" / "traces"
-TEXT_TASKS = ("text-classification", "causal-lm", "masked-lm", "seq2seq-lm")
-METHODS = ("full", "lora", "frozen", "qlora")
+LIST = Path(__file__).with_name("tables") / "shipped_models.txt"
+QUANTIZED_TASKS = ("causal-lm",)
+METHODS = {
+    "full": SHIPPED_PRECISIONS,
+    "frozen": SHIPPED_PRECISIONS,
+    "lora": ("bf16-mixed", "bf16"),
+    "qlora": ("bf16",),
+}
+"""Methods and the precisions in which they are used; what is not shipped is traced on the spot."""
 TRACED_WITH = ("torch", "transformers", "peft")
 
 
@@ -93,9 +100,15 @@ def main() -> int:
 
 
 def models() -> list[Model]:
-    """Models of the table by their config, in the table's order."""
+    """Models whose traces ship, by their config, in the list's order; other names of the same config with them."""
+    wanted = [line for line in LIST.read_text(encoding="utf-8").split() if line]
+    unknown = sorted(set(wanted) - set(known_models()))
+    if unknown:
+        raise SystemExit(f"not in the table of models: {', '.join(unknown)}")
+    shipped = {member_name(resolve_entry(name).config) for name in wanted}
+    others = [name for name in known_models() if name not in wanted]
     found: dict[str, Model] = {}
-    for name in known_models():
+    for name in (*wanted, *others):
         try:
             entry = resolve_entry(name)
         except DataError as error:
@@ -103,6 +116,8 @@ def models() -> list[Model]:
             continue
         config = dict(entry.config)
         key = member_name(config)
+        if key not in shipped:
+            continue
         known = found.get(key)
         names = (*known.names, name) if known else (name,)
         tasks = tuple(dict.fromkeys((*(known.tasks if known else ()), *entry.tasks)))
@@ -126,7 +141,7 @@ def make(model: Model) -> tuple[bytes, int, int]:
         "models": model.names,
         "content": model.content(),
         "versions": {name: version(name) for name in TRACED_WITH},
-        "per_label": {task: per_label(model, task) for task in model.tasks if task in LABELLED},
+        "per_label": {task: per_label(model, task) for task in model.tasks[:1] if task in LABELLED},
         "refused": refused,
     }
     # The header has them, once for all.
@@ -136,23 +151,21 @@ def make(model: Model) -> tuple[bytes, int, int]:
 
 
 def requests(model: Model) -> Iterator[TraceRequest]:
-    """What is shipped of one model; traces of the same task, one after the other, share remembered shapes."""
-    for task in model.tasks:
-        for kind in METHODS:
-            if kind == "qlora" and task not in TEXT_TASKS:
-                continue
-            for precision in SHIPPED_PRECISIONS:
-                if kind == "qlora" and precision == "fp32":
-                    continue
-                for is_checkpointing in (False,) if kind == "frozen" else (False, True):
-                    yield TraceRequest(
-                        config=model.config,
-                        task=task,
-                        method=MethodChoice(kind=kind, lora_dropout=SHIPPED_DROPOUT),
-                        precision=precision,
-                        num_labels=SHIPPED_LABELS,
-                        gradient_checkpointing=is_checkpointing,
-                    )
+    """What is shipped of one model, for its usual task; traces one after the other share remembered shapes."""
+    task = model.tasks[0]
+    for kind, precisions in METHODS.items():
+        if kind == "qlora" and task not in QUANTIZED_TASKS:
+            continue
+        for precision in precisions:
+            for is_checkpointing in (False,) if kind == "frozen" else (False, True):
+                yield TraceRequest(
+                    config=model.config,
+                    task=task,
+                    method=MethodChoice(kind=kind, lora_dropout=SHIPPED_DROPOUT),
+                    precision=precision,
+                    num_labels=SHIPPED_LABELS,
+                    gradient_checkpointing=is_checkpointing,
+                )
 
 
 def per_label(model: Model, task: str) -> dict[str, int]:
