@@ -24,6 +24,8 @@ class Facts:
     software: str = ""
     """Constants of time by name, where neither eager nor fused."""
     upcast_logits: bool = True
+    old_losses: bool = False
+    """Whether transformers is older than 4.46, which made all language models upcast logits."""
     adapter_precision: str = "same"
     lora_dropout: float = 0.05
     attention: str | None = None
@@ -79,9 +81,14 @@ _LITGPT = Facts(
 )
 _OLD_LITGPT = replace(_LITGPT, unknown_4bit=False, deviations=("head-in-4bit", "inputs-of-4bit-kept"))
 """With bitsandbytes 0.41, whose MatMul4Bit saves its input (bitsandbytes/autograd/_functions.py)."""
-_KBIT = Facts(
-    deviations=("float32-around-4bit",),
-    sources=("peft/utils/other.py prepare_model_for_kbit_training, called by trl/trainer/sft_trainer.py",),
+_CAST_AROUND_4BIT = Facts(
+    unknown_4bit=True,
+    old_losses=True,
+    sources=("peft/utils/other.py prepare_model_for_kbit_training: float32 around 4-bit layers, attention cast back",),
+)
+_FMS = Facts(
+    old_losses=True,
+    sources=("transformers 4.40 modeling_gpt_bigcode.py: the loss of logits as they are",),
 )
 _MILABENCH = Facts(
     deviations=("outputs-kept",),
@@ -104,11 +111,8 @@ _RULES: tuple[tuple[str, Facts], ...] = (
     (r"\bte\b|transformer engine|nemo|megatron", Facts(fused=True, kernels="Transformer Engine")),
     (r"maxtext|maxdiffusion|torch[_-]xla|tpu|jax|flax", Facts(fused=True, kernels="XLA")),
     (r"optimum-habana|gaudi", Facts(fused=True, kernels="the graph compiler of Gaudi")),
-    (
-        r"accelerated-peft",
-        Facts(sources=("fms-acceleration plugins/accelerated-peft: adapters without casts to float32",)),
-    ),
-    (r"baseline-peft-bnb|trl|sfttrainer", _KBIT),
+    (r"baseline-peft-bnb", _CAST_AROUND_4BIT),
+    (r"fms", _FMS),
     (r"apex", Facts(optimizer="adamw")),
     (r"torch ~?1\.(\d|10|1x)\b", Facts(deviations=("softmax-inputs-kept",))),
     (r"nvml", Facts(counts_driver_memory=True)),

@@ -83,7 +83,7 @@ def recipe_of(row: Row) -> Recipe:
         adapter_precision=_adapter_precision(row, tuning.kind, facts),
         target_share=samples.target_share,
         image_size=samples.image_size,
-        upcast_logits=facts.upcast_logits,
+        upcast_logits=facts.upcast_logits and not (facts.old_losses and config.get("model_type") in _PLAIN_LOSSES),
         deviations=_deviations(row, tuning, facts),
     )
     if (memory is None or memory_refusal) and (rate is None or time_refusal):
@@ -151,7 +151,7 @@ def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any
     if layout.sharding == "fsdp" and facts.flat_gradients:
         return "FSDP 1: flat shards, whose gradients stay whole while micro-batches accumulate"
     if tuning.kind == "qlora" and facts.unknown_4bit:
-        return "layers in 4 bits of Lightning Fabric, whose memory nobody wrote down"
+        return "casts around layers in 4 bits that the tracer does not make"
     if layout.offloaded:
         return "offloading to the host"
     return ""
@@ -241,6 +241,9 @@ def _with_fused_layers(config: dict[str, Any]) -> dict[str, Any]:
 
 _EAGER_ALONE = frozenset({"t5", "mt5", "umt5", "switch_transformers", "longt5", "deberta", "deberta-v2", "bloom"})
 """Architectures whose code had no scaled_dot_product_attention before transformers 5, of whenever the figures are."""
+
+_PLAIN_LOSSES = frozenset({"gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "opt", "bloom", "falcon", "codegen", "gptj"})
+"""Language models whose loss took logits as they were before transformers 4.46 (their modeling files)."""
 
 _TARGETS: dict[str, tuple[str, ...]] = {
     "query": ("q_proj", "query_key_value", "qkv_proj", "c_attn", "Wqkv", "q", "query"),
