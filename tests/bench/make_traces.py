@@ -1,4 +1,4 @@
-"""Makes the shipped traces (`manager/catalog/data/traces/`) of the models in `tables/shipped_models.txt`; `make traces`.
+"""Makes the shipped traces (`manager/catalog/data/traces/`) of `tables/shipped_models.txt`; `make traces`.
 
 One process, one thread; prints each model with its time and size and how long the rest may take. A member whose
 content (config, tasks, versions of the libraries, sources of the tracer) is unchanged is skipped, so that the program
