@@ -83,7 +83,7 @@ def recipe_of(row: Row) -> Recipe:
         adapter_precision=_adapter_precision(row, tuning.kind, facts),
         target_share=samples.target_share,
         image_size=samples.image_size,
-        upcast_logits=facts.upcast_logits and not (facts.old_losses and config.get("model_type") in _PLAIN_LOSSES),
+        upcast_logits=facts.upcast_logits and not _has_plain_loss(config, tuning, facts),
         deviations=_deviations(row, tuning, facts),
     )
     if (memory is None or memory_refusal) and (rate is None or time_refusal):
@@ -244,6 +244,12 @@ _EAGER_ALONE = frozenset({"t5", "mt5", "umt5", "switch_transformers", "longt5", 
 
 _PLAIN_LOSSES = frozenset({"gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "opt", "bloom", "falcon", "codegen", "gptj"})
 """Language models whose loss took logits as they were before transformers 4.46 (their modeling files)."""
+
+
+def _has_plain_loss(config: dict[str, Any], tuning: Tuning, facts: Facts) -> bool:
+    """Adapters are trained under autocast there, which takes the loss in float32 itself."""
+    return facts.old_losses and tuning.kind == "full" and config.get("model_type") in _PLAIN_LOSSES
+
 
 _TARGETS: dict[str, tuple[str, ...]] = {
     "query": ("q_proj", "query_key_value", "qkv_proj", "c_attn", "Wqkv", "q", "query"),
