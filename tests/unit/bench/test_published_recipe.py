@@ -1,0 +1,131 @@
+"""Tests of recipes: what rows of a framework imply, and which figures of a row can be predicted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.published.predict import in_unit, measured_step_s, software_name, traced_request
+from tests.bench.published.recipe import Recipe, recipe_of
+from tests.bench.published.report import Outcome, statistics
+from tests.bench.published.rows import Row
+from tests.bench.published.words import NotExpressible
+
+BASE = {
+    "model": "meta-llama/Llama-2-7b-hf",
+    "method": "lora",
+    "lora_rank": "8",
+    "lora_targets": "q_proj,v_proj",
+    "seq_len": "1024",
+    "seq_len_note": "packed",
+    "micro_batch": "2",
+    "grad_accum": "4",
+    "precision": "bf16",
+    "optimizer": "AdamW",
+    "framework": "PyTorch",
+    "gpu": "A100-80GB",
+    "gpu_mem_gb": "80",
+    "n_gpus": "1",
+    "peak_memory_gb": "20",
+    "peak_memory_unit": "GiB",
+    "memory_metric": "torch max_memory_allocated",
+    "throughput": "4000",
+    "throughput_unit": "tokens/s",
+}
+
+
+def recipe(**cells: str) -> Recipe:
+    """The recipe of a made-up row that differs from the base in these cells."""
+    return recipe_of(Row(table="made-up.csv", number=1, cells=BASE | cells))
+
+
+def test_a_plain_row() -> None:
+    found = recipe()
+    assert found.request.task == "causal-lm"
+    assert found.request.method.lora_targets == ["q_proj", "v_proj"]
+    assert (found.batch, found.micro_batches, found.samples.length, found.request.padded) == (2, 4, 1024, False)
+    assert found.accelerator == "A100-80GB-SXM"
+    assert software_name(found) == "eager"
+
+
+def test_rate_and_step_time_are_two_sides_of_one_figure() -> None:
+    found = recipe()
+    step_s = measured_step_s(found)
+    assert step_s is not None
+    assert step_s == pytest.approx(2 * 4 * 1024 / 4000)
+    assert in_unit(found, step_s) == pytest.approx(4000)
+    per_device = recipe(throughput_unit="tokens/s/GPU", n_gpus="8", parallelism="DDP")
+    assert measured_step_s(per_device) == pytest.approx(2 * 4 * 1024 / 4000)
+    whole = recipe(throughput_unit="tokens/s whole system", n_gpus="8", parallelism="DDP")
+    assert measured_step_s(whole) == pytest.approx(8 * 2 * 4 * 1024 / 4000)
+
+
+def test_fused_kernels_are_timed_and_their_memory_is_not_predicted() -> None:
+    found = recipe(framework="TRL SFTTrainer + Liger")
+    assert found.memory is None
+    assert "Liger" in found.memory_refusal
+    assert found.rate is not None
+    assert software_name(found) == "fused"
+
+
+def test_a_compiled_step_is_fused() -> None:
+    assert software_name(recipe(framework="torchtitan FSDP2", compile="yes")) == "fused"
+    assert software_name(recipe(framework="torchtitan FSDP2", compile="no")) == "eager"
+
+
+def test_lit_gpt_has_one_layer_for_query_key_and_value() -> None:
+    found = recipe(framework="lit-gpt 8641822", lora_targets="query,value")
+    assert found.request.config["model_type"] == "phi3"
+    assert found.request.config["tie_word_embeddings"] is False
+    assert found.request.method.lora_targets == ["qkv_proj"]
+    grouped = recipe(framework="lit-gpt 8641822", model="meta-llama/Meta-Llama-3-8B")
+    assert grouped.request.config["model_type"] == "llama"
+
+
+def test_old_torch_keeps_the_inputs_of_softmax() -> None:
+    assert recipe(framework="HF Trainer, torch ~1.1x").request.deviations == ("softmax-inputs-kept",)
+    assert recipe(framework="HF Trainer, torch 2.1").request.deviations == ()
+
+
+def test_mixed_precision_under_fsdp_is_half_precision_over_wide_shards() -> None:
+    found = recipe(method="full", precision="bf16 mixed", parallelism="FSDP full-shard", n_gpus="8")
+    assert found.request.precision == "bf16-mixed"
+    assert traced_request(found).precision == "bf16"
+
+
+def test_a_limit_that_samples_may_not_reach_says_nothing_of_the_peak() -> None:
+    found = recipe(seq_len="4096", seq_len_note="max 4096, variable length", throughput_unit="tokens/s")
+    assert found.memory is None
+    assert found.rate is not None
+    with pytest.raises(NotExpressible):
+        recipe(seq_len="4096", seq_len_note="max 4096, variable length", throughput="", throughput_unit="")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"oom": "yes (>80GB)"},
+        {"framework": "MaxText"},
+        {"model": "nobody/no-such-model"},
+        {"micro_batch": "", "grad_accum": ""},
+        {"peak_memory_gb": "", "throughput": ""},
+        {"parallelism": "TP8 PP1", "n_gpus": "8"},
+    ],
+)
+def test_rows_that_are_not_expressible(cells: dict[str, str]) -> None:
+    with pytest.raises(NotExpressible):
+        recipe(**cells)
+
+
+def test_statistics_count_false_fits() -> None:
+    found = statistics([-0.2, -0.05, 0.0, 0.3], fits=True)
+    assert found["rows"] == 4
+    assert found["median"] == pytest.approx(0.125)
+    assert found["worst"] == 0.3
+    assert found["false_fits"] == 0.25
+    assert statistics([], fits=False) == {"rows": 0, "median": None, "p90": None, "worst": None}
+
+
+def test_suspect_rows_stay_out_of_the_headline() -> None:
+    cells = {"id": "litgpt-0086", "confidence": "complete"}
+    assert not Outcome(row=Row(table="a.csv", number=1, cells=cells)).is_complete
+    assert Outcome(row=Row(table="a.csv", number=1, cells={"id": "a", "confidence": "complete"})).is_complete
