@@ -42,9 +42,10 @@ class Facts:
     """Whether query, key and value come from one layer, so that what is saved of one keeps all three."""
     unknown_4bit: bool = False
     """Whether its quantized layers keep more than bitsandbytes' own do, for reasons that are not known."""
-    flat_gradients: bool = False
-    """Whether FSDP 1 keeps one flat parameter per layer, of which a trainable part makes all of it need gradients;
-    unsharded ones while micro-batches accumulate (torch.distributed.fsdp, notes on use_orig_params and no_sync)."""
+    has_fsdp1: bool = False
+    """Whether it shards with torch's first FSDP: one flat parameter per layer, so that a trainable part makes all of it
+    need gradients, which stay whole while micro-batches accumulate, and buffers on streams of their own
+    (torch.distributed.fsdp.FullyShardedDataParallel, notes on use_orig_params and no_sync)."""
     counts_driver_memory: bool = False
     """Whether the figure is NVML's first kind of `used`, which counts what the driver keeps for itself."""
     activation: str | None = None
@@ -70,7 +71,7 @@ _LITGPT = Facts(
     upcast_logits=True,
     untied=True,
     padded=False,
-    flat_gradients=True,
+    has_fsdp1=True,
     fused_qkv=True,
     unknown_4bit=True,
     sources=(
@@ -82,11 +83,13 @@ _LITGPT = Facts(
 _OLD_LITGPT = replace(_LITGPT, unknown_4bit=False, deviations=("head-in-4bit", "inputs-of-4bit-kept"))
 """With bitsandbytes 0.41, whose MatMul4Bit saves its input (bitsandbytes/autograd/_functions.py)."""
 _CAST_AROUND_4BIT = Facts(
+    has_fsdp1=True,
     unknown_4bit=True,
     old_losses=True,
     sources=("peft/utils/other.py prepare_model_for_kbit_training: float32 around 4-bit layers, attention cast back",),
 )
 _FMS = Facts(
+    has_fsdp1=True,
     old_losses=True,
     sources=("transformers 4.40 modeling_gpt_bigcode.py: the loss of logits as they are",),
 )

@@ -132,6 +132,9 @@ def _memory(recipe: Recipe, trace: StepTrace) -> tuple[float | None, str]:
     metric = recipe.memory.metric
     if metric.startswith("device") and recipe.accelerator is None:
         return None, "accelerator not in the catalog"
+    card = accelerator(recipe.accelerator or "")
+    if metric != "allocated" and card is not None and card.vendor.casefold() != "nvidia":
+        return None, "what an accelerator of another maker than NVIDIA holds beside tensors"
     answer = memory_answer(recipe, trace)
     if metric == "allocated":
         found = float(answer.allocated_bytes)

@@ -148,8 +148,8 @@ def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any
         return f"memory of kernels of {facts.kernels}"
     if tuning.kind == "qlora" and _has_experts(config):
         return "experts in 4 bits, which transformers 5 keeps in one tensor that bitsandbytes leaves alone"
-    if layout.sharding == "fsdp" and facts.flat_gradients:
-        return "FSDP 1: flat shards, whose gradients stay whole while micro-batches accumulate"
+    if layout.sharding == "fsdp" and facts.has_fsdp1:
+        return "FSDP 1: flat shards and streams of its own, where the product has FSDP 2"
     if tuning.kind == "qlora" and facts.unknown_4bit:
         return "casts around layers in 4 bits that the tracer does not make"
     if layout.offloaded:
@@ -160,7 +160,7 @@ def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any
 def _time_refusal(rate: Rate | None, samples: Samples) -> str:
     if rate is None:
         return ""
-    if samples.mean_length is None and rate.per != "token":
+    if samples.mean_length is None and not (rate.per == "token" and samples.is_longest):
         return "mean length is not stated"
     return ""
 

@@ -92,12 +92,12 @@ def test_mixed_precision_under_fsdp_is_half_precision_over_wide_shards() -> None
     assert traced_request(found).precision == "bf16"
 
 
-def test_a_limit_that_samples_may_not_reach_says_nothing_of_the_peak() -> None:
-    found = recipe(seq_len="4096", seq_len_note="max 4096, variable length", throughput_unit="tokens/s")
-    assert found.memory is None
-    assert found.rate is not None
-    with pytest.raises(NotExpressible):
-        recipe(seq_len="4096", seq_len_note="max 4096, variable length", throughput="", throughput_unit="")
+def test_a_limit_that_samples_may_not_reach_says_nothing_of_peak_and_time() -> None:
+    with pytest.raises(NotExpressible, match="length"):
+        recipe(seq_len="4096", seq_len_note="max 4096, variable length")
+    known = recipe(seq_len="4096", seq_len_note="max 4096, variable length, mean 300")
+    assert known.memory is None
+    assert known.samples.mean_length == 300
 
 
 @pytest.mark.parametrize(
