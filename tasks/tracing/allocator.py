@@ -137,6 +137,20 @@ class Allocator:
         return first
 
 
+Schedule = tuple[dict[int, list[int]], dict[int, list[int]]]
+"""Places of allocations by the op of their birth, and by that of their death."""
+
+
+def schedule_of(births: Sequence[int], deaths: Sequence[int]) -> Schedule:
+    """What each op allocates and what it releases; made once for many replays at other sizes."""
+    born: dict[int, list[int]] = {}
+    died: dict[int, list[int]] = {}
+    for place, (birth, death) in enumerate(zip(births, deaths, strict=True)):
+        born.setdefault(birth, []).append(place)
+        died.setdefault(death, []).append(place)
+    return born, died
+
+
 def replayed(
     lives: Sequence[Life], *, standing: Iterable[float], state: Iterable[float], state_at: int, steps: int = _STEPS
 ) -> Held:
@@ -149,30 +163,39 @@ def replayed(
         state_at: op at which the first update makes it.
         steps: that are replayed.
     """
+    schedule = schedule_of([life.birth for life in lives], [life.death for life in lives])
+    sizes = [life.bytes for life in lives]
+    return replayed_schedule(schedule, sizes, standing=standing, state=state, state_at=state_at, steps=steps)
+
+
+def replayed_schedule(
+    schedule: Schedule,
+    sizes: Sequence[float],
+    *,
+    standing: Iterable[float],
+    state: Iterable[float],
+    state_at: int,
+    steps: int = _STEPS,
+) -> Held:
+    """The same from a schedule and the sizes of its allocations; those of size 0 are left out."""
     allocator = Allocator()
     for size in standing:
         allocator.allocate(size)
-    births, deaths = _by_op(lives)
-    ops = max((life.death for life in lives), default=0) + 1
+    births, deaths = schedule
+    busy = sorted(births.keys() | deaths.keys() | {state_at})
     for step in range(steps):
         living: dict[int, _Block] = {}
-        for op in range(ops):
+        for op in busy:
             if step == 0 and op == state_at:
                 for size in state:
                     allocator.allocate(size)
-            for index in births.get(op, ()):
-                living[index] = allocator.allocate(lives[index].bytes)
-            for index in deaths.get(op, ()):
-                allocator.release(living.pop(index))
+            for place in births.get(op, ()):
+                if sizes[place] > 0:
+                    living[place] = allocator.allocate(sizes[place])
+            for place in deaths.get(op, ()):
+                block = living.pop(place, None)
+                if block is not None:
+                    allocator.release(block)
         for block in living.values():
             allocator.release(block)
     return Held(allocated=allocator.peak_allocated, reserved=allocator.peak_reserved, occupied=allocator.peak_occupied)
-
-
-def _by_op(lives: Sequence[Life]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-    births: dict[int, list[int]] = {}
-    deaths: dict[int, list[int]] = {}
-    for index, life in enumerate(lives):
-        births.setdefault(life.birth, []).append(index)
-        deaths.setdefault(life.death, []).append(index)
-    return births, deaths

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.step_trace import ANY_LENGTH, PHASES, ReservePoint
-from tasks.tracing.allocator import Held, Life, replayed
+from tasks.tracing.allocator import Held, Schedule, replayed_schedule, schedule_of
 from tasks.tracing.samples import Samples
 from tasks.tracing.stack import Stack
 
@@ -41,8 +41,7 @@ class Inserted:
 class Script:
     """Allocations of one step of the whole model."""
 
-    births: NDArray[np.int64]
-    deaths: NDArray[np.int64]
+    schedule: Schedule
     sizes: Floats
     """Coefficients, monomials x allocations."""
     standing: Floats
@@ -53,14 +52,8 @@ class Script:
     def replay(self, *, batch: int, length: int) -> Held:
         """What the allocator holds at its highest."""
         row = self.samples.row(batch=batch, length=length)
-        sizes = (row @ self.sizes).tolist()
-        lives = [
-            Life(size, birth, death)
-            for size, birth, death in zip(sizes, self.births.tolist(), self.deaths.tolist(), strict=True)
-            if size > 0
-        ]
-        standing, state = (row @ part for part in (self.standing, self.state))
-        return replayed(lives, standing=standing.tolist(), state=state.tolist(), state_at=self.update_at)
+        sizes, standing, state = ((row @ part).tolist() for part in (self.sizes, self.standing, self.state))
+        return replayed_schedule(self.schedule, sizes, standing=standing, state=state, state_at=self.update_at)
 
 
 def script_of(
@@ -90,8 +83,7 @@ def script_of(
         ends += [copies.moved(int(deaths[at])) for at in more]
     order = np.argsort(np.array(starts), kind="stable")
     return Script(
-        births=np.array(starts, dtype=np.int64)[order],
-        deaths=np.array(ends, dtype=np.int64)[order],
+        schedule=schedule_of(np.array(starts)[order].tolist(), np.array(ends)[order].tolist()),
         sizes=sizes[:, np.array(places)[order]],
         standing=sizes[:, _repeated(stack, deeper, STANDS, added)],
         state=sizes[:, _repeated(stack, deeper, IS_STATE, added)],

@@ -50,6 +50,8 @@ METHODS = {
     "qlora": ("bf16",),
 }
 """Methods and the precisions in which they are used; what is not shipped is traced on the spot."""
+LARGEST_IN_FP32 = 1_500_000_000
+"""Parameters; larger models are not tuned in 4-byte products."""
 TRACED_WITH = ("torch", "transformers", "peft")
 
 
@@ -61,6 +63,7 @@ class Model:
     """Hub ids that share the config."""
     config: dict[str, Any]
     tasks: tuple[str, ...]
+    parameters: int | None
 
     def content(self) -> str:
         """A hash of all that the member depends on."""
@@ -121,7 +124,9 @@ def models() -> list[Model]:
         known = found.get(key)
         names = (*known.names, name) if known else (name,)
         tasks = tuple(dict.fromkeys((*(known.tasks if known else ()), *entry.tasks)))
-        found[key] = Model(names=names, config=known.config if known else config, tasks=tasks)
+        found[key] = Model(
+            names=names, config=known.config if known else config, tasks=tasks, parameters=entry.parameters
+        )
     return list(found.values())
 
 
@@ -157,6 +162,8 @@ def requests(model: Model) -> Iterator[TraceRequest]:
         if kind == "qlora" and task not in QUANTIZED_TASKS:
             continue
         for precision in precisions:
+            if precision == "fp32" and (model.parameters or 0) > LARGEST_IN_FP32:
+                continue
             for is_checkpointing in (False,) if kind == "frozen" else (False, True):
                 yield TraceRequest(
                     config=model.config,
