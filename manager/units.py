@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 GIB = 2**30
+MIB = 2**20
 SECONDS_PER_HOUR = 3600
 _CENT = Decimal("0.01")
 _TEN_CENTS = Decimal("0.1")
@@ -58,19 +59,23 @@ def format_usd(value: Decimal | None) -> str:
 
 
 def format_bytes(value: float | None) -> str:
-    """`1.23 GiB`, or MiB when under 0.1 GiB; None is `unknown`."""
+    """`1.23 GiB`, MiB when under 0.1 GiB, KiB when under 0.1 MiB; None is `unknown`."""
     if value is None:
         return "unknown"
+    if 0 < abs(value) < 0.1 * MIB:
+        return f"{value / 1024:.1f} KiB"
     if abs(value) < 0.1 * GIB:
-        return f"{value / 2**20:.1f} MiB"
-    return f"{value / GIB:.2f} GiB"
+        return f"{value / MIB:.1f} MiB"
+    return f"{value / GIB:,.2f} GiB"
 
 
 def format_hours(hours: float | None) -> str:
-    """`3.2 h`, or minutes and seconds when shorter than an hour; None is `unknown`."""
+    """`3.2 h`, or minutes and seconds when shorter than an hour, `< 1 s` for the least; None is `unknown`."""
     if hours is None:
         return "unknown"
     seconds = hours * SECONDS_PER_HOUR
+    if 0 < seconds < 0.5:
+        return "< 1 s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < SECONDS_PER_HOUR:

@@ -21,6 +21,7 @@ from typing import Any
 from manager.catalog.config_check import checked_config, max_positions, stored_dtype, tasks_of
 from manager.catalog.model_entry import ModelEntry
 from manager.catalog.model_folder import model_folder, read_json_object, safetensors_bytes
+from manager.catalog.model_types import model_type
 from manager.catalog.timm_names import timm_entry_config
 from manager.errors import DataError
 
@@ -56,6 +57,21 @@ def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
     if timm is not None:
         return _entry(source, timm, source="name of a timm model")
     raise _unknown_model(source, revision)
+
+
+def check_task(entry: ModelEntry, task: str) -> None:
+    """Refuse a task for which the architecture has no head.
+
+    Raises:
+        DataError: transformers has no such class for this model type.
+    """
+    known = model_type(entry.model_type)
+    tasks = {*entry.tasks, *(known.tasks if known else ())}
+    if task not in tasks:
+        raise DataError(
+            f"'{entry.name}' ({entry.model_type}) cannot be tuned for {task}",
+            hint=f"it can be tuned for {', '.join(sorted(tasks))}",
+        )
 
 
 def known_models() -> tuple[str, ...]:

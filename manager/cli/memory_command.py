@@ -25,7 +25,10 @@ def memory(
     gpu: Annotated[
         str | None, typer.Option("--gpu", help="Accelerator, such as L4 or A100-80GB; default: the smallest that fits.")
     ] = None,
-    devices: Annotated[int, typer.Option("--devices", min=1, help="Data-parallel devices.")] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option("--devices", min=1, help="Data-parallel devices; default: 1, or the chips of a TPU slice."),
+    ] = None,
     sharding: Annotated[
         str, typer.Option("--sharding", help="What devices share: ddp (nothing) or fsdp (weights and state).")
     ] = "ddp",
@@ -43,7 +46,7 @@ def memory(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> int:
     """Peak memory by line on one card, the largest micro-batch on every card, fixes for what does not fit."""
-    from manager.cli.memory_view import print_memory, report_to_json
+    from manager.cli.memory_view import pass_text, print_memory, report_to_json
     from manager.service.memory import Layout, memory_report
     from manager.service.starting import load_spec
     from manager.workload.placement import Placement
@@ -52,13 +55,15 @@ def memory(
         raise UsageError(f"there is no sharding {sharding!r}", hint=f"choose one of {', '.join(_SHARDINGS)}")
     if offload and sharding != "fsdp":
         raise UsageError("--offload keeps the shards of fsdp in the host's memory", hint="add --sharding fsdp")
+    replicas = devices or 1
     placement = Placement(
-        replicas=devices,
-        sharding=sharding if devices > 1 or sharding == "fsdp" else "none",
+        replicas=replicas,
+        sharding=sharding if replicas > 1 or sharding == "fsdp" else "none",
         cpu_offload=offload,
         tensor_parallel=tensor_parallel,
     )
-    layout = Layout(card=gpu, micro_batch=micro_batch, length=length, placement=placement)
+    is_given = devices is not None or placement != Placement()
+    layout = Layout(card=gpu, micro_batch=micro_batch, length=length, placement=placement if is_given else None)
     report = memory_report(open_context(), load_spec(file), layout)
     if as_json:
         emit_json(report_to_json(report))
@@ -66,7 +71,7 @@ def memory(
         print_memory(report, console())
     if not report.fits:
         raise NothingFitsError(
-            f"{report.micro_batch} samples of {report.length} do not fit on {report.card}",
+            f"{pass_text(report)} does not fit on {report.card}",
             hint="try one of the changes above, or another --gpu",
         )
     return ExitCode.DONE

@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manager.service.memory import CardMemory, MemoryReport
+from manager.service.memory import MemoryReport
+from manager.service.memory_cards import CardMemory
 from manager.units import format_bytes, format_hours
 from manager.workload.fixes import Fix
 from manager.workload.memory_answer import MemoryAnswer
+from tasks.kinds import TASK_KINDS
 
 _NAMES = {"weights": "weights", "optimizer_state": "optimizer state", "weight_copies": "weight copies"}
 _NARROW = 90
+_WAVEFORM_RATE_HZ = 16_000
 
 
 def print_memory(report: MemoryReport, console: Console) -> None:
@@ -29,9 +32,11 @@ def print_memory(report: MemoryReport, console: Console) -> None:
     verdict = "fits" if report.fits else "does not fit"
     console.print(
         f"[bold]{format_bytes(answer.needed_bytes)}[/bold] needed on [bold]{escape(report.card)}[/bold] "
-        f"({format_bytes(report.memory_bytes)}): {verdict}; {report.micro_batch} samples of {report.length} a pass"
+        f"({format_bytes(report.memory_bytes)}): {verdict}; {pass_text(report)}"
         f"{_layout(report)}, highest in {answer.phase}"
     )
+    for note in report.notes:
+        console.print(f"note: {escape(note)}")
     console.print(f"basis: {escape(profile.basis)}; constants: {escape(answer.basis)}", style="dim")
     console.print()
     console.print(_lines(answer, report.memory_bytes))
@@ -48,6 +53,24 @@ def print_memory(report: MemoryReport, console: Console) -> None:
     console.print(_cards(report))
 
 
+def pass_text(report: MemoryReport) -> str:
+    """One forward pass in the unit of the task: `4 samples of 363 tokens a pass, 4 passes a step`."""
+    count, kind = report.micro_batch, TASK_KINDS[report.spec.task].samples
+    if kind == "images":
+        text = _counted(count, "image")
+    elif kind == "audio" and report.profile.data.mean_seconds is not None:
+        longest_s = report.length / _WAVEFORM_RATE_HZ
+        text = f"{_counted(count, 'recording')} of {longest_s:.1f} s"
+    else:
+        text = f"{_counted(count, 'sample')} of {report.length:,} tokens"
+    passes = -(-report.share // count)
+    return f"{text} a pass" if passes == 1 else f"{text} a pass, {passes} passes a step"
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
 def report_to_json(report: MemoryReport) -> dict[str, Any]:
     """The answer as JSON values."""
     return {
@@ -62,6 +85,7 @@ def report_to_json(report: MemoryReport) -> dict[str, Any]:
         "card": report.card,
         "memory_bytes": report.memory_bytes,
         "micro_batch": report.micro_batch,
+        "share": report.share,
         "length": report.length,
         "placement": asdict(report.placement),
         "fits": report.fits,
@@ -72,6 +96,7 @@ def report_to_json(report: MemoryReport) -> dict[str, Any]:
                 "memory_bytes": card.memory_bytes,
                 "largest_micro_batch": card.micro_batch,
                 "needed_bytes": card.answer.needed_bytes,
+                "refusal": card.refusal,
             }
             for card in report.cards
         ],
@@ -80,6 +105,9 @@ def report_to_json(report: MemoryReport) -> dict[str, Any]:
                 "name": fix.name,
                 "text": fix.text,
                 "fits": fix.fits,
+                "card": fix.card,
+                "devices": fix.placement.devices,
+                "length": fix.length,
                 "micro_batch": fix.micro_batch,
                 "saved_bytes": fix.saved_bytes,
                 "more_hours": None if fix.effect is None else fix.effect.hours,
@@ -88,6 +116,7 @@ def report_to_json(report: MemoryReport) -> dict[str, Any]:
             }
             for fix in report.fixes
         ],
+        "notes": list(report.notes),
         "basis": report.profile.basis,
     }
 
@@ -130,7 +159,9 @@ def _cards(report: MemoryReport) -> Table:
     table = Table(box=None, pad_edge=False, title="cards on offer", title_justify="left")
     table.add_column("card")
     for title in ("memory", "micro-batch", "needs"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
+    if any(card.refusal for card in report.cards):
+        table.add_column("", overflow="fold")
     for card in report.cards:
         table.add_row(*_card_cells(card), style="bold" if card.name == report.card else None)
     return table
@@ -138,7 +169,8 @@ def _cards(report: MemoryReport) -> Table:
 
 def _card_cells(card: CardMemory) -> list[str]:
     largest = "does not fit" if card.micro_batch is None else str(card.micro_batch)
-    return [card.name, format_bytes(card.memory_bytes), largest, format_bytes(card.answer.needed_bytes)]
+    cells = [card.name, format_bytes(card.memory_bytes), largest, format_bytes(card.answer.needed_bytes)]
+    return cells if card.refusal is None else [*cells, card.refusal.partition(": ")[2]]
 
 
 def _fixes(fixes: tuple[Fix, ...], *, wide: bool) -> Table:
@@ -159,8 +191,15 @@ def _fixes(fixes: tuple[Fix, ...], *, wide: bool) -> Table:
         if wide:
             cells.append(str(fix.micro_batch or "?"))
         cells += [_signed_hours(hours), "?" if usd is None else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"]
-        table.add_row(*cells, escape(fix.text if fix.reason is None else f"{fix.text} ({fix.reason})"))
+        table.add_row(*cells, escape(_change(fix)))
     return table
+
+
+def _change(fix: Fix) -> str:
+    """What to change; of the reason why it is not estimated the first clause, the whole is in the JSON."""
+    if fix.reason is None:
+        return fix.text
+    return f"{fix.text} ({': '.join(fix.reason.split(': ')[:2])})"
 
 
 def _signed_hours(hours: float | None) -> str:

@@ -1,62 +1,83 @@
-"""What a change of the recipe does to hours and dollars of training, against the recipe as it was asked for."""
+"""What a change of recipe or machine does to hours and dollars of training, against what was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from manager.catalog.accelerators import Accelerator
+from manager.catalog.accelerators import accelerator
 from manager.units import SECONDS_PER_HOUR
 from manager.workload.efficiencies import software
 from manager.workload.fixes import Effect, Fix
+from manager.workload.link import link_of
+from manager.workload.placement import Placement
 from manager.workload.profile import WorkloadProfile
 from manager.workload.roofline import UntimedWorkError, step_seconds
 from manager.workload.speed import speed_of
 from tasks.step_trace import StepTrace
 
-_SAME_STEP = ("micro_batch", "adamw_8bit")
-"""Rungs that run the same step in other portions."""
+_OTHER_TRACES = ("gradient_checkpointing", "chunked_loss", "bf16", "lora", "qlora")
+_UNTIMED = ("cpu_offload",)
+"""The bus and the host's optimizer would set the pace; no rate of either is known here."""
+_NODE_DEVICES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectOfFix:
-    """Judges rungs of the ladder on one card; called once per rung that fits."""
+    """Judges rungs of the ladder; called once per rung that fits."""
 
     profile: WorkloadProfile
     trace: StepTrace
     """Of the recipe as it was asked for."""
     alternatives: Mapping[str, StepTrace]
-    accelerator: Accelerator
-    usd_per_hour: Decimal | None
-    """Of one such card; None: unknown."""
-    share: int
-    """Samples of one device per optimizer step."""
+    card: str
+    placement: Placement
+    usd_per_hour: Callable[[str], Decimal | None]
+    """Price of one card of a name; None: unknown."""
     rank: int | None
 
     def __call__(self, fix: Fix) -> Effect | None:
-        """More hours and dollars for all steps; None for rungs that change machine, or the data."""
-        trace = self.alternatives.get(fix.name) or (self.trace if fix.name in _SAME_STEP else None)
-        if trace is None or fix.micro_batch is None:
+        """More hours and dollars for all steps, were there memory enough before; None where that is not known."""
+        trace = self.alternatives.get(fix.name) if fix.name in _OTHER_TRACES else self.trace
+        if trace is None or fix.micro_batch is None or fix.name in _UNTIMED:
             return None
-        before, after = self._hours(self.trace, self.share), self._hours(trace, fix.micro_batch)
+        mean = self.profile.mean_step_length
+        before = self._hours(self.trace, self.card, self.placement, self._share(self.placement), mean)
+        # Samples that a shorter max_length cuts are as long as it; the others keep their length, at most the mean.
+        after = self._hours(trace, fix.card, fix.placement, fix.micro_batch, min(mean, fix.length))
         if before is None or after is None:
             return None
-        more = after - before
-        return Effect(hours=more, usd=None if self.usd_per_hour is None else more * float(self.usd_per_hour))
+        return Effect(hours=after - before, usd=self._usd(fix, before, after))
 
-    def _hours(self, trace: StepTrace, micro_batch: int) -> float | None:
-        """Hours of all optimizer steps, were there memory enough."""
-        speed = speed_of(self.accelerator, software=software("eager"))
-        if speed is None:
+    def _usd(self, fix: Fix, before: float, after: float) -> float | None:
+        old, new = self.usd_per_hour(self.card), self.usd_per_hour(fix.card)
+        if old is None or new is None:
+            return None
+        return after * float(new) * fix.placement.devices - before * float(old) * self.placement.devices
+
+    def _share(self, placement: Placement) -> int:
+        return max(1, self.profile.batch_size // placement.replicas)
+
+    def _hours(
+        self, trace: StepTrace, card: str, placement: Placement, micro_batch: int, length: float
+    ) -> float | None:
+        """Hours of all optimizer steps."""
+        known = accelerator(card)
+        speed = None if known is None else speed_of(known, software=software("eager"))
+        if known is None or speed is None:
             return None
         try:
             step = step_seconds(
                 trace,
                 speed,
                 batch=micro_batch,
-                length=self.profile.mean_step_length,
-                micro_batches=max(1.0, self.share / micro_batch),
+                length=length,
+                micro_batches=max(1.0, self._share(placement) / micro_batch),
+                replicas=placement.replicas,
+                link=link_of(known, family=speed.family, devices=placement.devices, devices_per_node=_NODE_DEVICES),
+                sharding="fsdp" if placement.is_sharded else "ddp",
+                tensor_parallel=placement.tensor_parallel,
                 rank=self.rank or 0,
             )
         except UntimedWorkError:

@@ -86,11 +86,12 @@ def _accelerated(profile: WorkloadProfile, offer: Offer, accelerator: Accelerato
         memory_bytes=memory_bytes * share,
         replicas=replicas,
         link=link_of(accelerator, family=speed.family, devices=replicas, devices_per_node=replicas),
-        refusal=_refusal(profile, accelerator),
+        refusal=refusal_of(profile, accelerator),
     )
 
 
-def _refusal(profile: WorkloadProfile, accelerator: Accelerator) -> str | None:
+def refusal_of(profile: WorkloadProfile, accelerator: Accelerator) -> str | None:
+    """Why the training program does not run the job on this accelerator; None: it does."""
     if accelerator.kind != "gpu" or accelerator.vendor.upper() != "NVIDIA":
         what = "TPU" if accelerator.kind == "tpu" else f"{accelerator.vendor} {accelerator.kind.upper()}"
         return f"{REASON_PROGRAM}: {what}"

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from manager.planner.assumptions import AssumedQuantity, Assumptions
 from manager.planner.calibration import Calibration
+from manager.planner.decoding import NOTHING, decoding_s, rate_name
 from manager.planner.machine import Machine
 from manager.planner.plan import Assumption
 from manager.units import SECONDS_PER_HOUR, Interval
@@ -50,42 +51,33 @@ def phases_of_run(
     use_spot: bool,
 ) -> tuple[tuple[Phase, ...], tuple[Assumption, ...]]:
     """All phases in their order, and the assumptions behind them."""
-    rows = {name: assumptions.of(name, cloud) for name in _names(cloud, use_spot=use_spot)}
+    kind = profile.data.kind
+    rows = {name: assumptions.of(name, cloud) for name in _names(kind, cloud, use_spot=use_spot)}
     compute = _compute_band(profile, machine, assumptions, calibration, cloud)
-    timed: tuple[tuple[str, Interval, str], ...] = (
+
+    def evaluation_s(samples: int) -> Interval:
+        seconds = compute.band.scaled(_evaluation_s(profile, traces, machine, micro_batch, samples))
+        return seconds.plus(decoding_s(profile.data, samples / machine.replicas, rows))
+
+    training_s = compute.band.scaled(_training_s(profile, traces, machine, micro_batch))
+    training_s = training_s.plus(decoding_s(profile.data, profile.samples_seen / machine.replicas, rows))
+    is_text = rate_name(kind) is None
+    tokens_s = _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0) if is_text else NOTHING
+    timed: tuple[tuple[str, Interval, str | None], ...] = (
         ("boot", _seconds(rows["boot"]), "boot"),
         ("setup", _seconds(rows["setup"]), "setup"),
         ("download", _download_s(profile, rows, cloud), "hub_rate"),
         ("start", _seconds(rows["start"]), "start"),
-        ("data", _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0), "tokenize_rate"),
-        (
-            "baseline",
-            _evaluation_s(profile, traces, machine, micro_batch, profile.data.test_samples, compute.band),
-            compute.name,
-        ),
-        ("training", compute.band.scaled(_training_s(profile, traces, machine, micro_batch)), compute.name),
-        (
-            "evaluation",
-            _evaluation_s(
-                profile,
-                traces,
-                machine,
-                micro_batch,
-                profile.evaluations * profile.data.validation_samples,
-                compute.band,
-            ),
-            compute.name,
-        ),
+        ("data", tokens_s, "tokenize_rate" if is_text else None),
+        ("baseline", evaluation_s(profile.data.test_samples), compute.name),
+        ("training", training_s, compute.name),
+        ("evaluation", evaluation_s(profile.evaluations * profile.data.validation_samples), compute.name),
         (
             "checkpoints",
             _per_rate(profile.checkpoints * profile.checkpoint_bytes, rows["disk_rate"], unit=_MEGA),
             "disk_rate",
         ),
-        (
-            "final",
-            _evaluation_s(profile, traces, machine, micro_batch, profile.data.test_samples, compute.band),
-            compute.name,
-        ),
+        ("final", evaluation_s(profile.data.test_samples), compute.name),
         ("saving", _per_rate(profile.weights_bytes, rows["disk_rate"], unit=_MEGA), "disk_rate"),
         ("teardown", _seconds(rows["teardown"]), "teardown"),
     )
@@ -159,9 +151,9 @@ def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, m
 
 
 def _evaluation_s(
-    profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int, samples: int, band: Interval
-) -> Interval:
-    seconds = evaluation_seconds(
+    profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int, samples: int
+) -> float:
+    return evaluation_seconds(
         traces.on(is_cpu=machine.is_cpu),
         machine.speed,
         samples=samples,
@@ -170,7 +162,6 @@ def _evaluation_s(
         replicas=machine.replicas,
         rank=traces.rank or 0,
     )
-    return band.scaled(seconds)
 
 
 def _download_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], cloud: str) -> Interval:
@@ -196,9 +187,9 @@ def _all_tokens(profile: WorkloadProfile) -> float:
     return (data.train_samples + data.validation_samples + data.test_samples) * data.mean_tokens
 
 
-def _names(cloud: str, *, use_spot: bool) -> Sequence[str]:
+def _names(kind: str, cloud: str, *, use_spot: bool) -> Sequence[str]:
     moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate")
-    names = ("boot", "setup", *moved, "start", "tokenize_rate", "disk_rate", "teardown")
+    names = ("boot", "setup", *moved, "start", rate_name(kind) or "tokenize_rate", "disk_rate", "teardown")
     return (*names, "spot_rework") if use_spot else names
 
 

@@ -74,6 +74,12 @@ class Fix:
     fits: bool | None
     reason: str | None
     """Why there is no estimate."""
+    placement: Placement
+    """With which it was judged."""
+    length: int
+    """Of the longest sample, with which it was judged."""
+    card: str
+    """On which it was judged."""
     effect: Effect | None = None
 
 
@@ -105,6 +111,7 @@ def ladder(
     question: Question,
     *,
     alternatives: Mapping[str, StepTrace],
+    reasons: Mapping[str, str] | None = None,
     device_counts: Sequence[int] = (),
     larger_cards: Sequence[LargerCard] = (),
     effect: Callable[[Fix], Effect | None] | None = None,
@@ -114,6 +121,7 @@ def ladder(
     Args:
         question: the step that does not fit.
         alternatives: traces of the same step in another recipe, by the names of `_RECIPES`.
+        reasons: why an alternative could not be traced, by the same names.
         device_counts: over how many devices the step could be sharded.
         larger_cards: accelerators with more memory.
         effect: says what a rung that fits costs in time and dollars; None: nothing is said.
@@ -121,7 +129,7 @@ def ladder(
     now = _answer(question, question.trace, question.micro_batch)
     rungs = [
         *_smaller_micro_batch(question, now),
-        *_recipes(question, now, alternatives),
+        *_recipes(question, now, alternatives, reasons or {}),
         *_sharded(question, now, device_counts),
         *_shorter(question, now),
         *_larger(question, now, larger_cards),
@@ -157,17 +165,19 @@ def _smaller_micro_batch(question: Question, now: MemoryAnswer) -> Iterator[Fix]
     yield _fix("micro_batch", text, question, now, _answer(question, question.trace, micro_batch), micro_batch)
 
 
-def _recipes(question: Question, now: MemoryAnswer, alternatives: Mapping[str, StepTrace]) -> Iterator[Fix]:
+def _recipes(
+    question: Question, now: MemoryAnswer, alternatives: Mapping[str, StepTrace], reasons: Mapping[str, str]
+) -> Iterator[Fix]:
     for name in recipe_fits(question.trace):
         trace = alternatives.get(name)
         if trace is None:
-            yield _not_estimated(name, _RECIPES[name], "this recipe has not been traced")
+            yield _not_estimated(name, _RECIPES[name], question, reasons.get(name, "this recipe has not been traced"))
             continue
         yield _with_trace(name, _RECIPES[name], question, now, trace)
     if question.trace.optimizer.startswith("adamw") and question.trace.optimizer != "adamw-8bit":
         text = "set training.optimizer: adamw-8bit (moments in one byte)"
         if question.placement.is_sharded or question.device.is_cpu:
-            yield _not_estimated("adamw_8bit", text, "8-bit moments are not known to work there")
+            yield _not_estimated("adamw_8bit", text, question, "8-bit moments are not known to work there")
         else:
             yield _with_trace("adamw_8bit", text, question, now, question.trace, optimizer="adamw-8bit")
 
@@ -178,11 +188,14 @@ def _sharded(question: Question, now: MemoryAnswer, device_counts: Sequence[int]
     for count in sorted(set(device_counts)):
         if count > 1:
             wider = replace(question, placement=_fsdp(question.placement, count), share=-(-question.share // count))
-            text = f"shard weights, gradients and optimizer over {count} devices (FSDP)"
+            text = f"shard weights, gradients and optimizer over {count} devices (FSDP; `tunefare run` does not yet)"
             yield _with_trace("fsdp", text, wider, now, question.trace)
     replicas = question.placement.replicas
     offloaded = replace(question, placement=_fsdp(question.placement, replicas, cpu_offload=True))
-    text = "keep weights, gradients and optimizer in the host's memory (CPU offload); each step moves them over the bus"
+    text = (
+        "keep weights, gradients and optimizer in the host's memory (CPU offload; `tunefare run` does not yet); "
+        "each step moves them over the bus"
+    )
     yield _with_trace("cpu_offload", text, offloaded, now, question.trace)
 
 
@@ -208,16 +221,20 @@ def _shorter(question: Question, now: MemoryAnswer) -> Iterator[Fix]:
 
 
 def _larger(question: Question, now: MemoryAnswer, cards: Sequence[LargerCard]) -> Iterator[Fix]:
-    """The smallest card on which the step runs as it is asked for, else the largest of all."""
+    """The smallest card on which the step runs as it is asked for, else on which it runs at all, else the largest."""
     ordered = sorted(
         (card for card in cards if card.memory_bytes > question.memory_bytes), key=lambda card: card.memory_bytes
     )
+    tried: list[Fix] = []
     for card in ordered:
         other = replace(question, device=card.device, memory_bytes=card.memory_bytes)
-        fix = _with_trace("larger_card", f"rent {card.device.name}", other, now, question.trace)
-        if fix.fits or card is ordered[-1]:
-            yield fix
-            return
+        tried.append(_with_trace("larger_card", f"rent {card.device.name}", other, now, question.trace))
+        if tried[-1].fits and tried[-1].micro_batch == question.micro_batch:
+            break
+    if tried:
+        fitting = [fix for fix in tried if fix.fits]
+        is_whole = tried[-1].fits and tried[-1].micro_batch == question.micro_batch
+        yield tried[-1] if is_whole or not fitting else fitting[0]
 
 
 def _with_trace(
@@ -272,10 +289,13 @@ def _fix(name: str, text: str, question: Question, now: MemoryAnswer, answer: Me
         saved_bytes=now.needed_bytes - answer.needed_bytes,
         fits=fits(answer, question.memory_bytes, question.margin),
         reason=None,
+        placement=question.placement,
+        length=question.length,
+        card=question.device.name,
     )
 
 
-def _not_estimated(name: str, text: str, reason: str) -> Fix:
+def _not_estimated(name: str, text: str, question: Question, reason: str) -> Fix:
     return Fix(
         name=name,
         text=text,
@@ -284,4 +304,7 @@ def _not_estimated(name: str, text: str, reason: str) -> Fix:
         saved_bytes=None,
         fits=None,
         reason=f"not estimated: {reason}",
+        placement=question.placement,
+        length=question.length,
+        card=question.device.name,
     )

@@ -101,7 +101,12 @@ def test_the_smallest_sufficient_card_is_named_and_else_the_largest() -> None:
         LargerCard(device=memory_device(name), memory_bytes=size * GIB)
         for name, size in (("H200", 140), ("T4", 15), ("A100-80GB", 80), ("L40S", 45))
     ]
-    assert rungs(larger_cards=cards)["larger_card"].text == "rent L40S"
+    whole = rungs(larger_cards=cards)["larger_card"]
+    assert (whole.text, whole.micro_batch) == ("rent H200", 16)
+    in_part = rungs(larger_cards=cards[1:])["larger_card"]
+    assert in_part.text == "rent L40S"
+    assert in_part.fits
+    assert (in_part.micro_batch or 16) < 16
     too_large = rungs(replace(QUESTION, trace=make_trace(replace(SHAPE, layers=400))), larger_cards=cards)
     assert too_large["larger_card"].text == "rent H200"
     assert too_large["larger_card"].fits is False

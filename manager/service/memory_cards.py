@@ -1,0 +1,102 @@
+"""The accelerators of a memory answer: which there are, which is meant, and what each is said to cost."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.catalog.accelerators import Accelerator, accelerator
+from manager.errors import UsageError
+from manager.prices.local import detect_device
+from manager.prices.offer import Offer
+from manager.prices.sources import gather_offers
+from manager.service.context import Context
+from manager.workload.memory_answer import MemoryAnswer
+
+_LISTED = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardMemory:
+    """The step on one kind of card."""
+
+    name: str
+    memory_bytes: float
+    micro_batch: int | None
+    """The largest that fits, at most the share of the batch; None: not even one sample fits."""
+    answer: MemoryAnswer
+    """At that micro-batch, else at one sample."""
+    refusal: str | None
+    """Why the training program does not run there; None: it does."""
+
+
+def gathered_offers(context: Context) -> tuple[Offer, ...]:
+    """All offers that a plan would judge."""
+    return gather_offers(
+        catalogs=context.config.catalogs,
+        home=context.user_home,
+        now_s=context.clock(),
+        local=detect_device(),
+        local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
+        local_price_source="setting",
+    ).offers
+
+
+def offered_cards(offers: Sequence[Offer], asked: Accelerator | None) -> list[Accelerator]:
+    """Known GPUs that are offered, and the one that was asked for, by memory."""
+    names = {offer.accelerator for offer in offers if offer.accelerator is not None}
+    found = {card.name: card for name in names if (card := accelerator(name)) is not None and card.kind == "gpu"}
+    if asked is not None:
+        found[asked.name] = asked
+    return sorted(found.values(), key=lambda card: (card.memory_bytes, card.name))
+
+
+def asked_card(name: str, offers: Sequence[Offer]) -> Accelerator:
+    """The accelerator of this name, in any known spelling.
+
+    Raises:
+        UsageError: nobody knows it, or it is none.
+    """
+    if name.casefold() == "cpu":
+        raise UsageError(
+            "memory is answered for accelerators", hint="`tunefare plan --on local` tells what a run needs on a CPU"
+        )
+    offered = {card.name.casefold(): card.name for card in offered_cards(offers, None)}
+    card = accelerator(offered.get(name.casefold(), name))
+    if card is not None:
+        return card
+    near = difflib.get_close_matches(name.casefold(), offered, n=1)
+    listing = f"known: {', '.join(sorted(offered.values())[:_LISTED])}"
+    hint = f"did you mean {offered[near[0]]}? {listing}" if near else listing
+    raise UsageError(f"there is no accelerator {name!r}", hint=hint)
+
+
+def chosen_card(cards: Sequence[CardMemory], asked: Accelerator | None, share: int) -> CardMemory:
+    """The one that was asked for, else the smallest on which the share runs at once, else at all; else the largest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if asked is not None:
+        return next(card for card in cards if card.name == asked.name)
+    usable = [card for card in cards if card.refusal is None]
+    if not usable:
+        raise UsageError("no price source names an accelerator that can run this", hint="name one, such as --gpu L4")
+    whole = (card for card in usable if card.micro_batch == share)
+    part = (card for card in usable if card.micro_batch is not None)
+    return next(whole, None) or next(part, usable[-1])
+
+
+def cheapest_usd_per_hour(offers: Sequence[Offer], name: str) -> Decimal | None:
+    """The lowest on-demand price of one such card; None where nobody offers it."""
+    prices = [
+        offer.price_usd_per_hour / Decimal(repr(offer.accelerator_count))
+        for offer in offers
+        if offer.accelerator == name
+        and offer.price_usd_per_hour is not None
+        and not offer.use_spot
+        and offer.accelerator_count >= 1
+    ]
+    return min(prices, default=None)
