@@ -65,7 +65,7 @@ def recipe_of(row: Row) -> Recipe:
     config = config_of(row)
     samples = samples_of(row, config)
     batch, micro_batches = _batches(row, layout)
-    memory_refusal = _memory_refusal(memory, tuning, config, facts, layout)
+    memory_refusal = _memory_refusal(memory, tuning, config, facts, layout, samples_text=row.text("task"))
     if memory is not None and not memory_refusal and not samples.is_longest:
         memory_refusal = "length of the longest sample is not stated"
     time_refusal = _time_refusal(rate, samples)
@@ -141,7 +141,15 @@ def _has_experts(config: dict[str, Any]) -> bool:
     return any(config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
 
 
-def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any], facts: Facts, layout: Layout) -> str:
+def _memory_refusal(
+    memory: Memory | None,
+    tuning: Tuning,
+    config: dict[str, Any],
+    facts: Facts,
+    layout: Layout,
+    *,
+    samples_text: str,
+) -> str:
     if memory is None:
         return ""
     if facts.fused:
@@ -154,6 +162,8 @@ def _memory_refusal(memory: Memory | None, tuning: Tuning, config: dict[str, Any
         return "casts around layers in 4 bits that the tracer does not make"
     if layout.offloaded:
         return "offloading to the host"
+    if has(r"(in|on)[- ](the )?(gpu|device)\b.*|gpu[- ]resident", samples_text):
+        return "samples kept on the device, how many is not stated"
     return ""
 
 

@@ -186,10 +186,8 @@ def _tokens(row: Row) -> int:
 
 
 def _mean_tokens(row: Row) -> float | None:
-    """A typical length named in the note."""
-    match = re.search(
-        r"(?:mean|average|avg|median|typical\D{0,20})\s*(?:of|~|about|=|:)?\s*~?(\d+)", _length_words(row)
-    )
+    """A mean length named in the note; a median says nothing of the tokens that were computed."""
+    match = re.search(r"(?:mean|average|avg)\s*(?:of|~|about|=|:)?\s*~?(\d+)", _length_words(row))
     return float(match[1]) if match else None
 
 
