@@ -11,7 +11,7 @@ from rich.table import Table
 
 from manager.service.memory import MemoryReport
 from manager.service.memory_cards import CardMemory
-from manager.units import format_bytes, format_hours
+from manager.units import format_bytes, format_hours, format_usd, usd
 from manager.workload.fixes import Fix
 from manager.workload.memory_answer import MemoryAnswer
 from tasks.kinds import TASK_KINDS
@@ -43,8 +43,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
     console.print(
         f"peaks: training {format_bytes(answer.training_bytes)}, evaluation {format_bytes(answer.evaluation_bytes)}, "
         f"saving {format_bytes(answer.save_bytes)}; allocated {format_bytes(answer.allocated_bytes)}, "
-        f"reserved {format_bytes(answer.reserved_bytes)}, of which {format_bytes(answer.reclaimable_bytes)} can be "
-        f"given back; host {format_bytes(answer.host_bytes)}"
+        f"reserved {format_bytes(answer.reserved_bytes)}; host {format_bytes(answer.host_bytes)}"
     )
     console.print()
     if report.fixes:
@@ -151,7 +150,11 @@ def _lines(answer: MemoryAnswer, memory_bytes: float) -> Table:
     for name, size in answer.lines().items():
         if size:
             table.add_row(_NAMES.get(name, name.replace("_", " ")), format_bytes(size), f"{size / memory_bytes:.1%}")
-    table.add_row("total", format_bytes(answer.total_bytes), f"{answer.total_bytes / memory_bytes:.1%}", style="bold")
+    sums = [("total", answer.total_bytes)]
+    if answer.reclaimable_bytes:
+        sums += [("given back when full", -answer.reclaimable_bytes), ("needed", answer.needed_bytes)]
+    for name, size in sums:
+        table.add_row(name, format_bytes(size), f"{size / memory_bytes:.1%}", style="bold")
     return table
 
 
@@ -186,11 +189,11 @@ def _fixes(fixes: tuple[Fix, ...], *, wide: bool) -> Table:
         fitting = {True: "yes", False: "no", None: "?"}[fix.fits]
         saved = "?" if fix.saved_bytes is None else format_bytes(fix.saved_bytes)
         hours = None if fix.effect is None else fix.effect.hours
-        usd = None if fix.effect is None else fix.effect.usd
+        dollars = None if fix.effect is None else fix.effect.usd
         cells = [fitting, saved]
         if wide:
             cells.append(str(fix.micro_batch or "?"))
-        cells += [_signed_hours(hours), "?" if usd is None else f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"]
+        cells += [_signed_hours(hours), _signed_usd(dollars)]
         table.add_row(*cells, escape(_change(fix)))
     return table
 
@@ -206,3 +209,9 @@ def _signed_hours(hours: float | None) -> str:
     if hours is None:
         return "?"
     return f"{'-' if hours < 0 else '+'}{format_hours(abs(hours))}"
+
+
+def _signed_usd(dollars: float | None) -> str:
+    if dollars is None:
+        return "?"
+    return f"{'-' if dollars < 0 else '+'}{format_usd(usd(abs(dollars)))}"

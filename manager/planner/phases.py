@@ -55,12 +55,18 @@ def phases_of_run(
     rows = {name: assumptions.of(name, cloud) for name in _names(kind, cloud, use_spot=use_spot)}
     compute = _compute_band(profile, machine, assumptions, calibration, cloud)
 
-    def evaluation_s(samples: int) -> Interval:
-        seconds = compute.band.scaled(_evaluation_s(profile, traces, machine, micro_batch, samples))
-        return seconds.plus(decoding_s(profile.data, samples / machine.replicas, rows))
+    # A measured factor holds for all that a phase does.
+    factor = 1.0 if calibration is None else calibration.time_factor
 
-    training_s = compute.band.scaled(_training_s(profile, traces, machine, micro_batch))
-    training_s = training_s.plus(decoding_s(profile.data, profile.samples_seen / machine.replicas, rows))
+    def decoded(seconds: float, samples: int) -> Interval:
+        """Computed seconds with their band, and the decoding of so many samples."""
+        decoding = decoding_s(profile.data, samples / machine.replicas, rows)
+        return compute.band.scaled(seconds).plus(decoding.scaled(factor))
+
+    def evaluation_s(samples: int) -> Interval:
+        return decoded(_evaluation_s(profile, traces, machine, micro_batch, samples), samples)
+
+    training_s = decoded(_training_s(profile, traces, machine, micro_batch), profile.samples_seen)
     is_text = rate_name(kind) is None
     tokens_s = _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0) if is_text else NOTHING
     timed: tuple[tuple[str, Interval, str | None], ...] = (

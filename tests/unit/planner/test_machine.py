@@ -1,0 +1,91 @@
+"""What an offer means for a job: replicas, link, and why the training program refuses it."""
+
+from __future__ import annotations
+
+import pytest
+
+from manager.catalog.accelerators import accelerator
+from manager.planner.assumptions import shipped_assumptions
+from manager.planner.estimate import judge_machine
+from manager.planner.machine import Machine, machine_of
+from manager.prices.offer import Offer
+from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
+
+
+def machine(offer: Offer, precision: str = "fp32") -> Machine | str:
+    """The offer's machine for a small classifier."""
+    specification = None if offer.accelerator is None else accelerator(offer.accelerator)
+    return machine_of(make_profile(spec=make_spec(precision=precision)), offer, specification, shipped_assumptions())
+
+
+def as_machine(offer: Offer, precision: str = "fp32") -> Machine:
+    """The same where it can be estimated."""
+    found = machine(offer, precision)
+    assert isinstance(found, Machine), found
+    return found
+
+
+def test_a_tpu_slice_is_estimated_and_refused() -> None:
+    offer = make_gpu_offer("tpu-v5litepod-8", price="9.6", cloud="gcp")
+    spec = make_spec(precision="bf16")
+    found = as_machine(offer, "bf16")
+    assert found.replicas == 8
+    assert found.speed.software.name == "xla"
+    assert found.refusal == "training program does not run there yet: TPU"
+    verdict = judge_machine(
+        make_profile(spec=spec),
+        make_traces(spec=spec),
+        offer,
+        accelerator("tpu-v5litepod-8"),
+        shipped_assumptions(),
+        None,
+    )
+    assert verdict.reason == found.refusal
+    assert verdict.fits
+    assert verdict.training_hours is not None
+    assert verdict.training_hours.low < verdict.training_hours.expected < verdict.training_hours.high
+    gpu = as_machine(make_gpu_offer("A100"), "bf16").speed.band
+    assert found.speed.band.high / found.speed.band.low > gpu.high / gpu.low
+
+
+@pytest.mark.parametrize("precision", ["bf16", "bf16-mixed"])
+def test_a_card_without_bfloat16_is_refused(precision: str) -> None:
+    t4 = as_machine(make_gpu_offer("T4"), precision)
+    assert t4.refusal == "training program does not run there yet: T4 does not compute in bfloat16"
+    assert as_machine(make_gpu_offer("L4"), precision).refusal is None
+    assert as_machine(make_gpu_offer("T4"), "fp16-mixed").refusal is None
+
+
+def test_a_processor_trains_no_float16() -> None:
+    assert machine(make_cpu_offer(), "fp16-mixed") == (
+        "training program does not run there yet: a CPU trains no float16"
+    )
+    assert as_machine(make_cpu_offer(), "bf16-mixed").is_cpu
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [("H100", "NVLink"), ("L4", "PCIe"), ("T4", "PCIe")],
+)
+def test_eight_devices_have_a_link_that_the_plan_states(name: str, link: str) -> None:
+    offer = make_gpu_offer(name, count=8, price="20")
+    found = as_machine(offer)
+    assert found.replicas == 8
+    assert found.placement.sharding == "ddp"
+    assert found.link is not None
+    assert found.link.name.startswith(link)
+    verdict = judge_machine(make_profile(), make_traces(), offer, accelerator(name), shipped_assumptions(), None)
+    stated = {assumption.name: assumption.text for assumption in verdict.assumptions}
+    assert stated["link"].startswith(f"gradients of 8 devices are averaged over {found.link.name}")
+    assert as_machine(make_gpu_offer(name)).link is None
+
+
+def test_part_of_a_card_has_that_part_of_its_memory_and_speed() -> None:
+    whole, half = as_machine(make_gpu_offer("L4")), as_machine(make_gpu_offer("L4", count=0.5))
+    assert half.memory_bytes == whole.memory_bytes / 2
+    assert half.speed.rates["matmul", "float32"] == pytest.approx(whole.speed.rates["matmul", "float32"] / 2)
+    assert half.replicas == 1
+
+
+def test_what_nobody_knows_is_no_machine() -> None:
+    assert machine(make_gpu_offer("RTX9999")) == "unknown accelerator: no specification of RTX9999"
