@@ -195,6 +195,7 @@ def _fixes(
             micro_batch=micro_batch,
             memory_bytes=chosen.memory_bytes,
             device=memory_device(chosen.name),
+            optimizer=step.profile.optimizer,
             placement=placement,
             rank=traces.rank,
         ),

@@ -34,6 +34,8 @@ class Question:
     """That was asked for or is the whole share."""
     memory_bytes: float
     device: MemoryDevice
+    optimizer: str
+    """Of the run; the trace may have been made with another, whose state is of another size."""
     placement: Placement = ONE_DEVICE
     rank: int | None = None
     margin: float | None = None
@@ -174,12 +176,13 @@ def _recipes(
             yield _not_estimated(name, _RECIPES[name], question, reasons.get(name, "this recipe has not been traced"))
             continue
         yield _with_trace(name, _RECIPES[name], question, now, trace)
-    if question.trace.optimizer.startswith("adamw") and question.trace.optimizer != "adamw-8bit":
+    if question.optimizer.startswith("adamw") and question.optimizer != "adamw-8bit":
         text = "set training.optimizer: adamw-8bit (moments in one byte)"
-        if question.placement.is_sharded or question.device.is_cpu:
-            yield _not_estimated("adamw_8bit", text, question, "8-bit moments are not known to work there")
+        if question.placement.is_sharded:
+            yield _not_estimated("adamw_8bit", text, question, "8-bit moments are not known to work when sharded")
         else:
-            yield _with_trace("adamw_8bit", text, question, now, question.trace, optimizer="adamw-8bit")
+            small = replace(question, optimizer="adamw-8bit")
+            yield _with_trace("adamw_8bit", text, small, now, question.trace)
 
 
 def _sharded(question: Question, now: MemoryAnswer, device_counts: Sequence[int]) -> Iterator[Fix]:
@@ -237,16 +240,14 @@ def _larger(question: Question, now: MemoryAnswer, cards: Sequence[LargerCard]) 
         yield tried[-1] if is_whole or not fitting else fitting[0]
 
 
-def _with_trace(
-    name: str, text: str, question: Question, now: MemoryAnswer, trace: StepTrace, *, optimizer: str | None = None
-) -> Fix:
+def _with_trace(name: str, text: str, question: Question, now: MemoryAnswer, trace: StepTrace) -> Fix:
     """The rung with the micro-batch that was asked for, or the largest below it that fits."""
-    found = _largest(question, trace, optimizer=optimizer)
+    found = _largest(question, trace)
     micro_batch = min(found or 1, question.micro_batch, question.share)
-    return _fix(name, text, question, now, _answer(question, trace, micro_batch, optimizer=optimizer), micro_batch)
+    return _fix(name, text, question, now, _answer(question, trace, micro_batch), micro_batch)
 
 
-def _largest(question: Question, trace: StepTrace, *, optimizer: str | None = None) -> int | None:
+def _largest(question: Question, trace: StepTrace) -> int | None:
     return largest_micro_batch(
         trace,
         limit=question.share,
@@ -254,20 +255,20 @@ def _largest(question: Question, trace: StepTrace, *, optimizer: str | None = No
         length=question.length,
         device=question.device,
         rank=_rank(question, trace),
-        optimizer=optimizer,
+        optimizer=question.optimizer,
         placement=question.placement,
         margin=question.margin,
     )
 
 
-def _answer(question: Question, trace: StepTrace, micro_batch: int, *, optimizer: str | None = None) -> MemoryAnswer:
+def _answer(question: Question, trace: StepTrace, micro_batch: int) -> MemoryAnswer:
     return memory_of(
         trace,
         batch=micro_batch,
         length=question.length,
         device=question.device,
         rank=_rank(question, trace),
-        optimizer=optimizer,
+        optimizer=question.optimizer,
         placement=question.placement,
         accumulates=micro_batch < question.share,
     )

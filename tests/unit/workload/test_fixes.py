@@ -17,7 +17,14 @@ TRACE = make_trace(SHAPE)
 A10G = memory_device("A10G")
 GIB = 2**30
 QUESTION = Question(
-    trace=TRACE, length=2048, share=16, micro_batch=16, memory_bytes=22.5 * GIB, device=A10G, margin=0.0
+    trace=TRACE,
+    length=2048,
+    share=16,
+    micro_batch=16,
+    memory_bytes=22.5 * GIB,
+    device=A10G,
+    optimizer="adamw",
+    margin=0.0,
 )
 ALTERNATIVES = {
     "gradient_checkpointing": make_trace(replace(SHAPE, gradient_checkpointing=True)),
@@ -94,6 +101,35 @@ def test_eight_bit_moments_are_not_promised_under_sharding() -> None:
     found = rungs(replace(QUESTION, placement=Placement(replicas=2, sharding="fsdp"), share=8, micro_batch=8))
     assert found["adamw_8bit"].answer is None
     assert rungs()["adamw_8bit"].answer is not None
+
+
+def test_eight_bit_moments_are_estimated_on_a_processor() -> None:
+    assert rungs(replace(QUESTION, device=memory_device(None)))["adamw_8bit"].answer is not None
+
+
+def test_a_rung_is_judged_with_the_optimizer_of_the_run_not_of_the_trace() -> None:
+    assert TRACE.optimizer == "adamw"
+    now = memory_of(TRACE, batch=16, length=2048, device=A10G, optimizer="adafactor").needed_bytes
+    found = rungs(replace(QUESTION, optimizer="adafactor"))
+    assert "adamw_8bit" not in found
+    for name in ("gradient_checkpointing", "chunked_loss", "bf16"):
+        fix = found[name]
+        assert fix.answer is not None
+        assert fix.micro_batch is not None
+        wanted = memory_of(
+            ALTERNATIVES[name],
+            batch=fix.micro_batch,
+            length=2048,
+            device=A10G,
+            optimizer="adafactor",
+            accumulates=fix.micro_batch < 16,
+        )
+        assert fix.answer == wanted
+        assert fix.saved_bytes == now - wanted.needed_bytes
+
+
+def test_eight_bit_moments_are_no_rung_where_they_are_asked_for() -> None:
+    assert "adamw_8bit" not in rungs(replace(QUESTION, optimizer="adamw-8bit"))
 
 
 def test_the_smallest_sufficient_card_is_named_and_else_the_largest() -> None:
