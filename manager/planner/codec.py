@@ -16,7 +16,7 @@ from typing import Any
 
 from manager.errors import SpecError
 from manager.planner.decode import decoded
-from manager.planner.plan import PLAN_VERSION, Assumption, CostLine, Estimate, Plan
+from manager.planner.plan import OLD_ESTIMATOR, PLAN_VERSION, Assumption, CostLine, Estimate, Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
@@ -120,6 +120,7 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "cost_usd": _cost_to_json(estimate),
         "assumptions": [{"name": assumed.name, "text": assumed.text} for assumed in estimate.assumptions],
         "calibration_factor": estimate.calibration_factor,
+        "estimator": estimate.estimator,
         "reason": estimate.reason,
     }
 
@@ -181,6 +182,7 @@ def _estimate_from_json(record: Json) -> Estimate:
         lines=() if cost is None else tuple(decoded(CostLine, line) for line in cost["lines"]),
         assumptions=tuple(decoded(Assumption, entry) for entry in record["assumptions"]),
         calibration_factor=record["calibration_factor"],
+        estimator=record.get("estimator", OLD_ESTIMATOR),
         reason=record["reason"],
     )
 

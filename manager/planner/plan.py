@@ -12,6 +12,11 @@ from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
 
 PLAN_VERSION = 1
+ESTIMATOR = "traced-1"
+"""How estimates are made: traced steps over the roofline. Changed whenever times or memory move for reasons that a run
+measures, also when the shipped speeds are fitted anew: what runs taught about another estimator does not hold here."""
+OLD_ESTIMATOR = "formulas"
+"""Of plans from before estimates named theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,9 @@ class Estimate:
     lines: tuple[CostLine, ...]
     assumptions: tuple[Assumption, ...]
     calibration_factor: float = 1.0
-    """By which own runs have changed the formula's training time; 1 where none has."""
+    """By which own runs have changed the estimator's training time; 1 where none has."""
+    estimator: str = ESTIMATOR
+    """What made the hours and the bytes."""
     reason: str | None
     """Why the offer cannot be chosen, or None: `needs 14.2 GiB, has 8.0 GiB` ..."""
 

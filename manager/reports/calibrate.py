@@ -1,6 +1,7 @@
 """Measured runs become calibrations of the planner: how long training took, and how much memory, for each device.
 
-A factor is always against the planner's bare formula. An estimate that was itself calibrated says so in
+A factor is always against the planner's bare estimate, and only of the estimator that is in use: what runs say about
+an older one would bend the new one's answers. An estimate that was itself calibrated says so in
 `calibration_factor`; that is divided out, else the second run would undo what the first one taught.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from manager.planner.calibration import Calibration, device_keys
+from manager.planner.plan import ESTIMATOR
 from manager.reports.build import build_report, launched_estimate
 from manager.runs.records import RunEvents
 from manager.units import SECONDS_PER_HOUR
@@ -31,9 +33,9 @@ class Measured:
     device: tuple[str, ...]
     """Keys under which the run counts, see `manager.planner.calibration.device_keys`."""
     time_factor: float
-    """Seconds for an optimizer step, measured / formula."""
+    """Seconds for an optimizer step, measured / estimated."""
     memory_factor: float | None
-    """Peak memory (on a GPU without the CUDA context), measured / formula; None where the run did not measure it."""
+    """Peak memory (on a GPU without the CUDA context), measured / estimated; None where the run did not measure it."""
     at_s: float
     """When the run was created, Unix time."""
 
@@ -50,23 +52,26 @@ def calibration_from(runs: Iterable[RunEvents]) -> tuple[Calibration, ...]:
 
 
 def measured(run: RunEvents) -> Measured | None:
-    """What a run says about its device; None when training did not end, was interrupted, or had no estimate."""
+    """What a run says about its device; None when training did not end, was interrupted, or had no estimate of
+    the estimator in use."""
     record = run.record
     estimate = launched_estimate(record)
     starts = sum(event.type is EventType.STARTED for event in run.events)
     ended = any(event.type is EventType.FINISHED for event in run.events)
     if record.offer is None or estimate is None or estimate.training_hours is None or starts != 1 or not ended:
         return None
+    if estimate.estimator != ESTIMATOR:
+        return None
     report = build_report(run)
     trained_s = next((phase.duration_s for phase in report.phases if phase.name == "training"), None)
     if not trained_s or trained_s < MIN_TRAINING_S or not report.steps_done or estimate.training_hours.expected <= 0:
         return None
-    formula_s = estimate.training_hours.expected * SECONDS_PER_HOUR / estimate.calibration_factor
+    estimated_s = estimate.training_hours.expected * SECONDS_PER_HOUR / estimate.calibration_factor
     done = report.steps_done / record.plan.profile.steps
     memory = report.gauge("peak_memory")
     return Measured(
         device=device_keys(record.offer.cloud, record.offer.accelerator),
-        time_factor=trained_s / (formula_s * done),
+        time_factor=trained_s / (estimated_s * done),
         memory_factor=memory.ratio if memory else None,
         at_s=record.created_at_s,
     )

@@ -13,7 +13,7 @@ from manager.errors import SpecError
 from manager.planner.build import make_plan
 from manager.planner.codec import plan_from_json, plan_from_text, plan_to_json, plan_to_text
 from manager.planner.decode import decoded
-from manager.planner.plan import Plan
+from manager.planner.plan import ESTIMATOR, OLD_ESTIMATOR, Plan
 from manager.prices.offer import Offer
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
@@ -91,3 +91,11 @@ def test_values_of_another_type_are_refused(key: str, value: object) -> None:
     record = {**plan_to_json(_plan())["offers"][0], key: value}
     with pytest.raises((TypeError, ValueError)):
         decoded(Offer, record)
+
+
+def test_estimates_from_before_they_named_their_estimator_are_of_the_formulas() -> None:
+    record = plan_to_json(_plan())
+    assert {entry["estimator"] for entry in record["offers"]} == {ESTIMATOR}
+    for entry in (*record["offers"], *record["rejected"]):
+        del entry["estimator"]
+    assert {estimate.estimator for estimate in plan_from_json(record).offers} == {OLD_ESTIMATOR}

@@ -10,6 +10,7 @@ from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.estimate import judge_machine, priced
+from manager.planner.plan import OLD_ESTIMATOR
 from manager.reports.build import build_report
 from manager.reports.calibrate import calibration_from
 from manager.runs.records import RunEvents
@@ -60,6 +61,15 @@ def test_the_planners_own_factor_is_read() -> None:
         found.append(calibration_from([RunEvents(record=record, events=run.events)])[0].time_factor)
     # Hours in a plan are rounded to a billionth.
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_runs_of_another_estimator_teach_nothing() -> None:
+    run = make_run()
+    plan = run.record.plan
+    offers = (replace(plan.offers[0], estimator=OLD_ESTIMATOR),)
+    older = RunEvents(record=replace(run.record, plan=replace(plan, offers=offers)), events=run.events)
+    assert calibration_from([older]) == ()
+    assert [one.runs for one in calibration_from([older, run])] == [1, 1]
 
 
 def test_a_run_too_short_to_time_teaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
