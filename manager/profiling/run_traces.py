@@ -1,4 +1,4 @@
-"""The traced step of a run for each kind of device that is offered."""
+"""The traced step of a run for each kind of device that is offered, and what stands in where one cannot be had."""
 
 from __future__ import annotations
 
@@ -6,31 +6,54 @@ from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
 from manager.errors import DataError
-from manager.profiling.tracer import trace_for
+from manager.profiling.tracer import trace_for, worker_can_run
 from manager.spec.model import RunSpec
-from manager.workload.request import adapter_rank, trace_request
+from manager.workload.profile import DataStats
+from manager.workload.request import USUAL_TARGET_SHARE, adapter_rank, target_note, target_share_of, trace_request
 from manager.workload.traces import RunTraces
+from tasks.step_trace import StepTrace
 
 _LARGEST_ON_CPU = 1_500_000_000
 """Parameters; larger models are not traced for a processor, on which nobody tunes them."""
+_STANDS_IN = "machines without an accelerator are estimated from the step of a GPU"
 
 
 def run_traces(
-    spec: RunSpec, entry: ModelEntry, *, num_labels: int, has_cpu_offers: bool, cache_dir: Path, timeout_s: float
+    spec: RunSpec, entry: ModelEntry, *, data: DataStats, has_cpu_offers: bool, cache_dir: Path, timeout_s: float
 ) -> RunTraces:
     """The step of the run on accelerators and, where machines without one are offered, on processors.
 
     Raises:
         DataError: the step can neither be looked up nor traced here.
     """
-    request = trace_request(spec, entry.config, num_labels=num_labels)
-    cuda = trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s)
+    labels, measured = len(data.labels), target_share_of(spec.task, data)
+
+    def traced(share: float, kernels: str = "cuda") -> StepTrace:
+        request = trace_request(spec, entry.config, num_labels=labels, kernels=kernels, target_share=share)
+        return trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s)
+
+    share = measured or USUAL_TARGET_SHARE
+    try:
+        cuda = traced(share)
+    except DataError:
+        if share == USUAL_TARGET_SHARE or worker_can_run():
+            raise
+        # Without the training libraries only the shipped share can be had; the note says so.
+        share = USUAL_TARGET_SHARE
+        cuda = traced(share)
+    notes = [target_note(spec.task, share, is_measured=share == measured)]
     cpu = None
-    if has_cpu_offers and cuda.parameters < _LARGEST_ON_CPU:
-        on_cpu = trace_request(spec, entry.config, num_labels=num_labels, kernels="cpu")
+    if has_cpu_offers and cuda.parameters >= _LARGEST_ON_CPU:
+        notes.append(f"{_STANDS_IN}: models above {_LARGEST_ON_CPU / 1e9:g} B parameters are not traced for a CPU")
+    elif has_cpu_offers:
         try:
-            cpu = trace_for(on_cpu, cache_dir=cache_dir, timeout_s=timeout_s)
-        except DataError:
-            # Without the training libraries and a shipped trace for processors, the one of a GPU stands in.
-            cpu = None
-    return RunTraces(cuda=cuda, cpu=cpu, rank=adapter_rank(spec))
+            cpu = traced(share, "cpu")
+        except DataError as error:
+            notes.append(f"{_STANDS_IN}: {error}")
+    return RunTraces(
+        cuda=cuda,
+        cpu=cpu,
+        rank=adapter_rank(spec),
+        target_share=share,
+        notes=tuple(note for note in notes if note is not None),
+    )

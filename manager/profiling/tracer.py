@@ -48,7 +48,7 @@ def trace_for(
     kept = _kept(file)
     if kept is not None:
         return kept
-    if not _worker_can_run():
+    if not worker_can_run():
         kind = request.config.get("model_type", "this model")
         raise DataError(
             f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
@@ -79,6 +79,6 @@ def _kept(file: Path) -> StepTrace | None:
         return None
 
 
-def _worker_can_run() -> bool:
-    """Whether the worker's libraries are installed; looked up without importing them."""
+def worker_can_run() -> bool:
+    """Whether the tracing worker's libraries are installed; looked up without importing them."""
     return all(importlib.util.find_spec(name) is not None for name in _WORKER_LIBRARIES)

@@ -142,7 +142,7 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     timeout_s, cache_dir = float(context.config.number("measure_timeout_s")), context.home.cache_dir
     data = measure_data(spec, cache_dir=cache_dir, timeout_s=timeout_s)
     labels = len(data.labels)
-    traces = run_traces(spec, entry, num_labels=labels, has_cpu_offers=False, cache_dir=cache_dir, timeout_s=timeout_s)
+    traces = run_traces(spec, entry, data=data, has_cpu_offers=False, cache_dir=cache_dir, timeout_s=timeout_s)
     profile = build_profile(spec, entry, data, traces)
     length = layout.length or profile.peak_length
     step = _Step(profile=profile, traces=traces, placement=placement, share=share, length=length)
@@ -155,7 +155,7 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     it_fits = fits(answer, chosen.memory_bytes)
 
     def trace_of(changed: RunSpec) -> StepTrace:
-        request = trace_request(changed, entry.config, num_labels=labels)
+        request = trace_request(changed, entry.config, num_labels=labels, target_share=traces.target_share)
         return trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s)
 
     return MemoryReport(
@@ -171,7 +171,7 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
         answer=answer,
         cards=shown,
         fixes=() if it_fits else _fixes(spec, step, chosen, micro_batch, offers, cards, trace_of),
-        notes=_notes(chosen, placement),
+        notes=(*_notes(chosen, placement), *traces.notes),
     )
 
 

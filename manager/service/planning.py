@@ -68,7 +68,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
     traces = run_traces(
         spec,
         entry,
-        num_labels=len(data.labels),
+        data=data,
         has_cpu_offers=any(offer.accelerator is None for offer in reading.offers),
         cache_dir=context.home.cache_dir,
         timeout_s=float(context.config.number("measure_timeout_s")),
@@ -79,7 +79,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         traces=traces,
         offers=reading.offers,
         created_at_s=now_s,
-        notes=(*reading.notes, *_task_notes(spec)),
+        notes=(*reading.notes, *_task_notes(spec), *traces.notes),
         calibration=_calibration(context),
     )
     save_plan(context, plan)

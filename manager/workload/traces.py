@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from manager.workload.request import USUAL_TARGET_SHARE
 from tasks.step_trace import StepTrace
 
 
@@ -17,6 +18,10 @@ class RunTraces:
     """With the kernels of a CPU; None: not traced, the one of a GPU stands in for it."""
     rank: int | None = None
     """LoRA rank of the run; None without adapters."""
+    target_share: float = USUAL_TARGET_SHARE
+    """seq2seq-lm: length of targets over that of sources, with which the step was traced."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of these traces: what stands in for what, and why."""
 
     def on(self, *, is_cpu: bool) -> StepTrace:
         """The trace that holds on this kind of device, or the closest one."""

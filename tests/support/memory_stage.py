@@ -57,8 +57,8 @@ def set_stage(monkeypatch: pytest.MonkeyPatch, *, data: DataStats | None = None,
         asked.append(request)
         return trace_of(request, **shape)
 
-    def traces(spec: RunSpec, entry: Any, *, num_labels: int, **_: Any) -> RunTraces:
-        request = trace_request(spec, entry.config, num_labels=num_labels)
+    def traces(spec: RunSpec, entry: Any, *, data: DataStats, **_: Any) -> RunTraces:
+        request = trace_request(spec, entry.config, num_labels=len(data.labels))
         rank = spec.method.lora_rank if spec.method.kind in ("lora", "qlora") else None
         return RunTraces(cuda=traced(request), rank=rank)
 

@@ -110,7 +110,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Taken for installed."""
-    monkeypatch.setattr(tracer, "_worker_can_run", lambda: True)
+    monkeypatch.setattr(tracer, "worker_can_run", lambda: True)
 
 
 def test_a_shipped_trace_is_brought_to_the_rank(shipped: Path, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_torn_cache_file_is_traced_again(tmp_path: Path) -> None:
 
 
 def test_without_the_libraries_the_hint_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracer, "_worker_can_run", lambda: False)
+    monkeypatch.setattr(tracer, "worker_can_run", lambda: False)
     with pytest.raises(DataError, match="cannot be traced without torch") as caught:
         trace_for(replace(_REQUEST, padded=False), cache_dir=tmp_path, timeout_s=5, worker=_Worker())
     assert caught.value.hint is not None

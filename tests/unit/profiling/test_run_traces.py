@@ -1,0 +1,111 @@
+"""What stands in where a trace cannot be had, and what the user is told of it; the tracer itself is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.errors import DataError
+from manager.profiling import run_traces as module
+from manager.profiling.run_traces import run_traces
+from manager.spec.model import RunSpec
+from manager.workload.profile import DataStats
+from manager.workload.request import target_share_of
+from manager.workload.traces import RunTraces
+from tasks.step_trace import StepTrace, TraceRequest
+from tests.support.plan_factory import make_data, make_entry, make_spec, make_traces
+
+TRANSLATION = replace(make_spec(), task="seq2seq-lm")
+PAIRS = replace(make_data(longest=100), longest_target_tokens=90, mean_target_tokens=20.0)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[TraceRequest]:
+    """Requests as they come; each is answered."""
+    return _answer(monkeypatch, lambda request: None)
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[TraceRequest], str | None]) -> list[TraceRequest]:
+    requests: list[TraceRequest] = []
+
+    def traced(request: TraceRequest, **_: Any) -> StepTrace:
+        requests.append(request)
+        reason = refuse(request)
+        if reason is not None:
+            raise DataError(reason)
+        return make_traces().cuda
+
+    monkeypatch.setattr(module, "trace_for", traced)
+    return requests
+
+
+def traces_of(spec: RunSpec, data: DataStats, *, has_cpu_offers: bool = False) -> RunTraces:
+    return run_traces(
+        spec, make_entry(), data=data, has_cpu_offers=has_cpu_offers, cache_dir=Path("unused"), timeout_s=1.0
+    )
+
+
+@pytest.mark.parametrize(("longest", "share"), [(1, 0.25), (25, 0.25), (26, 0.5), (90, 1.0), (100, 1.0), (130, 1.5)])
+def test_targets_are_as_long_as_the_longest_rounded_up_to_quarters(longest: int, share: float) -> None:
+    assert target_share_of("seq2seq-lm", replace(PAIRS, longest_target_tokens=longest)) == share
+    assert target_share_of("causal-lm", replace(PAIRS, longest_target_tokens=longest)) is None
+
+
+def test_the_measured_targets_are_traced_and_stated(asked: list[TraceRequest]) -> None:
+    found = traces_of(TRANSLATION, PAIRS)
+    assert [request.target_share for request in asked] == [1.0]
+    assert found.target_share == 1.0
+    assert found.notes == ("targets are traced at 1 x the length of their source: as the longest ones of the data",)
+
+
+def test_unknown_targets_are_an_assumption_that_is_stated(asked: list[TraceRequest]) -> None:
+    found = traces_of(TRANSLATION, replace(PAIRS, longest_target_tokens=None))
+    assert [request.target_share for request in asked] == [0.25]
+    assert len(found.notes) == 1
+    assert "an assumption, not measured" in found.notes[0]
+
+
+def test_without_libraries_the_shipped_share_stands_in_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = _answer(monkeypatch, lambda request: None if request.target_share == 0.25 else "not here")
+    monkeypatch.setattr(module, "worker_can_run", lambda: False)
+    found = traces_of(TRANSLATION, PAIRS)
+    assert [request.target_share for request in requests] == [1.0, 0.25]
+    assert found.target_share == 0.25
+    assert "an assumption, not measured" in found.notes[0]
+
+
+def test_a_worker_that_fails_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, lambda request: "took longer than 1 s")
+    monkeypatch.setattr(module, "worker_can_run", lambda: True)
+    with pytest.raises(DataError, match="took longer"):
+        traces_of(TRANSLATION, PAIRS)
+
+
+def test_why_a_processor_is_estimated_from_a_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, lambda request: "took longer than 1 s" if request.kernels == "cpu" else None)
+    found = traces_of(make_spec(), make_data(), has_cpu_offers=True)
+    assert found.cpu is None
+    assert found.notes == (
+        "machines without an accelerator are estimated from the step of a GPU: took longer than 1 s",
+    )
+    assert traces_of(make_spec(), make_data()).notes == ()
+
+
+def test_a_large_model_is_not_traced_for_a_processor(
+    asked: list[TraceRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LARGEST_ON_CPU", 1)
+    found = traces_of(make_spec(), make_data(), has_cpu_offers=True)
+    assert [request.kernels for request in asked] == ["cuda"]
+    assert "not traced for a CPU" in found.notes[0]
+
+
+def test_a_step_on_a_processor_needs_no_note(asked: list[TraceRequest]) -> None:
+    found = traces_of(make_spec(), make_data(), has_cpu_offers=True)
+    assert [request.kernels for request in asked] == ["cuda", "cpu"]
+    assert found.cpu is not None
+    assert found.notes == ()
