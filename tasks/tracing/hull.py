@@ -32,7 +32,8 @@ def hull(sums: Floats, names: tuple[str, ...], *, longest: int) -> list[int]:
     values = distinct @ _grid(names, longest)
     highest = values.max(axis=0)
     winners = np.unique(values.argmax(axis=0))
-    covers = values[winners] >= highest * (1 - _TOLERANCE)
+    # A fit may dip under zero where next to nothing is alive: the tolerance is of the size, whatever the sign.
+    covers = values[winners] >= highest - np.abs(highest) * _TOLERANCE
     kept: list[int] = []
     open_ = np.ones(len(highest), dtype=bool)
     while open_.any():

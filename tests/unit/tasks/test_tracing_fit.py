@@ -13,6 +13,7 @@ from tasks.protocol import MethodChoice, ProtocolError
 from tasks.step_trace import StepTrace, TensorSums, TraceRequest, evaluate
 from tasks.step_trace_codec import request_from_json, request_to_json, trace_from_json, trace_to_json
 from tasks.tracing.fit import trace_step
+from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
 
@@ -203,3 +204,8 @@ def test_json_of_another_kind_is_refused() -> None:
         trace_from_json({**record, "colour": 1})
     with pytest.raises(ProtocolError, match="unknown key in TraceRequest: batch"):
         request_from_json({**request_to_json(_REQUEST), "batch": 1})
+
+
+def test_points_under_zero_are_pruned_as_any_others() -> None:
+    sums = np.array([[-512.0, 0.0], [-600.0, 0.0], [-512.1, 0.001]])
+    assert set(hull(sums, ("1", "BS"), longest=128)) <= {0, 1, 2}
