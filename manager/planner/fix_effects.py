@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -67,13 +68,15 @@ class EffectOfFix:
         speed = None if known is None else speed_of(known, software=software("eager"))
         if known is None or speed is None:
             return None
+        share = self._share(placement)
+        passes = math.ceil(share / micro_batch)
         try:
             step = step_seconds(
                 trace,
                 speed,
-                batch=micro_batch,
+                batch=share / passes,
                 length=length,
-                micro_batches=max(1.0, self._share(placement) / micro_batch),
+                micro_batches=passes,
                 replicas=placement.replicas,
                 link=link_of(known, family=speed.family, devices=placement.devices, devices_per_node=_NODE_DEVICES),
                 sharding="fsdp" if placement.is_sharded else "ddp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -63,8 +64,8 @@ def phases_of_run(
         decoding = decoding_s(profile.data, samples / machine.replicas, rows)
         return compute.band.scaled(seconds).plus(decoding.scaled(factor))
 
-    def evaluation_s(samples: int) -> Interval:
-        return decoded(_evaluation_s(profile, traces, machine, micro_batch, samples), samples)
+    def evaluation_s(samples: int, times: int = 1) -> Interval:
+        return decoded(times * _evaluation_s(profile, traces, machine, micro_batch, samples), times * samples)
 
     training_s = decoded(_training_s(profile, traces, machine, micro_batch), profile.samples_seen)
     is_text = rate_name(kind) is None
@@ -77,7 +78,7 @@ def phases_of_run(
         ("data", tokens_s, "tokenize_rate" if is_text else None),
         ("baseline", evaluation_s(profile.data.test_samples), compute.name),
         ("training", training_s, compute.name),
-        ("evaluation", evaluation_s(profile.evaluations * profile.data.validation_samples), compute.name),
+        ("evaluation", evaluation_s(profile.data.validation_samples, profile.evaluations), compute.name),
         (
             "checkpoints",
             _per_rate(profile.checkpoints * profile.checkpoint_bytes, rows["disk_rate"], unit=_MEGA),
@@ -140,20 +141,39 @@ def _link_text(machine: Machine) -> str:
 
 
 def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int) -> float:
-    share = profile.batch_size / machine.replicas
-    step = step_seconds(
-        traces.on(is_cpu=machine.is_cpu),
-        machine.speed,
-        batch=micro_batch,
-        length=profile.mean_step_length,
-        micro_batches=max(1.0, share / micro_batch),
-        replicas=machine.replicas,
-        link=machine.link,
-        rank=traces.rank or 0,
-    )
-    # The last batch of an epoch is short: samples say more than steps.
-    steps = min(float(profile.steps), max(profile.samples_seen / profile.batch_size, profile.steps * 0.5))
-    return steps * step.total_s
+    def step_s(samples: float) -> float:
+        """One optimizer step over so many samples, in passes of equal size."""
+        share = math.ceil(samples / machine.replicas)
+        passes = math.ceil(share / micro_batch)
+        step = step_seconds(
+            traces.on(is_cpu=machine.is_cpu),
+            machine.speed,
+            batch=share / passes,
+            length=profile.mean_step_length,
+            micro_batches=passes,
+            replicas=machine.replicas,
+            link=machine.link,
+            rank=traces.rank or 0,
+        )
+        return step.total_s
+
+    short, rest = _short_steps(profile)
+    full_s = (profile.steps - short) * step_s(profile.batch_size) if profile.steps > short else 0.0
+    return full_s + (short * step_s(rest) if short else 0.0)
+
+
+def _short_steps(profile: WorkloadProfile) -> tuple[int, float]:
+    """Steps at the end of epochs that have less than a batch, and their mean samples.
+
+    As few as can be with a sample each: a step takes about as long as a constant and its samples, so that the sum over
+    the short steps does not depend on how what is missing is spread among them.
+    """
+    batch = profile.batch_size
+    missing = profile.steps * batch - profile.samples_seen
+    if missing <= 0 or batch == 1:
+        return 0, 0.0
+    short = min(profile.steps, math.ceil(missing / (batch - 1)))
+    return short, max(1.0, batch - missing / short)
 
 
 def _evaluation_s(

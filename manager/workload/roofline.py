@@ -8,6 +8,7 @@ sum and of the time in which the host issues them; the update runs once per step
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from manager.units import Interval
@@ -133,11 +134,14 @@ def evaluation_seconds(
     trace: StepTrace, speed: Speed, *, samples: float, batch: float, length: float, replicas: int = 1, rank: int = 0
 ) -> float:
     """Expected seconds of forward passes without gradients over so many samples of this mean length."""
-    phases = work_of(trace, batch=batch, length=length, rank=rank)
+    if samples <= 0:
+        return 0.0
+    passes = math.ceil(samples / (batch * replicas))
+    phases = work_of(trace, batch=samples / (passes * replicas), length=length, rank=rank)
     # A trace without a pass of its own for evaluation has none that is cheaper than the forward pass of training.
     phase = phases.get("evaluation") or phases["forward"]
     busy_s, issue_s = _phase_seconds(phase, speed, speed.issue_s, 1)
-    return samples / (batch * replicas) * max(busy_s, issue_s)
+    return passes * max(busy_s, issue_s)
 
 
 def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_parallel: int) -> tuple[float, float]:

@@ -232,3 +232,29 @@ def test_a_plan_keeps_equal_hosts_of_both_processors_apart() -> None:
         )
         assert [estimate.offer for estimate in plan.offers] == [intel]
         assert [estimate.offer for estimate in plan.rejected] == [arm]
+
+
+def _training_hours(
+    *, samples: int, epochs: float = 1.0, batch_size: int = 32, micro_batch: int | None = None
+) -> float:
+    spec = make_spec(epochs=epochs, batch_size=batch_size)
+    spec = replace(spec, training=replace(spec.training, micro_batch=micro_batch))
+    estimate = _estimate(make_gpu_offer(), make_profile("bert-base", spec, make_data(samples=samples)))
+    (line,) = [line for line in estimate.lines if line.name == "training"]
+    return float(line.quantity.expected)
+
+
+def test_the_short_batch_of_each_epoch_is_a_step_of_its_own_size() -> None:
+    whole = _training_hours(samples=320)
+    assert whole < _training_hours(samples=324) < _training_hours(samples=348) < _training_hours(samples=352)
+    assert _training_hours(samples=324, epochs=3) == pytest.approx(3 * _training_hours(samples=324), rel=1e-6)
+
+
+def test_a_set_smaller_than_the_batch_costs_what_it_holds() -> None:
+    small, half = _training_hours(samples=4), _training_hours(samples=16)
+    assert small < half < _training_hours(samples=32)
+
+
+def test_passes_are_whole() -> None:
+    three = _training_hours(samples=320, batch_size=20, micro_batch=8)
+    assert three == pytest.approx(_training_hours(samples=320, batch_size=20, micro_batch=7), rel=1e-9)
