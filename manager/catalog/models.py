@@ -59,11 +59,16 @@ def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
     raise _unknown_model(source, revision)
 
 
-def check_task(entry: ModelEntry, task: str) -> None:
-    """Refuse a task for which the architecture has no head.
+def check_use(entry: ModelEntry, *, task: str, max_length: int | None) -> None:
+    """Refuse what the architecture cannot be trained for.
+
+    Args:
+        entry: the model.
+        task: of the run.
+        max_length: most tokens of a sample; None: samples are no text.
 
     Raises:
-        DataError: transformers has no such class for this model type.
+        DataError: transformers has no class of this model type for the task, or the model has fewer positions.
     """
     known = model_type(entry.model_type)
     tasks = {*entry.tasks, *(known.tasks if known else ())}
@@ -71,6 +76,11 @@ def check_task(entry: ModelEntry, task: str) -> None:
         raise DataError(
             f"'{entry.name}' ({entry.model_type}) cannot be tuned for {task}",
             hint=f"it can be tuned for {', '.join(sorted(tasks))}",
+        )
+    if max_length is not None and entry.max_positions is not None and max_length > entry.max_positions:
+        raise DataError(
+            f"training.max_length is {max_length:,}, but '{entry.name}' takes at most {entry.max_positions:,} tokens",
+            hint=f"set training.max_length to {entry.max_positions} or less",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from manager.catalog.accelerators import Accelerator
 from manager.catalog.model_entry import ModelEntry
-from manager.catalog.models import check_task, resolve_entry
+from manager.catalog.models import check_use, resolve_entry
 from manager.errors import DataError, UsageError
 from manager.planner.fix_effects import EffectOfFix
 from manager.planner.machine import refusal_of
@@ -24,6 +24,7 @@ from manager.service.memory_cards import (
     gathered_offers,
     offered_cards,
 )
+from manager.service.planning import longest_text
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile, even_micro_batch
 from manager.workload.fixes import Fix, LargerCard, Question, ladder, recipe_fits
@@ -128,7 +129,7 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     """
     context.home.ensure()
     entry = resolve_entry(spec.model.source, spec.model.revision)
-    check_task(entry, spec.task)
+    check_use(entry, task=spec.task, max_length=longest_text(spec))
     _check_length(spec, entry, layout.length)
     offers = gathered_offers(context)
     asked = None if layout.card is None else asked_card(layout.card, offers)

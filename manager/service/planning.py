@@ -7,7 +7,7 @@ import difflib
 from decimal import Decimal
 from pathlib import Path
 
-from manager.catalog.models import check_task, resolve_entry
+from manager.catalog.models import check_use, resolve_entry
 from manager.errors import StateError, UsageError
 from manager.planner.build import explain_no_choice, make_plan
 from manager.planner.calibration import Calibration
@@ -52,7 +52,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
     context.home.ensure()
     now_s = context.clock()
     entry = resolve_entry(spec.model.source, spec.model.revision)
-    check_task(entry, spec.task)
+    check_use(entry, task=spec.task, max_length=longest_text(spec))
     data = measure_data(
         spec, cache_dir=context.home.cache_dir, timeout_s=float(context.config.number("measure_timeout_s"))
     )
@@ -84,6 +84,11 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
     )
     save_plan(context, plan)
     return plan
+
+
+def longest_text(spec: RunSpec) -> int | None:
+    """Most tokens of a sample; None where samples are no text."""
+    return spec.training.max_length if TASK_KINDS[spec.task].samples == "tokens" else None
 
 
 def narrowed(spec: RunSpec, *, on: str | None, max_usd: Decimal | None) -> RunSpec:

@@ -129,6 +129,19 @@ def test_a_task_that_the_architecture_has_no_head_for(tmp_path: Path) -> None:
     assert "text-classification" in str(caught.value.hint)
 
 
+def test_texts_longer_than_the_model_reads(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"max_length is 1,024, but 'google-bert/.*' takes at most 512 tokens"
+    ) as caught:
+        report_of(
+            tmp_path,
+            model="google-bert/bert-base-uncased",
+            task="text-classification",
+            training={"max_length": 1024, "batch_size": 16},
+        )
+    assert caught.value.hint == "set training.max_length to 512 or less"
+
+
 def test_images_have_no_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_stage(monkeypatch, data=replace(make_data(tokens=1), kind="images", mean_width=300.0, mean_height=200.0))
     task: dict[str, Any] = {"model": "google/vit-base-patch16-224", "task": "image-classification"}
