@@ -22,7 +22,14 @@ _BRIDGED_DEVICES = 2
 """An NVLink bridge joins two cards; more of them meet on the bus."""
 _STEP_LATENCY_S = 8e-6
 """Of one hop of a ring."""
-_BUS_GENERATIONS = {"pascal": 16e9, "volta": 16e9, "turing": 16e9, "hopper": 64e9, "blackwell": 64e9}
+_BUS_GENERATIONS = {
+    "pascal": 16e9,
+    "volta": 16e9,
+    "turing": 16e9,
+    "hopper": 64e9,
+    "blackwell": 64e9,
+    "blackwell-gddr": 64e9,
+}
 """One direction of x16: PCIe 3 at 16 GB/s, PCIe 5 at 64 GB/s; the families between have PCIe 4."""
 _BUS_PCIE4 = 32e9
 _NETWORKS = {"hopper": 400e9, "blackwell": 400e9, "ampere-hbm": 200e9, "volta": 100e9}

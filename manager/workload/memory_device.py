@@ -13,6 +13,7 @@ from importlib.resources import files
 
 _UNITS = {"MiB": 2**20, "KiB": 2**10, "share": 1.0}
 _DEFAULT = "*"
+_UNKNOWN = "unknown"
 _CPU = "cpu"
 _FSDP = "fsdp"
 _HANDLES = 2
@@ -56,19 +57,25 @@ def memory_device(accelerator: str | None) -> MemoryDevice:
     """The device of this name in the catalog's spelling; None is a machine without an accelerator."""
     if accelerator is None:
         return _cpu()
-    architecture = _architectures().get(accelerator, _DEFAULT)
-    context = constant("context", accelerator, architecture)
+    architecture = architecture_of(accelerator)
+    context = constant("context", accelerator, architecture or _UNKNOWN)
+    basis = context.source if architecture else f"the architecture of {accelerator} is unknown: {context.source}"
     return MemoryDevice(
         name=accelerator,
         is_cpu=False,
         context_bytes=round(context.value),
-        workspace_bytes=_HANDLES * round(constant("cublas_workspace", architecture).value),
+        workspace_bytes=_HANDLES * round(constant("cublas_workspace", architecture or _UNKNOWN).value),
         collectives_bytes=round(constant("collectives").value),
         live_share=constant("reserve_live_share").value,
         sharded_live_share=constant("reserve_live_share", _FSDP).value,
         loss_share=constant("reserve_loss_share").value,
-        basis=context.source,
+        basis=basis,
     )
+
+
+def architecture_of(accelerator: str) -> str | None:
+    """Architecture of a GPU by its name in the catalog; None where it is unknown."""
+    return _architectures().get(accelerator)
 
 
 def fit_margin() -> Constant:
