@@ -12,7 +12,7 @@ from manager.planner.assumptions import Assumptions
 from manager.prices.offer import Offer
 from manager.workload.efficiencies import software
 from manager.workload.link import Link, link_of
-from manager.workload.memory_device import MemoryDevice, memory_device
+from manager.workload.memory_device import MemoryDevice, architecture_of, memory_device
 from manager.workload.placement import ONE_DEVICE, Placement
 from manager.workload.profile import WorkloadProfile
 from manager.workload.speed import Speed, cpu_speed, speed_of
@@ -24,6 +24,10 @@ REASON_MEMORY = "unknown memory"
 _HOST_SHARE = 0.9
 """Part of a host's memory that a job on the CPU may take; the rest is the system's."""
 _GIGA = 1e9
+_LOCAL = "local"
+_FLASH = "flash_attention_2"
+_BEFORE_AMPERE = frozenset({"kepler", "maxwell", "pascal", "volta", "turing"})
+"""FlashAttention 2 has no kernels for them (https://github.com/Dao-AILab/flash-attention, NVIDIA CUDA support)."""
 _HALF_PRECISIONS = {"bf16": "bfloat16", "bf16-mixed": "bfloat16", "fp16-mixed": "float16"}
 
 
@@ -86,26 +90,44 @@ def _accelerated(profile: WorkloadProfile, offer: Offer, accelerator: Accelerato
         memory_bytes=memory_bytes * share,
         replicas=replicas,
         link=link_of(accelerator, family=speed.family, devices=replicas, devices_per_node=replicas),
-        refusal=refusal_of(profile, accelerator),
+        refusal=refusal_of(profile, accelerator, cloud=offer.cloud, replicas=replicas),
     )
 
 
-def refusal_of(profile: WorkloadProfile, accelerator: Accelerator) -> str | None:
-    """Why the training program does not run the job on this accelerator; None: it does."""
+def refusal_of(
+    profile: WorkloadProfile, accelerator: Accelerator, *, cloud: str = _LOCAL, replicas: int = 1
+) -> str | None:
+    """Why the training program does not run the job on so many of this accelerator; None: it does.
+
+    Args:
+        profile: what the run demands.
+        accelerator: specification of one device.
+        cloud: where it is; elsewhere than here, a job has the packages that the set-up installs.
+        replicas: devices that share each batch.
+    """
     if accelerator.kind != "gpu" or accelerator.vendor.upper() != "NVIDIA":
         what = "TPU" if accelerator.kind == "tpu" else f"{accelerator.vendor} {accelerator.kind.upper()}"
         return f"{REASON_PROGRAM}: {what}"
-    unsupported = _unsupported().get(accelerator.name)
+    architecture = architecture_of(accelerator.name) or ""
+    unsupported = _unsupported().get(architecture)
     if unsupported is not None:
         return f"{REASON_PROGRAM}: {accelerator.name} {unsupported}"
     if _HALF_PRECISIONS.get(profile.precision) == "bfloat16" and not accelerator.supports_bf16:
         return f"{REASON_PROGRAM}: {accelerator.name} does not compute in bfloat16"
+    if profile.attention == _FLASH and architecture in _BEFORE_AMPERE:
+        return f"{REASON_PROGRAM}: {_FLASH} needs Ampere or newer, {accelerator.name} is older"
+    if profile.attention == _FLASH and cloud != _LOCAL:
+        return f"{REASON_PROGRAM}: {_FLASH} needs the package flash-attn, which the set-up does not install"
+    if profile.loss == "chunked" and replicas > 1:
+        return f"{REASON_PROGRAM}: loss chunked is for one device, this machine has {replicas}"
     return None
 
 
 def _cpu_machine(profile: WorkloadProfile, offer: Offer, assumptions: Assumptions) -> Machine | str:
     if profile.precision == "fp16-mixed":
         return f"{REASON_PROGRAM}: a CPU trains no float16"
+    if profile.attention == _FLASH:
+        return f"{REASON_PROGRAM}: {_FLASH} runs on GPUs only"
     memory_bytes = offer.accelerator_memory_bytes
     if memory_bytes is None:
         if offer.host_memory_bytes is None:
@@ -129,6 +151,6 @@ def _cpu_machine(profile: WorkloadProfile, offer: Offer, assumptions: Assumption
 
 @lru_cache(maxsize=1)
 def _unsupported() -> dict[str, str]:
-    """Why PyTorch as the set-up installs it does not run on an accelerator, by name."""
+    """Why PyTorch as the set-up installs it does not run on GPUs of an architecture."""
     text = files("manager.planner").joinpath("data", "unsupported.csv").read_text(encoding="utf-8")
-    return {row["accelerator"]: row["reason"] for row in csv.DictReader(text.splitlines())}
+    return {row["architecture"]: row["reason"] for row in csv.DictReader(text.splitlines())}

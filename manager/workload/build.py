@@ -68,6 +68,8 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         model_is_here=entry.weights_bytes is not None,
         checkpoints=schedule.checkpoints,
         asked_micro_batch=training.micro_batch,
+        loss=training.loss,
+        attention=training.attention,
     )
 
 

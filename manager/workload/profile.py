@@ -21,6 +21,7 @@ class DataStats:
     mean_tokens: float
     """Tokens of a training sample, mean."""
     longest_tokens: int
+    """Over the splits that are used: evaluation at a length that training never sees needs its memory too."""
     padded_mean_tokens: float
     """Tokens of a training sample, padding included, with length-grouped batches of the asked size."""
     truncated_share: float
@@ -114,6 +115,10 @@ class WorkloadProfile:
     """Checkpoints written during the run."""
     asked_micro_batch: int | None = None
     """Micro-batch that the user fixed; None: the largest that fits is taken."""
+    loss: str = "plain"
+    """plain or chunked, as the run asks for it."""
+    attention: str = "auto"
+    """auto, eager, sdpa or flash_attention_2, as the run asks for it."""
 
     @property
     def mean_step_length(self) -> float:

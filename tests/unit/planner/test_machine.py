@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
+from importlib.resources import files
+
 import pytest
 
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.estimate import judge_machine
-from manager.planner.machine import Machine, machine_of
+from manager.planner.machine import Machine, machine_of, refusal_of
 from manager.prices.offer import Offer
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
@@ -89,3 +93,50 @@ def test_part_of_a_card_has_that_part_of_its_memory_and_speed() -> None:
 
 def test_what_nobody_knows_is_no_machine() -> None:
     assert machine(make_gpu_offer("RTX9999")) == "unknown accelerator: no specification of RTX9999"
+
+
+def test_every_card_that_pytorch_has_left_behind_is_refused() -> None:
+    text = files("manager.workload").joinpath("data", "accelerator_families.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    old = [row["accelerator"] for row in rows if row["family"] in ("volta", "pascal", "maxwell", "kepler")]
+    assert {"V100-PCIE", "P100-SXM2", "K80", "M60"} <= set(old)
+    for name in old:
+        card = accelerator(name)
+        assert card is not None
+        refusal = refusal_of(make_profile(), card)
+        assert refusal is not None, name
+        assert f"{name} needs a PyTorch build" in refusal
+
+
+def test_chunked_loss_is_refused_on_several_devices() -> None:
+    spec = make_spec()
+    chunked = replace(spec, training=replace(spec.training, loss="chunked"))
+    for count, refusal in ((4, "loss chunked is for one device, this machine has 4"), (1, None)):
+        offer = make_gpu_offer("L4", count=count)
+        found = machine_of(make_profile(spec=chunked), offer, accelerator("L4"), shipped_assumptions())
+        assert isinstance(found, Machine)
+        assert found.refusal == (refusal and f"training program does not run there yet: {refusal}")
+    assert as_machine(make_gpu_offer("L4", count=4)).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("offer", "refusal"),
+    [
+        (make_gpu_offer("T4", cloud="local"), "needs Ampere or newer, T4 is older"),
+        (make_gpu_offer("L4", cloud="aws"), "needs the package flash-attn"),
+        (make_gpu_offer("L4", cloud="slurm"), "needs the package flash-attn"),
+        (make_gpu_offer("L4", cloud="local"), None),
+        (make_cpu_offer(), "runs on GPUs only"),
+    ],
+)
+def test_flash_attention_2_runs_where_it_is_installed(offer: Offer, refusal: str | None) -> None:
+    spec = make_spec(precision="fp16-mixed" if offer.accelerator else "bf16-mixed")
+    flash = replace(spec, training=replace(spec.training, attention="flash_attention_2"))
+    specification = None if offer.accelerator is None else accelerator(offer.accelerator)
+    found = machine_of(make_profile(spec=flash), offer, specification, shipped_assumptions())
+    said = found.refusal if isinstance(found, Machine) else found
+    if refusal is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert f"flash_attention_2 {refusal}" in said
