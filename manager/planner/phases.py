@@ -21,7 +21,10 @@ from manager.workload.traces import RunTraces
 _MEGA = 1e6
 _MINUTE_S = 60.0
 _LONGEST_DIGITS = 9
-_BAND_BASIS = "measured over predicted step time of published runs whose source the fit had not seen, 10 to 90 %"
+_BAND_BASIS = (
+    "measured over predicted step time of published runs whose source the fit had not seen, 10 to 90 %, at least 5 % "
+    "each way; where none was measured, by assumption wider than any measured one"
+)
 _NOTHING_BESIDES = ("local", "slurm")
 """Clouds whose price per hour covers disk and network."""
 _NOT_COUNTED = Assumption(

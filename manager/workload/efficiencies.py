@@ -3,7 +3,7 @@
 Owns `data/accelerator_families.csv` (which architecture an accelerator is, and which part of its matrix peak power and
 clocks sustain), `data/speeds.csv` (fitted shares and fixed costs), `data/speed_software.csv`, `data/speed_bands.csv`.
 The last three are written by `tests/bench/fit_speeds.py` from published measurements. A family without measurements
-has the pooled row and the pooled, wider band.
+has the pooled row and a band that is wider than any measured one, by a stated assumption.
 """
 
 from __future__ import annotations
@@ -117,12 +117,15 @@ def software(name: str) -> Software:
 
 
 def band_of(family: str, software_name: str) -> Interval:
-    """Measured over predicted seconds, 10th percentile, 1, 90th percentile, in sources that the fit had not seen.
+    """Factor on the expected seconds: low, 1, high; expected is what the fit predicts, not the middle of the band.
 
-    The closest row counts: family and software, software alone, all.
+    Ends are the 10th and 90th percentile of measured over predicted in sources that the fit had not seen, but never
+    closer to 1 than the floor in the row's `source`; without measurements they are an assumption, widened from the
+    widest measured band. The closest row counts: family and software, family alone (other makers' kernels), software
+    alone, all.
     """
     table = _bands()
-    for key in ((family, software_name), (POOLED, software_name), (POOLED, POOLED)):
+    for key in ((family, software_name), (family, POOLED), (POOLED, software_name), (POOLED, POOLED)):
         if key in table:
             return table[key]
     raise KeyError((POOLED, POOLED))

@@ -87,7 +87,11 @@ def test_written_tables_hold_families_software_and_bands(tmp_path: Path) -> None
     assert ("new", "fused") not in bands
     assert float(bands["new", "eager"]["low"]) == pytest.approx(0.8, abs=0.001)
     assert float(bands["new", "eager"]["high"]) == pytest.approx(1.3, abs=0.001)
-    assert float(bands["*", "eager"]["high"]) > 1.3
+    assert float(bands["*", "eager"]["high"]) == pytest.approx(1.3 * 1.25, abs=0.001)
+    for key in (("tpu", "*"), ("gaudi", "*"), ("*", "xla")):
+        assert (float(bands[key]["low"]), bands[key]["rows"]) < (0.8 / 1.25, "1")
+        assert float(bands[key]["high"]) > 1.3 * 1.25
+        assert bands[key]["source"].startswith("assumption")
     assert {line["name"] for line in _lines(tmp_path / "speed_software.csv")} == set(BASE_SOFTWARE)
 
 

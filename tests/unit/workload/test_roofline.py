@@ -313,8 +313,11 @@ def test_bands_hold_one_and_widen_where_nothing_was_measured() -> None:
     for family in ("ampere-hbm", "hopper", "pascal", "tpu"):
         band = band_of(family, "eager")
         assert band.low < 1 < band.high
-    known, unknown = band_of("ampere-hbm", "eager"), band_of("pascal", "eager")
-    assert unknown.high / unknown.low >= known.high / known.low
+    measured = [band_of(family, "eager") for family in ("ada", "ampere-gddr", "ampere-hbm", "hopper", "turing")]
+    strangers = [band_of("tpu", "xla"), band_of("cdna", "eager"), band_of("no such family", "xla")]
+    unseen = band_of("pascal", "eager")
+    assert all(unseen.low < band.low and unseen.high > band.high for band in measured)
+    assert all(band.low < unseen.low and band.high > unseen.high for band in strangers)
 
 
 def test_families_of_slices_and_of_strangers() -> None:
