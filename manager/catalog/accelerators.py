@@ -1,6 +1,7 @@
 """Accelerators by SkyPilot's names: memory, peak rates, bandwidth, each row with its source and date.
 
-Owns the table `data/accelerators.csv` and the one table of other spellings, `data/accelerator_aliases.csv`. It refuses
+Owns the table `data/accelerators.csv`, the one table of other spellings, `data/accelerator_aliases.csv`, and the one
+of cards that machines hold under a more general name, `data/accelerator_variants.csv`. It refuses
 to guess: a name in neither table has no specification (None), and a rate that the silicon lacks is None, never 0.
 Memory comes from here alone, because the memory fields of price catalogs disagree in unit and in meaning.
 """
@@ -72,6 +73,26 @@ def accelerator(name: str) -> Accelerator | None:
     size = int(match["size"])
     per_chip = _TENSOR_CORES_PER_CHIP if chip.name in _GENERATIONS_COUNTED_IN_CORES else 1
     return replace(chip, name=name, chips=max(1, size // per_chip))
+
+
+def variant_in(name: str, *, instance_type: str | None, count: float) -> str:
+    """Name of the card that a machine really holds, where price sources call several cards by one name.
+
+    Args:
+        name: as the price source calls the accelerator.
+        instance_type: the provider's name of the machine; None: unknown.
+        count: accelerators of the machine.
+    """
+    machine = (instance_type or "").casefold()
+    for row in _variants():
+        if row["accelerator"] == name and count >= int(row["fewest"]) and row["instance_type_has"] in machine:
+            return row["variant"]
+    return name
+
+
+@lru_cache(maxsize=1)
+def _variants() -> list[dict[str, str]]:
+    return _rows("accelerator_variants.csv")
 
 
 @lru_cache(maxsize=1)

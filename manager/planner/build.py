@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from decimal import Decimal
 
-from manager.catalog.accelerators import Accelerator
+from manager.catalog.accelerators import Accelerator, variant_in
 from manager.catalog.accelerators import accelerator as accelerator_of_catalog
 from manager.planner.assumptions import Assumptions, shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of
@@ -115,7 +115,7 @@ class _Judge:
                 self._profile,
                 self._traces,
                 offer,
-                None if name is None else self._accelerator(name),
+                None if name is None else self._accelerator(_card(offer, name)),
                 self._assumptions,
                 calibration_of(offer.cloud, name, self._calibration),
             )
@@ -123,12 +123,16 @@ class _Judge:
         return known
 
 
+def _card(offer: Offer, name: str) -> str:
+    return variant_in(name, instance_type=offer.instance_type, count=offer.accelerator_count)
+
+
 def _machine_key(offer: Offer) -> tuple[object, ...]:
     """All of an offer that a verdict depends on; a host's size matters without an accelerator only."""
     machine = (
         offer.cloud,
         offer.use_spot,
-        offer.accelerator,
+        offer.accelerator and _card(offer, offer.accelerator),
         offer.accelerator_count,
         offer.accelerator_memory_bytes,
         offer.num_nodes,

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from manager.catalog.accelerators import accelerator
+from manager.catalog.accelerators import accelerator, variant_in
 
 
 def _names() -> list[str]:
@@ -119,3 +119,23 @@ def test_missing_hardware_is_none_not_zero() -> None:
 @pytest.mark.parametrize("name", ["", "Radeon MI25", "tpu-v99-8", "H1000"])
 def test_unknown_names_have_no_specification(name: str) -> None:
     assert accelerator(name) is None
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "count", "name"),
+    [
+        ("p4de.24xlarge", 8, "A100-80GB-SXM"),
+        ("a2-ultragpu-4g", 4, "A100-80GB-SXM"),
+        ("Standard_ND96amsr_A100_v4", 8, "A100-80GB-SXM"),
+        ("gpu_8x_a100_80gb_sxm4", 8, "A100-80GB-SXM"),
+        ("Standard_NC96ads_A100_v4", 4, "A100-80GB"),
+        ("2x_A100-80GB_SECURE", 2, "A100-80GB"),
+        (None, 8, "A100-80GB"),
+    ],
+)
+def test_machines_that_link_all_their_cards_hold_the_sxm_card(
+    instance_type: str | None, count: float, name: str
+) -> None:
+    assert variant_in("A100-80GB", instance_type=instance_type, count=count) == name
+    assert accelerator(name) is not None
+    assert variant_in("A100", instance_type=instance_type, count=count) == "A100"

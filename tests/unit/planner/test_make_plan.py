@@ -173,3 +173,13 @@ def test_on_demand_is_not_judged_as_spot() -> None:
     costs = [estimate.cost_usd.expected for estimate in plan.offers if estimate.cost_usd]
     assert costs[0] < costs[1]
     assert plan.offers[1].offer.use_spot
+
+
+def test_eight_cards_on_nvlink_are_faster_than_eight_on_a_bus() -> None:
+    bus = replace(make_gpu_offer("A100-80GB", count=8), instance_type="a100-on-pcie")
+    linked = replace(bus, instance_type="p4de.24xlarge")
+    hours = {estimate.offer.instance_type: estimate.training_hours for estimate in _plan(offers=[bus, linked]).offers}
+    slow, fast = hours["a100-on-pcie"], hours["p4de.24xlarge"]
+    assert slow is not None
+    assert fast is not None
+    assert fast.expected < slow.expected
