@@ -28,6 +28,8 @@ from manager.errors import DataError
 _NO_WEIGHTS = "config:"
 """Prefix of names that are no hub ids: published dimensions without weights, to be estimated alone."""
 _WEIGHT_SUFFIXES = frozenset({".gguf", ".safetensors", ".bin", ".json"})
+_SHOWN = 80
+"""Characters of a wrong name in its message."""
 _FOLDER_PREFIXES = ("./", "../", "/", "~")
 
 
@@ -43,7 +45,7 @@ def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
         DataError: the folder or its config.json is missing or unusable, or nothing is known here of the hub id.
     """
     if _is_folder(source):
-        folder = Path(source).expanduser()
+        folder = _expanded(source)
         return _entry_from_folder(folder, name=_folder_name(folder), is_folder=True)
     if revision in (None, "main"):
         row = _table().get(source)
@@ -82,6 +84,15 @@ def check_use(entry: ModelEntry, *, task: str, max_length: int | None) -> None:
             f"training.max_length is {max_length:,}, but '{entry.name}' takes at most {entry.max_positions:,} tokens",
             hint=f"set training.max_length to {entry.max_positions} or less",
         )
+
+
+def reason_to_plan_only(source: str) -> str | None:
+    """Why a model can be planned and not run, for people; None: it can be run, as far as its name tells."""
+    if source.startswith(_NO_WEIGHTS):
+        return f"the model {source} is dimensions without weights"
+    if timm_entry_config(source) is not None:
+        return f"the model {source} needs the package timm, which the set-up does not install"
+    return None
 
 
 def known_models() -> tuple[str, ...]:
@@ -132,8 +143,30 @@ def _folder_name(folder: Path) -> str:
 
 def _is_folder(source: str) -> bool:
     path = Path(source)
-    is_weight_file = path.suffix in _WEIGHT_SUFFIXES and path.is_file()
-    return source in (".", "..") or source.startswith(_FOLDER_PREFIXES) or path.is_dir() or is_weight_file
+    if source in (".", "..") or source.startswith(_FOLDER_PREFIXES):
+        return True
+    try:
+        return path.is_dir() or (path.suffix in _WEIGHT_SUFFIXES and path.is_file())
+    except (OSError, ValueError) as error:  # too long, or with characters that no file name has
+        raise _no_name(source) from error
+
+
+def _expanded(source: str) -> Path:
+    try:
+        folder = Path(source).expanduser()
+        folder.resolve()
+        folder.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that does not exist
+        raise _no_name(source) from error
+    return folder
+
+
+def _no_name(source: str) -> DataError:
+    shown = source if len(source) <= _SHOWN else f"{source[:_SHOWN]}..."
+    return DataError(
+        f"{shown!r} can be no model: neither a folder nor an id of the hub",
+        hint="give a hub id such as 'org/name', or a folder that exists (./name)",
+    )
 
 
 def _cached_snapshot(source: str, revision: str | None) -> Path | None:

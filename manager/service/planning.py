@@ -7,7 +7,7 @@ import difflib
 from decimal import Decimal
 from pathlib import Path
 
-from manager.catalog.models import check_use, resolve_entry
+from manager.catalog.models import check_use, reason_to_plan_only, resolve_entry
 from manager.errors import StateError, UsageError
 from manager.planner.build import explain_no_choice, make_plan
 from manager.planner.calibration import Calibration
@@ -121,7 +121,9 @@ def save_plan(context: Context, plan: Plan) -> Path:
 
 def _task_notes(spec: RunSpec) -> tuple[str, ...]:
     kind = TASK_KINDS[spec.task]
-    return () if kind.is_trained else (f"{kind.name} can be planned, not run yet",)
+    task = () if kind.is_trained else (f"{kind.name} can be planned, not run yet",)
+    reason = reason_to_plan_only(spec.model.source)
+    return task if reason is None else (*task, f"{reason}: it can be planned, not run")
 
 
 def _check_where(spec: RunSpec, offers: tuple[Offer, ...]) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from random import SystemRandom
 
+from manager.catalog.models import reason_to_plan_only
 from manager.errors import OverBudgetError, UsageError
 from manager.launch.engine import Engine, LaunchRequest
 from manager.launch.local import LocalEngine
@@ -126,6 +127,8 @@ def _check_trainable(plan: Plan) -> None:
     if not TASK_KINDS[spec.task].is_trained:
         trained = ", ".join(kind.name for kind in TASK_KINDS.values() if kind.is_trained)
         raise UsageError(f"the task {spec.task} can be planned, not run yet", hint=f"tasks that run: {trained}")
+    if (reason := reason_to_plan_only(spec.model.source)) is not None:
+        raise UsageError(f"{reason}: it can be planned, not run", hint="take a model of the hub with *.safetensors")
     folder = Path(spec.model.source).expanduser()
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         raise UsageError(

@@ -146,3 +146,11 @@ def test_unknown_id_suggests_a_known_one(empty_cache: Path) -> None:
 def test_positions_behind_the_padding_index_are_not_counted() -> None:
     assert resolve_entry("FacebookAI/roberta-base").max_positions == 512
     assert resolve_entry("google-bert/bert-base-uncased").max_positions == 512
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-this-name/x", "a" * 300, "/" + "b" * 300, "org/\0name", "./\0"])
+def test_a_name_that_no_file_can_have_is_the_users_error(source: str, empty_cache: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        resolve_entry(source)
+    assert caught.value.hint is not None
+    assert len(str(caught.value)) < 200

@@ -12,6 +12,7 @@ import pytest
 from manager.errors import UsageError
 from manager.planner.plan import Plan
 from manager.service.context import Context
+from manager.service.planning import _task_notes
 from manager.service.running import _check_travels, prepare
 from tasks.kinds import TASK_KINDS
 from tests.support.plan_factory import make_spec
@@ -52,3 +53,12 @@ def test_a_table_of_files_does_not_travel_alone(cloud: str, name: str, is_refuse
     with pytest.raises(UsageError, match="it alone would be sent") as caught:
         _check_travels(plan, choice)
     assert str(tmp_path) in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("source", ["timm/resnet50.a1_in1k", "config:mpt-125m"])
+def test_a_model_that_no_machine_can_load_is_not_run(source: str) -> None:
+    model = replace(make_spec().model, source=source)
+    with pytest.raises(UsageError, match="it can be planned, not run"):
+        prepare(cast(Context, None), _plan(model=model), cap_usd=None)
+    assert len(_task_notes(replace(make_spec(), model=model))) == 1
+    assert _task_notes(make_spec()) == ()
