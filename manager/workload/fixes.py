@@ -19,6 +19,8 @@ from tasks.step_trace import StepTrace
 _SHORTER = 2
 """A shorter max_length is tried by halves."""
 _SHORTEST = 64
+_UNCUT_TASKS = ("audio-classification", "speech-ctc")
+"""Their lengths are samples of a waveform, which training.max_length does not cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +211,7 @@ def _fsdp(placement: Placement, replicas: int, *, cpu_offload: bool = False) -> 
 def _shorter(question: Question, now: MemoryAnswer) -> Iterator[Fix]:
     """The longest half, quarter ... of the length that fits, else the shortest of them."""
     length = question.length // _SHORTER
-    if length < _SHORTEST:
+    if length < _SHORTEST or question.trace.task in _UNCUT_TASKS:
         return
     while True:
         shorter = replace(question, length=length)

@@ -89,6 +89,12 @@ def test_a_shorter_length_is_the_longest_half_that_fits() -> None:
     assert length == 1024 or needed > 24 * GIB
 
 
+def test_recordings_are_not_cut_by_max_length() -> None:
+    assert "max_length" in rungs(replace(QUESTION, trace=replace(TRACE, task="causal-lm")))
+    for task in ("audio-classification", "speech-ctc"):
+        assert "max_length" not in rungs(replace(QUESTION, trace=replace(TRACE, task=task)))
+
+
 def test_sharding_over_more_devices_saves_more() -> None:
     found = [fix for fix in ladder(QUESTION, alternatives={}, device_counts=[8, 2, 1]) if fix.name == "fsdp"]
     assert [fix.text.split(" over ")[1][0] for fix in found] == ["2", "8"]
