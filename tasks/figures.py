@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from tasks.batching import epoch_batches, padded_tokens
 from tasks.media_headers import Recording
 from tasks.packing import pack
+from tasks.sample_units import WAVEFORM_RATE_HZ
 
 Figures = dict[str, Any]
-
-WAVEFORM_RATE_HZ = 16_000
-"""At which speech models read a waveform."""
 
 
 def length_figures(tokens: NDArray[np.int64], *, truncated: int, batch_size: int, seed: int) -> Figures:

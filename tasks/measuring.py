@@ -32,13 +32,12 @@ from tasks.kinds import TASK_KINDS
 from tasks.media_data import MediaData
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import Notify
+from tasks.sample_units import CHARACTERS_PER_TOKEN
 from tasks.sequences import Encode, end_token_id, make_sequences
 from tasks.text_data import TextData, load_pairs, load_texts
 from tasks.tokens import Lengths, fast_encoder, measure_lengths
 
 MOST_SAMPLES = 20_000
-CHARACTERS_PER_TOKEN = 4.0
-"""Rule of thumb for English subword vocabularies; used only when no model is given, and said so in `basis`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +68,19 @@ def measured(asked: Asked, notify: Notify) -> Figures:
 def _text_classification(asked: Asked, notify: Notify) -> Figures:
     data = load_data(asked.data, seed=asked.seed, notify=notify)
     picked = _picked(len(data.train), asked.seed)
-    samples = data.train.take(picked)
-    if asked.folder is None:
-        lengths = _estimated(samples, asked.max_length)
-    else:
-        lengths = measure_lengths(asked.folder, samples, asked.max_length)
+
+    def lengths_of(samples: Samples) -> Lengths:
+        if asked.folder is None:
+            return _estimated(samples, asked.max_length)
+        return measure_lengths(asked.folder, samples, asked.max_length)
+
+    lengths = lengths_of(data.train.take(picked))
+    held = [lengths_of(part.take(_picked(len(part), asked.seed))).tokens for part in (data.validation, data.test)]
     return {
         **_set_sizes(data),
         "labels": list(data.labels),
         "label_counts": data.label_counts(),
-        **_lengths(lengths.tokens, lengths.truncated, asked),
+        **_lengths(lengths.tokens, lengths.truncated, asked, held),
         **_text_basis(asked, len(picked), len(data.train)),
     }
 
@@ -103,11 +105,15 @@ def _causal_lm(asked: Asked, notify: Notify) -> Figures:
         )
     if found.left_out:
         notify("nothing_to_learn", f"{found.left_out} of {len(picked)} samples have nothing to learn; left out.")
+    held = [
+        make_sequences(encode, part.take(_picked(len(part), asked.seed)), asked.max_length, end_id=end_id).lengths
+        for part in (data.validation, data.test)
+    ]
     kept = math.ceil(len(data.train) * len(found.ids) / len(picked))
     return {
         **_set_sizes(data),
         "train_samples": kept,
-        **_lengths(found.lengths, found.truncated, asked),
+        **_lengths(found.lengths, found.truncated, asked, held),
         **target_figures(found.learnt),
         **packing_figures(found.lengths, asked.max_length, samples=kept),
         **_text_basis(asked, len(picked), len(data.train)),
@@ -119,9 +125,13 @@ def _seq2seq_lm(asked: Asked, notify: Notify) -> Figures:
     picked = _picked(len(data.train), asked.seed)
     passages = data.train.take(picked)
     sources = _text_lengths(passages.prompts or [], asked)
+    held = [
+        _text_lengths(part.take(_picked(len(part), asked.seed)).prompts or [], asked).tokens
+        for part in (data.validation, data.test)
+    ]
     return {
         **_set_sizes(data),
-        **_lengths(sources.tokens, sources.truncated, asked),
+        **_lengths(sources.tokens, sources.truncated, asked, held),
         **target_figures(_text_lengths(passages.texts, asked).tokens),
         **_text_basis(asked, len(picked), len(data.train)),
     }
@@ -157,7 +167,11 @@ def _speech_seq2seq(asked: Asked, notify: Notify) -> Figures:
     transcripts = _text_lengths([data.train.texts[at] for at in _picked(len(data.train), asked.seed)], asked)
     figures = {**_recordings(data, asked), **target_figures(transcripts.tokens)}
     # The encoder reads a spectrogram of fixed length; what varies is the transcript.
-    figures |= _lengths(transcripts.tokens, transcripts.truncated, asked)
+    held = [
+        _text_lengths([part.texts[at] for at in _picked(len(part), asked.seed)], asked).tokens
+        for part in (data.validation, data.test)
+    ]
+    figures |= _lengths(transcripts.tokens, transcripts.truncated, asked, held)
     if asked.folder is None:
         basis = f"transcripts estimated at {CHARACTERS_PER_TOKEN:g} characters a token, no tokenizer at hand"
         figures |= {"basis": f"{figures['basis']}; {basis}", "measured": False}
@@ -194,16 +208,22 @@ def _set_sizes(data: LabelledData | TextData | MediaData) -> Figures:
     }
 
 
-def _lengths(tokens: NDArray[np.int64], truncated: int, asked: Asked) -> Figures:
-    return length_figures(tokens, truncated=truncated, batch_size=asked.batch_size, seed=asked.seed)
+def _lengths(tokens: NDArray[np.int64], truncated: int, asked: Asked, held: Sequence[NDArray[np.int64]]) -> Figures:
+    """Of the training set; the longest also of the held-out sets, which are evaluated at their own length."""
+    figures = length_figures(tokens, truncated=truncated, batch_size=asked.batch_size, seed=asked.seed)
+    return figures | {"longest_tokens": max(int(part.max()) for part in (tokens, *held) if len(part))}
 
 
 def _recordings(data: MediaData, asked: Asked) -> Figures:
     picked = _picked(len(data.train), asked.seed)
     found = [recording(data.train.items[at]) for at in picked]
+    held = [
+        waveform_lengths([recording(part.items[at]) for at in _picked(len(part), asked.seed)])
+        for part in (data.validation, data.test)
+    ]
     return {
         **_set_sizes(data),
-        **_lengths(waveform_lengths(found), 0, asked),
+        **_lengths(waveform_lengths(found), 0, asked, held),
         **audio_figures(found),
         **_media_basis("recordings", len(picked), len(data.train)),
     }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from manager.planner.assumptions import AssumedQuantity
 from manager.units import Interval
 from manager.workload.profile import DataStats
+from tasks.sample_units import WAVEFORM_RATE_HZ
 
 _RATES = {"images": "decode_rate", "audio": "sound_rate"}
 _MEGA = 1e6
@@ -18,7 +19,6 @@ _MADE_PIXELS = 224 * 224
 """Of the image that the model sees, at the size that most models have."""
 _UNREAD_PIXELS = 500 * 375
 """Of an image whose size was not read: ImageNet's mean (Deng et al. 2009)."""
-_WAVEFORM_RATE_HZ = 16_000
 NOTHING = Interval(low=0.0, expected=0.0, high=0.0)
 
 
@@ -45,4 +45,4 @@ def _megapixels(data: DataStats) -> float:
 
 
 def _seconds_of_sound(data: DataStats) -> float:
-    return data.mean_tokens / _WAVEFORM_RATE_HZ if data.mean_seconds is None else data.mean_seconds
+    return data.mean_tokens / WAVEFORM_RATE_HZ if data.mean_seconds is None else data.mean_seconds

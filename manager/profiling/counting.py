@@ -21,10 +21,11 @@ from manager.profiling.counting_media import count_media
 from manager.profiling.counting_splits import held_out, no_column, training_split
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
+from tasks.chat import as_messages
 from tasks.kinds import TASK_KINDS
 from tasks.packing import pack
+from tasks.sample_units import CHARACTERS_PER_TOKEN
 
-_CHARACTERS_PER_TOKEN = 4.0
 _SPECIAL_TOKENS = 2
 _PADDING = 1.05
 """Padded over real length with length-grouped batches; measured sets lie between 1.01 and 1.1."""
@@ -62,6 +63,7 @@ def count_local(spec: RunSpec) -> DataStats:
     train_name = training_split(spec, sizes)
     train = counted[train_name]
     validation, test, rest = held_out(spec, sizes, train_name)
+    used = {train_name, *(choice for choice in (spec.data.validation, spec.data.test) if isinstance(choice, str))}
     mean = sum(train.tokens) / len(train.tokens)
     stats = DataStats(
         train_samples=rest,
@@ -69,12 +71,12 @@ def count_local(spec: RunSpec) -> DataStats:
         test_samples=test,
         labels=tuple(sorted(labels)),
         mean_tokens=mean,
-        longest_tokens=max(train.tokens),
+        longest_tokens=max(max(counted[part].tokens, default=0) for part in used),
         padded_mean_tokens=min(float(max(train.tokens)), mean * _PADDING),
         truncated_share=train.truncated / len(train.tokens),
         bytes=sum(path.stat().st_size for parts in files.values() for path in parts),
         sha256=None,
-        basis=f"rows counted, tokens estimated at {_CHARACTERS_PER_TOKEN:g} characters each; tunefare[local] measures",
+        basis=f"rows counted, tokens estimated at {CHARACTERS_PER_TOKEN:g} characters each; tunefare[local] measures",
         measured=False,
     )
     return _with_targets(stats, train, spec)
@@ -117,14 +119,17 @@ def _files_by_split(source: Path) -> dict[str, list[Path]]:
 def _count(files: Iterable[Path], spec: RunSpec, labels: set[str]) -> _Split:
     split, most = _Split(), spec.training.max_length
     for path in files:
-        for row in _rows(path):
+        for number, row in enumerate(_rows(path), start=1):
             columns = _columns(spec, row)
             for column in columns:
                 if column not in row:
                     raise no_column(path, column, row)
             if any(row[column] in (None, "") for column in columns):
                 continue
-            _add(split, [row[column] for column in columns], spec, labels, most)
+            values = [row[column] for column in columns]
+            if spec.task == "causal-lm" and columns == [spec.data.messages or "messages"]:
+                values = [_messages(path, number, values[0])]
+            _add(split, values, spec, labels, most)
     return split
 
 
@@ -136,8 +141,10 @@ def _add(split: _Split, values: list[Any], spec: RunSpec, labels: set[str], most
     elif spec.task == "seq2seq-lm":
         tokens, target = _tokens(values[:1]), min(_tokens(values[1:]), most)
     else:
-        tokens = _tokens(values)
-        target = min(tokens, most) - (_tokens(values[:1]) if len(values) == 2 else 1)
+        # The start stands before what is read, the end after what is learnt, however short that is.
+        unlearnt = 1 + (_length(values[:1]) if len(values) == 2 else 0)
+        tokens = unlearnt + _length(values[-1:]) + 1
+        target = min(tokens, most) - unlearnt
         if target < 1:
             return  # the prompt alone fills max_length: nothing to learn
     split.tokens.append(min(tokens, most))
@@ -166,12 +173,32 @@ def _columns(spec: RunSpec, row: dict[str, Any]) -> list[str]:
 
 
 def _tokens(values: list[Any]) -> int:
-    """Estimated tokens of texts and conversations together."""
+    """Estimated tokens of texts and conversations together, with those that mark start and end."""
+    return _length(values) + _SPECIAL_TOKENS
+
+
+def _length(values: list[Any]) -> int:
+    """Estimated tokens of texts and conversations together, none special."""
     characters = 0
     for value in values:
         parts = value if isinstance(value, list) else [{"content": value}]
         characters += sum(len(str(part.get("content") or "")) for part in parts if isinstance(part, dict))
-    return math.ceil(characters / _CHARACTERS_PER_TOKEN) + _SPECIAL_TOKENS
+    return math.ceil(characters / CHARACTERS_PER_TOKEN)
+
+
+def _messages(path: Path, number: int, value: Any) -> list[dict[str, Any]]:
+    """A cell as the trainer reads it.
+
+    Raises:
+        DataError: it is no conversation.
+    """
+    try:
+        return as_messages(value)
+    except ValueError as error:
+        raise DataError(
+            f"row {number} of '{path}' cannot be read as a conversation: {error}",
+            hint="each is to be a list of objects with the texts `role` and `content`",
+        ) from error
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -23,10 +23,9 @@ from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
 from tasks.media_headers import AUDIO_SUFFIXES, IMAGE_SUFFIXES, image_size, wav_recording
+from tasks.sample_units import CHARACTERS_PER_TOKEN, WAVEFORM_RATE_HZ
 
 _MOST_SAMPLES = 20_000
-_WAVEFORM_RATE_HZ = 16_000
-_CHARACTERS_PER_TOKEN = 4.0
 _PADDING = 1.05
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _TABLES = (".csv", ".tsv")
@@ -110,15 +109,16 @@ def _with_sizes(stats: DataStats, sizes: list[tuple[int, int]]) -> DataStats:
 def _with_durations(stats: DataStats, spec: RunSpec, train: _Split, picked: list[int]) -> DataStats:
     found = [_read(wav_recording, train.files[at]) for at in picked]
     seconds = [recording.seconds for recording in found]
-    lengths = [max(1, round(second * _WAVEFORM_RATE_HZ)) for second in seconds]
+    lengths = [max(1, round(second * WAVEFORM_RATE_HZ)) for second in seconds]
     stats = replace(
         stats,
+        measured=len(set(lengths)) == 1 and len(picked) == len(train.files),
         mean_seconds=sum(seconds) / len(seconds),
         longest_seconds=max(seconds),
         sampling_rate_hz=Counter(recording.sampling_rate_hz for recording in found).most_common(1)[0][0],
     )
     if not TASK_KINDS[spec.task].has_labels:
-        per_token = 1.0 if spec.task == "speech-ctc" else _CHARACTERS_PER_TOKEN
+        per_token = 1.0 if spec.task == "speech-ctc" else CHARACTERS_PER_TOKEN
         targets = [math.ceil(len(train.texts[at]) / per_token) for at in picked]
         stats = replace(
             stats,

@@ -32,12 +32,41 @@ def test_prompts_and_completions(tmp_path: Path) -> None:
     rows = [{"prompt": "x" * 40, "completion": "y" * 20}] * 10
     stats = _count("causal-lm", _jsonl(tmp_path / "d.jsonl", rows))
     assert (stats.train_samples, stats.mean_tokens, stats.longest_tokens, stats.labels) == (8, 17.0, 17, ())
-    assert stats.mean_target_tokens == 5.0
+    # Five, and the end.
+    assert stats.mean_target_tokens == 6.0
     # Three samples of 17 tokens in 64: ten samples in four sequences, of which four fifths train.
     assert stats.packed_sequences == 4
     assert stats.packed_fill == pytest.approx(170 / 256)
     assert stats.training_sequences(is_packed=True) == 4
     assert stats.training_sequences(is_packed=False) == 8
+
+
+def test_answers_of_a_letter_count(tmp_path: Path) -> None:
+    rows = [{"prompt": "x" * 37, "completion": "b"}] * 10
+    stats = _count("causal-lm", _jsonl(tmp_path / "d.jsonl", rows))
+    # A letter may be a token, and the end is learnt as well.
+    assert (stats.train_samples, stats.mean_tokens, stats.mean_target_tokens) == (8, 13.0, 2.0)
+    with pytest.raises(DataError, match="no samples"):
+        _count("causal-lm", _jsonl(tmp_path / "cut.jsonl", rows), max_length=11)
+
+
+@pytest.mark.parametrize("cell", [5, [], "no JSON", [{"role": "user"}], {"role": "user", "content": "x"}])
+def test_what_is_no_conversation_is_refused(tmp_path: Path, cell: Any) -> None:
+    with pytest.raises(DataError, match=r"row 1 of .* cannot be read as a conversation"):
+        _count("causal-lm", _jsonl(tmp_path / "d.jsonl", [{"messages": cell}]))
+
+
+def test_evaluated_splits_count_for_the_longest(tmp_path: Path) -> None:
+    for name, length in (("train", 40), ("validation", 80), ("unused", 160)):
+        _jsonl(tmp_path / f"{name}.jsonl", [{"text": "x" * length}] * 10)
+    stats = _count("causal-lm", tmp_path, validation="validation", test=0.1)
+    assert (stats.mean_tokens, stats.longest_tokens) == (12.0, 22)
+
+
+def test_guessed_padding_is_not_measured(tmp_path: Path) -> None:
+    for at in range(10):
+        write_wav(tmp_path / "set" / "ab"[at % 2] / f"{at}.wav", 0.5 + 0.1 * at)
+    assert not _count("audio-classification", tmp_path / "set").measured
 
 
 def test_conversations_and_plain_text(tmp_path: Path) -> None:
