@@ -42,6 +42,8 @@ def run_traces(
         share = USUAL_TARGET_SHARE
         cuda = traced(share)
     notes = [target_note(spec.task, share, is_measured=share == measured)]
+    if cuda.optimizer != spec.training.optimizer:
+        notes.append(f"the update is timed as that of {cuda.optimizer}; memory is that of {spec.training.optimizer}")
     cpu = None
     if has_cpu_offers and cuda.parameters >= _LARGEST_ON_CPU:
         notes.append(f"{_STANDS_IN}: models above {_LARGEST_ON_CPU / 1e9:g} B parameters are not traced for a CPU")

@@ -109,3 +109,8 @@ def test_a_step_on_a_processor_needs_no_note(asked: list[TraceRequest]) -> None:
     assert [request.kernels for request in asked] == ["cuda", "cpu"]
     assert found.cpu is not None
     assert found.notes == ()
+
+
+def test_another_optimizers_update_is_stated(asked: list[TraceRequest]) -> None:
+    spec = replace(make_spec(), training=replace(make_spec().training, optimizer="adafactor"))
+    assert traces_of(spec, make_data()).notes == ("the update is timed as that of adamw; memory is that of adafactor",)
