@@ -13,7 +13,8 @@ The same line goes to standard output behind `EVENT_PREFIX`, so that any log str
 | started | versions {package: version}, device, device_name, device_count, precision, pid, resumed_from_step or null |
 | phase | name (PhaseName) |
 | data | source, sha256, train_samples, validation_samples, test_samples, labels [str], label_counts {str: int}, \
-tokens_per_epoch, mean_tokens, longest_tokens, truncated_samples |
+tokens_per_epoch, mean_tokens, longest_tokens, truncated_samples; of packed language models packed_sequences, of \
+images image_size |
 | model | parameters, trainable_parameters |
 | train | step, epoch, loss, learning_rate, grad_norm (null where fp16 overflowed), samples, tokens (cumulative, of \
 this run over all resumes), \

@@ -10,9 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from manager.catalog.config_defaults import defaults_of
+from tasks import step_trace
 from tasks.step_trace import TRACE_VERSION, TraceRequest
 
 _WITHOUT_EFFECT = frozenset(
@@ -45,6 +48,8 @@ _WITHOUT_EFFECT_ENDINGS = (
 )
 _KEY_LENGTH = 24
 _TRACED_WITH = ("torch", "transformers", "peft")
+_STEP_PROGRAMS = ("methods", "losses", "optimizers", "quantized", "step", "unfreezing")
+"""Of the trainer, whose steps the tracer runs."""
 
 
 def config_key(config: Mapping[str, Any]) -> str:
@@ -53,7 +58,7 @@ def config_key(config: Mapping[str, Any]) -> str:
 
 
 def trace_key(request: TraceRequest) -> str:
-    """A name for the answer, with the versions of the libraries that trace."""
+    """A name for the answer, with the versions of the libraries that trace and the tracer's own sources."""
     from importlib.metadata import PackageNotFoundError, version  # A plan from a shipped trace does not need it.
 
     versions: dict[str, str | None] = {}
@@ -63,7 +68,17 @@ def trace_key(request: TraceRequest) -> str:
         except PackageNotFoundError:
             versions[name] = None
     record = {**asdict(request), "config": _effective(request.config), "method": effective_method(request)}
-    return _digest({"schema": TRACE_VERSION, "versions": versions, "request": record})
+    return _digest({"schema": TRACE_VERSION, "versions": versions, "tracer": tracer_digest(), "request": record})
+
+
+@lru_cache(maxsize=1)
+def tracer_digest() -> str:
+    """A hash of the programs that make a trace: one that was kept from before they changed does not count."""
+    folder = Path(step_trace.__file__).parent
+    digest = hashlib.sha256()
+    for file in (*sorted((folder / "tracing").glob("*.py")), *(folder / f"{name}.py" for name in _STEP_PROGRAMS)):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def effective_method(request: TraceRequest) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import sys
 from collections.abc import Iterator
@@ -172,10 +173,30 @@ def test_any_optimizer_is_answered_with_the_shipped_one(shipped: Path) -> None:
     assert trace.optimizer == "adamw"
 
 
-def test_a_torn_archive_is_an_error_with_a_hint(shipped: Path, tmp_path: Path) -> None:
-    (shipped / member_name(_CONFIG)).write_bytes(b"torn")
+_DAMAGED = (
+    b"torn",
+    lzma.compress(b'{"archive":1,"schema":1}\n' + shipped_key(_REQUEST).encode() + b"\t{torn"),
+    pack_member({}, {shipped_key(_REQUEST): trace_to_json(_trace())}),
+)
+"""No archive; a line that is no JSON; a header that does not say what a label adds."""
+
+
+@pytest.mark.parametrize("content", _DAMAGED)
+def test_a_damaged_member_is_traced_here(shipped: Path, tmp_path: Path, content: bytes) -> None:
+    (shipped / member_name(_CONFIG)).write_bytes(content)
+    worker = _Worker()
+    trace_for(replace(_REQUEST, num_labels=3), cache_dir=tmp_path, timeout_s=5, worker=worker)
+    assert len(worker.asked) == 1
+
+
+@pytest.mark.parametrize("content", _DAMAGED)
+def test_a_damaged_member_without_the_libraries_is_an_error_with_a_hint(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(tracer, "worker_can_run", lambda: False)
+    (shipped / member_name(_CONFIG)).write_bytes(content)
     with pytest.raises(DataError, match="shipped traces cannot be read") as caught:
-        trace_for(_REQUEST, cache_dir=tmp_path, timeout_s=5)
+        trace_for(replace(_REQUEST, num_labels=3), cache_dir=tmp_path, timeout_s=5)
     assert caught.value.hint == "install tunefare again"
 
 
@@ -219,6 +240,12 @@ def test_keys_know_what_a_step_depends_on() -> None:
     rank = replace(_REQUEST, method=replace(_REQUEST.method, lora_rank=99))
     assert trace_key(alpha) == trace_key(_REQUEST)
     assert trace_key(rank) != trace_key(_REQUEST)
+
+
+def test_a_tracer_that_changed_has_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = trace_key(_REQUEST)
+    monkeypatch.setattr("manager.profiling.trace_key.tracer_digest", lambda: "another")
+    assert trace_key(_REQUEST) != before
 
 
 _PLAYED = """
