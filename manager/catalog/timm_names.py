@@ -17,6 +17,23 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SIZE = re.compile(r"(?:_|to)(224|240|256|288|300|320|336|352|378|384|448|512|518)(?=_|$)")
 """Edges in pixels that timm writes into names; other numbers there are widths (`mobilenetv3_small_100`)."""
 
+_ARGUMENTS = frozenset(
+    {
+        "depth",
+        "drop_path_rate",
+        "drop_rate",
+        "embed_dim",
+        "global_pool",
+        "img_size",
+        "in_chans",
+        "num_classes",
+        "num_heads",
+        "patch_size",
+    }
+)
+"""Of timm's constructors: shapes and rates. Others name files (`checkpoint_path`) or code, which a config of others
+must not choose."""
+
 
 def timm_entry_config(source: str) -> dict[str, Any] | None:
     """The config behind a hub id of timm; None when it is none."""
@@ -41,8 +58,19 @@ def timm_config(config: Mapping[str, Any], where: str) -> dict[str, Any] | None:
     arguments = config.get("model_args")
     if arguments is not None and not isinstance(arguments, dict):
         raise field_error(where, "model_args", arguments, "an object")
+    if foreign := sorted(set(arguments or {}) - _ARGUMENTS):
+        raise field_error(where, "model_args", foreign[0], f"of {', '.join(sorted(_ARGUMENTS))}")
+    for name, value in (arguments or {}).items():
+        if not _is_shape(value):
+            raise field_error(where, f"model_args.{name}", value, "a number, a short word or a list of numbers")
     found = _config(architecture, _stored_size(config))
     return {**found, "model_args": arguments} if arguments else found
+
+
+def _is_shape(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(part, int | float) for part in value)
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and value.isidentifier())
 
 
 def _config(architecture: str, image_size: int | None) -> dict[str, Any]:

@@ -204,6 +204,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "layer types is a text": ({**LLAMA, "layer_types": "full"}, "'layer_types' is 'full'"),
     "timm without a name": ({"architecture": None, "pretrained_cfg": {}}, "'architecture'"),
     "timm with a path": ({"architecture": "../resnet50"}, "'architecture'"),
+    "timm with a file": ({"architecture": "resnet50", "model_args": {"checkpoint_path": "x"}}, "'model_args'"),
+    "timm with a file as shape": ({"architecture": "resnet50", "model_args": {"global_pool": "/x"}}, "global_pool"),
 }
 
 
