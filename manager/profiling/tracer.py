@@ -38,16 +38,21 @@ def trace_for(
     Raises:
         DataError: the model cannot be traced, not in time, or not without the libraries.
     """
+    damage: Exception | None = None
+    shipped: StepTrace | None = None
     try:
         shipped = shipped_trace(request)
-    except ProtocolError as error:
-        raise DataError(str(error), hint="install tunefare again") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:  # a damaged member; ProtocolError too
+        damage = error
     if shipped is not None:
         return shipped
     file = cache_dir / f"trace-{trace_key(request)}.json"
     kept = _kept(file)
     if kept is not None:
         return kept
+    if damage is not None and not worker_can_run():
+        said = str(damage) if isinstance(damage, ProtocolError) else f"shipped traces cannot be read: {damage!r}"
+        raise DataError(said, hint="install tunefare again") from damage
     if not worker_can_run():
         kind = request.config.get("model_type", "this model")
         raise DataError(
