@@ -3,7 +3,8 @@
 One member per model config: lines in xz, the first a header, each other a key, a tab and a trace as
 `tasks.step_trace_codec` writes it. Members are made by `make traces`; the table of models says which there are. A trace
 of the archive was made with two labels, AdamW, dropout in adapters, padded batches, plain loss and the kernels that
-CUDA chooses; `adapt` brings rank, labels and half precision to what is asked, requests that differ otherwise have none.
+CUDA chooses (small models also with those of a processor); `adapt` brings rank, labels and half precision to what is
+asked, requests that differ otherwise have none.
 """
 
 from __future__ import annotations
@@ -61,16 +62,20 @@ def is_shippable(request: TraceRequest) -> bool:
         num_labels=plain.num_labels,
         optimizer=plain.optimizer,
         gradient_checkpointing=plain.gradient_checkpointing,
+        kernels=plain.kernels,
     )
     return asked == plain
 
 
 def shipped_key(request: TraceRequest) -> str:
-    """The line of a member: task, method, precision, checkpointing."""
+    """The line of a member: task, method, precision, checkpointing, and `cpu` for the kernels of a processor."""
     precision = _FLOAT16.get(request.precision, request.precision)
     # Nothing in the backbone of a frozen model keeps activations, so that checkpointing changes nothing.
     is_checkpointing = request.gradient_checkpointing and request.method.kind != "frozen"
-    return f"{request.task} {request.method.kind} {precision}{' checkpointing' if is_checkpointing else ''}"
+    words = [request.task, request.method.kind, precision]
+    words += ["checkpointing"] if is_checkpointing else []
+    words += ["cpu"] if request.kernels == "cpu" else []
+    return " ".join(words)
 
 
 def member_name(config: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
 from manager.errors import DataError
+from manager.profiling.archive import is_shippable, member_name, traces_folder
 from manager.profiling.tracer import trace_for, worker_can_run
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
@@ -28,9 +29,9 @@ def run_traces(
     """
     labels, measured = len(data.labels), target_share_of(spec.task, data)
 
-    def traced(share: float, kernels: str = "cuda") -> StepTrace:
+    def traced(share: float, kernels: str = "cuda", *, may_trace: bool = True) -> StepTrace:
         request = trace_request(spec, entry.config, num_labels=labels, kernels=kernels, target_share=share)
-        return trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s)
+        return trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s, may_trace=may_trace)
 
     share = measured or USUAL_TARGET_SHARE
     try:
@@ -48,8 +49,10 @@ def run_traces(
     if has_cpu_offers and cuda.parameters >= _LARGEST_ON_CPU:
         notes.append(f"{_STANDS_IN}: models above {_LARGEST_ON_CPU / 1e9:g} B parameters are not traced for a CPU")
     elif has_cpu_offers:
+        # Starting the tracer takes ten times as long as a plan: only a run that is meant for a processor waits for it.
+        is_meant_for_cpu = spec.where.clouds == ("local",) or not cuda_is_shipped(spec, entry, labels, share)
         try:
-            cpu = traced(share, "cpu")
+            cpu = traced(share, "cpu", may_trace=is_meant_for_cpu)
         except DataError as error:
             notes.append(f"{_STANDS_IN}: {error}")
     return RunTraces(
@@ -59,3 +62,9 @@ def run_traces(
         target_share=share,
         notes=tuple(note for note in notes if note is not None),
     )
+
+
+def cuda_is_shipped(spec: RunSpec, entry: ModelEntry, num_labels: int, share: float) -> bool:
+    """Whether the step on an accelerator came from the archive, and no tracer has been started for it."""
+    request = trace_request(spec, entry.config, num_labels=num_labels, target_share=share)
+    return is_shippable(request) and traces_folder().joinpath(member_name(request.config)).is_file()

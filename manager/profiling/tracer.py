@@ -22,7 +22,12 @@ _WORKER_LIBRARIES = ("torch", "transformers", "peft")
 
 
 def trace_for(
-    request: TraceRequest, *, cache_dir: Path, timeout_s: float, worker: TraceWorker | None = None
+    request: TraceRequest,
+    *,
+    cache_dir: Path,
+    timeout_s: float,
+    worker: TraceWorker | None = None,
+    may_trace: bool = True,
 ) -> StepTrace:
     """Work and memory of one training step, for any batch and length.
 
@@ -34,6 +39,7 @@ def trace_for(
         cache_dir: folder of traces of earlier calls; created when missing.
         timeout_s: longest time that the worker may take, in seconds.
         worker: that is asked; None: the one of this process, which stays warm.
+        may_trace: whether the worker may be started for it, which takes seconds.
 
     Raises:
         DataError: the model cannot be traced, not in time, or not without the libraries.
@@ -53,6 +59,8 @@ def trace_for(
     if damage is not None and not worker_can_run():
         said = str(damage) if isinstance(damage, ProtocolError) else f"shipped traces cannot be read: {damage!r}"
         raise DataError(said, hint="install tunefare again") from damage
+    if not may_trace:
+        raise DataError("its step is not shipped", hint="set where.clouds: [local] to have it traced here")
     if not worker_can_run():
         kind = request.config.get("model_type", "this model")
         raise DataError(

@@ -155,7 +155,6 @@ def test_float16_is_bfloat16_by_another_name(shipped: Path) -> None:
         {"loss": "chunked"},
         {"padded": False},
         {"layers": 3},
-        {"kernels": "cpu"},
         {"adapter_precision": "fp32"},
         {"method": MethodChoice(kind="lora", lora_dropout=0.0)},
         {"method": MethodChoice(kind="lora", lora_targets=["query"])},
