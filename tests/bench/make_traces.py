@@ -50,6 +50,10 @@ METHODS = {
     "qlora": ("bf16",),
 }
 """Methods and the precisions in which they are used; what is not shipped is traced on the spot."""
+CPU_METHODS = ("full", "frozen", "lora")
+"""Methods that ship with the kernels of a processor, in fp32 and without checkpointing."""
+LARGEST_ON_CPU = 500_000_000
+"""Parameters; larger models are not tuned on a processor."""
 LARGEST_IN_FP32 = 1_500_000_000
 """Parameters; larger models are not tuned in 4-byte products."""
 TRACED_WITH = ("torch", "transformers", "peft")
@@ -157,22 +161,30 @@ def make(model: Model) -> tuple[bytes, int, int]:
 
 def requests(model: Model) -> Iterator[TraceRequest]:
     """What is shipped of one model, for its usual task; traces one after the other share remembered shapes."""
-    task = model.tasks[0]
     for kind, precisions in METHODS.items():
-        if kind == "qlora" and task not in QUANTIZED_TASKS:
+        if kind == "qlora" and model.tasks[0] not in QUANTIZED_TASKS:
             continue
         for precision in precisions:
             if precision == "fp32" and (model.parameters or 0) > LARGEST_IN_FP32:
                 continue
-            for is_checkpointing in (False,) if kind == "frozen" else (False, True):
-                yield TraceRequest(
-                    config=model.config,
-                    task=task,
-                    method=MethodChoice(kind=kind, lora_dropout=SHIPPED_DROPOUT),
-                    precision=precision,
-                    num_labels=SHIPPED_LABELS,
-                    gradient_checkpointing=is_checkpointing,
-                )
+            yield from _with_and_without_checkpointing(model, kind, precision)
+    if (model.parameters or 0) <= LARGEST_ON_CPU:
+        for kind in CPU_METHODS:
+            for request in _with_and_without_checkpointing(model, kind, "fp32"):
+                if not request.gradient_checkpointing:
+                    yield replace(request, kernels="cpu")
+
+
+def _with_and_without_checkpointing(model: Model, kind: str, precision: str) -> Iterator[TraceRequest]:
+    for is_checkpointing in (False,) if kind == "frozen" else (False, True):
+        yield TraceRequest(
+            config=model.config,
+            task=model.tasks[0],
+            method=MethodChoice(kind=kind, lora_dropout=SHIPPED_DROPOUT),
+            precision=precision,
+            num_labels=SHIPPED_LABELS,
+            gradient_checkpointing=is_checkpointing,
+        )
 
 
 def per_label(model: Model, task: str) -> dict[str, int]:
