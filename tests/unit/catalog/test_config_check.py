@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manager.catalog.config_check import checked_config, max_positions, stored_dtype, tasks_of
@@ -294,6 +294,7 @@ _OTHER_FIELDS = [
 ]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(changes=st.dictionaries(st.sampled_from([*LLAMA, *_OTHER_FIELDS]), _VALUES, max_size=4))
 def test_any_value_in_any_field_ends_in_a_config_or_a_refusal_by_field(changes: dict[str, Any]) -> None:
     refusal = _refusal({**LLAMA, **changes})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tasks.protocol import MethodChoice
 from tasks.step_trace import TraceRequest
@@ -17,6 +19,15 @@ from tests.support.cpu_oracle import observe
 from tests.support.tiny_configs import TINY_CASES, TinyCase
 
 pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Convolutions of a CPU take a workspace per thread, which is no part of the step."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
