@@ -66,6 +66,8 @@ def recipe_of(row: Row) -> Recipe:
     samples = samples_of(row, config)
     batch, micro_batches = _batches(row, layout)
     memory_refusal = _memory_refusal(memory, tuning, config, facts, layout, samples_text=row.text("task"))
+    if memory is not None and not memory_refusal and tuning.kind == "full" and layout.gpus == 1:
+        memory_refusal = impossible(row, memory)
     if memory is not None and not memory_refusal and not samples.is_longest:
         memory_refusal = "length of the longest sample is not stated"
     time_refusal = _time_refusal(rate, samples)
@@ -139,6 +141,22 @@ def _states_whole_batch(row: Row) -> bool:
 
 def _has_experts(config: dict[str, Any]) -> bool:
     return any(config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
+
+
+_LEAST_ADAMW_BYTES = 8
+"""A parameter: weight, gradient and two moments of two bytes each."""
+
+
+def impossible(row: Row, memory: Memory) -> str:
+    """Why a figure of full training with AdamW on one device cannot be right; empty where it can."""
+    parameters_b = row.value("params_b")
+    is_adamw = has(r"adam", row.text("optimizer")) and not has(
+        r"8[- ]?bit|adafactor|galore|lomo", row.text("optimizer")
+    )
+    if parameters_b is None or not is_adamw:
+        return ""
+    each = memory.value * memory.unit_bytes / (parameters_b * 1e9)
+    return "" if each >= _LEAST_ADAMW_BYTES else "less than weights, gradients and moments of AdamW take"
 
 
 def _memory_refusal(

@@ -17,8 +17,6 @@ from typing import Any
 from tests.bench.published.rows import Row
 
 FALSE_FIT = -0.10
-SUSPECT = frozenset({"litgpt-0086", "litgpt-0089", "litgpt-0102"})
-"""Full fine-tuning with AdamW at 4.5 to 7 bytes a parameter, below weights, gradients and state in 2 bytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class Outcome:
     @property
     def is_complete(self) -> bool:
         """Whether the conditions are known well enough for a headline."""
-        return self.row.text("confidence") in ("complete", "") and self.row.key not in SUSPECT
+        return self.row.text("confidence") in ("complete", "")
 
 
 def _error(predicted: float | None, measured: float | None) -> float | None:

@@ -125,7 +125,20 @@ def test_statistics_count_false_fits() -> None:
     assert statistics([], fits=False) == {"rows": 0, "median": None, "p90": None, "worst": None}
 
 
-def test_suspect_rows_stay_out_of_the_headline() -> None:
-    cells = {"id": "litgpt-0086", "confidence": "complete"}
-    assert not Outcome(row=Row(table="a.csv", number=1, cells=cells)).is_complete
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        ({"peak_memory_gb": "40", "params_b": "6.74"}, True),
+        ({"peak_memory_gb": "60", "params_b": "6.74"}, False),
+        ({"peak_memory_gb": "40", "params_b": "6.74", "optimizer": "8-bit AdamW"}, False),
+        ({"peak_memory_gb": "40"}, False),
+    ],
+)
+def test_memory_below_what_adamw_takes_is_no_measure(cells: dict[str, str], refused: bool) -> None:
+    found = recipe(method="full", **cells)
+    assert ("moments" in found.memory_refusal) == refused
+
+
+def test_partial_rows_stay_out_of_the_headline() -> None:
+    assert not Outcome(row=Row(table="a.csv", number=1, cells={"id": "b", "confidence": "partial"})).is_complete
     assert Outcome(row=Row(table="a.csv", number=1, cells={"id": "a", "confidence": "complete"})).is_complete
