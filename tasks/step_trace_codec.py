@@ -26,6 +26,8 @@ from tasks.step_trace import (
 T = TypeVar("T")
 Json = dict[str, Any]
 
+_PLAIN: dict[str, type] = {"int": int, "str": str, "bool": bool}
+"""Types of fields, as they are written, that a value must have exactly."""
 _POLYNOMIALS = ("weights_bytes", "optimizer_state_bytes", "layer_activation_bytes")
 
 
@@ -108,6 +110,11 @@ def _strict(cls: type[T], values: Mapping[str, Any]) -> T:
     known = {part.name for part in fields(cls)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - known):
         raise ProtocolError(f"unknown key in {cls.__name__}: {', '.join(unknown)}")
+    for part in fields(cls):  # type: ignore[arg-type]
+        wanted = _PLAIN.get(str(part.type))
+        # A bool is an int to Python and no count to us.
+        if wanted is not None and part.name in values and type(values[part.name]) is not wanted:
+            raise ProtocolError(f"{cls.__name__}.{part.name} is {values[part.name]!r}, not {wanted.__name__}")
     try:
         return cls(**values)
     except TypeError as error:

@@ -16,6 +16,7 @@ from tasks.tracing.fit import trace_step
 from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
+from tests.support.trace_factory import make_trace
 
 _CONFIG: dict[str, Any] = {"model_type": "made-up", "num_hidden_layers": 40, "max_position_embeddings": 4096}
 _REQUEST = TraceRequest(config=_CONFIG, task="causal-lm", method=MethodChoice(), precision="bf16")
@@ -204,6 +205,13 @@ def test_json_of_another_kind_is_refused() -> None:
         trace_from_json({**record, "colour": 1})
     with pytest.raises(ProtocolError, match="unknown key in TraceRequest: batch"):
         request_from_json({**request_to_json(_REQUEST), "batch": 1})
+
+
+@pytest.mark.parametrize("changes", [{"parameters": "1"}, {"layers": None}, {"exact": 1}, {"model_type": 3}])
+def test_json_with_a_value_of_another_type_is_refused(changes: dict[str, Any]) -> None:
+    record = trace_to_json(make_trace())
+    with pytest.raises(ProtocolError, match=next(iter(changes))):
+        trace_from_json({**record, **changes})
 
 
 def test_points_under_zero_are_pruned_as_any_others() -> None:
