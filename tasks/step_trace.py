@@ -18,6 +18,8 @@ from typing import Any
 from tasks.protocol import MethodChoice
 
 TRACE_VERSION = 1
+TRACED_WITH = ("torch", "transformers", "peft")
+"""Packages whose versions a trace depends on."""
 
 TASKS = (
     "text-classification",

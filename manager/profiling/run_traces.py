@@ -50,7 +50,7 @@ def run_traces(
         notes.append(f"{_STANDS_IN}: models above {_LARGEST_ON_CPU / 1e9:g} B parameters are not traced for a CPU")
     elif has_cpu_offers:
         # Starting the tracer takes ten times as long as a plan: only a run that is meant for a processor waits for it.
-        is_meant_for_cpu = spec.where.clouds == ("local",) or not cuda_is_shipped(spec, entry, labels, share)
+        is_meant_for_cpu = spec.where.clouds == ("local",) or not _cuda_is_shipped(spec, entry, labels, share)
         try:
             cpu = traced(share, "cpu", may_trace=is_meant_for_cpu)
         except DataError as error:
@@ -64,7 +64,7 @@ def run_traces(
     )
 
 
-def cuda_is_shipped(spec: RunSpec, entry: ModelEntry, num_labels: int, share: float) -> bool:
+def _cuda_is_shipped(spec: RunSpec, entry: ModelEntry, num_labels: int, share: float) -> bool:
     """Whether the step on an accelerator came from the archive, and no tracer has been started for it."""
     request = trace_request(spec, entry.config, num_labels=num_labels, target_share=share)
     return is_shippable(request) and traces_folder().joinpath(member_name(request.config)).is_file()

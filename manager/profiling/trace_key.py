@@ -16,7 +16,7 @@ from typing import Any
 
 from manager.catalog.config_defaults import defaults_of
 from tasks import step_trace
-from tasks.step_trace import TRACE_VERSION, TraceRequest
+from tasks.step_trace import TRACE_VERSION, TRACED_WITH, TraceRequest
 
 _WITHOUT_EFFECT = frozenset(
     (
@@ -47,7 +47,6 @@ _WITHOUT_EFFECT_ENDINGS = (
     "rope_parameters",
 )
 _KEY_LENGTH = 24
-_TRACED_WITH = ("torch", "transformers", "peft")
 _STEP_PROGRAMS = ("methods", "losses", "optimizers", "quantized", "step", "unfreezing")
 """Of the trainer, whose steps the tracer runs."""
 
@@ -62,7 +61,7 @@ def trace_key(request: TraceRequest) -> str:
     from importlib.metadata import PackageNotFoundError, version  # A plan from a shipped trace does not need it.
 
     versions: dict[str, str | None] = {}
-    for name in _TRACED_WITH:
+    for name in TRACED_WITH:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

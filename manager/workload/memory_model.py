@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from manager.workload.identity import ByIdentity
 from manager.workload.optimizers import optimizer_cost
 from manager.workload.polynomial import (
     RANK,
@@ -139,26 +140,11 @@ class MemoryModel:
 
 def memory_model(trace: StepTrace) -> MemoryModel:
     """The compiled trace; remembered for the traces that were asked for last."""
-    return _compiled(_Identity(trace))
-
-
-class _Identity:
-    """A trace as a key: equal to itself alone, since its dictionaries cannot be hashed."""
-
-    __slots__ = ("trace",)
-
-    def __init__(self, trace: StepTrace) -> None:
-        self.trace = trace
-
-    def __hash__(self) -> int:
-        return id(self.trace)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other.trace is self.trace
+    return _compiled(ByIdentity(trace))
 
 
 @lru_cache(maxsize=64)
-def _compiled(key: _Identity) -> MemoryModel:
+def _compiled(key: ByIdentity) -> MemoryModel:
     trace = key.trace
     points = tuple(
         _CompiledPoint(point.phase, tuple(compile_polynomial(point.lines.get(line, {})) for line in LINES))

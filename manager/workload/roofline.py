@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from manager.units import Interval
 from manager.workload.link import Link
 from manager.workload.speed import Speed
-from manager.workload.work import MOVING, NARROW, Ops, PhaseWork, value_of, work_of
-from tasks.step_trace import StepTrace
+from manager.workload.work import MOVING, NARROW, Ops, PhaseWork, work_of
+from tasks.step_trace import StepTrace, evaluate
 
 SHARDINGS = ("ddp", "zero2", "fsdp")
 """How data-parallel devices share state: gradients all-reduced; gradients scattered, weights whole (ZeRO-2); weights
@@ -106,7 +106,7 @@ def step_seconds(
     forward_s, backward_s, update_s = forward_s * slowdown, backward_s * slowdown, update_s * slowdown
     communication_s = 0.0
     if link is not None:
-        layer_bytes = value_of(trace.layer_activation_bytes, batch=batch, length=length, rank=rank)
+        layer_bytes = evaluate(trace.layer_activation_bytes, batch=batch, length=length, rank=rank)
         communication_s = micro_batches * _tensor_exchange_s(trace, link, layer_bytes, tensor_parallel)
         communication_s += _data_exchange_s(
             trace,
@@ -215,7 +215,7 @@ def _data_exchange_s(
 
 
 def _stored_bytes(trace: StepTrace) -> float:
-    return value_of(trace.weights_bytes, batch=0, length=0)
+    return evaluate(trace.weights_bytes, batch=0, length=0)
 
 
 def _gathered_bytes(trace: StepTrace) -> float:

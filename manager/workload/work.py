@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from manager.workload.identity import ByIdentity
 from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace, monomials
 
 ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
@@ -79,36 +80,17 @@ def work_of(trace: StepTrace, *, batch: float, length: float, rank: float = 0.0)
         length: of a sample, padding included.
         rank: LoRA rank, where the polynomials of the trace carry R.
     """
-    return _work(_ById(trace), batch, length, rank)
-
-
-def value_of(polynomial: Polynomial, *, batch: float, length: float, rank: float = 0.0) -> float:
-    """A polynomial of a trace at one batch, length and rank."""
-    values = tuple(monomials(batch, length, rank).values())
-    return _dot(_row(polynomial), values)
-
-
-@dataclass(frozen=True, slots=True)
-class _ById:
-    """A trace as a key: traces hold dicts, so they have no hash of their own; the reference keeps the id unique."""
-
-    trace: StepTrace
-
-    def __hash__(self) -> int:
-        return id(self.trace)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.trace is self.trace
+    return _work(ByIdentity(trace), batch, length, rank)
 
 
 @lru_cache(maxsize=4096)
-def _work(key: _ById, batch: float, length: float, rank: float) -> dict[str, PhaseWork]:
+def _work(key: ByIdentity, batch: float, length: float, rank: float) -> dict[str, PhaseWork]:
     values = tuple(monomials(batch, length, rank).values())
     return {name: phase.at(values) for name, phase in _compiled(key).items()}
 
 
 @lru_cache(maxsize=1024)
-def _compiled(key: _ById) -> dict[str, _Compiled]:
+def _compiled(key: ByIdentity) -> dict[str, _Compiled]:
     by_phase: dict[str, list[OpGroup]] = {}
     for group in key.trace.ops:
         by_phase.setdefault(group.phase, []).append(group)

@@ -16,7 +16,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.step_trace import MemoryPoint, OpGroup, Polynomial, ReservePoint, StepTrace, TensorSums, TraceRequest
+from tasks.step_trace import (
+    TRACED_WITH,
+    MemoryPoint,
+    OpGroup,
+    Polynomial,
+    ReservePoint,
+    StepTrace,
+    TensorSums,
+    TraceRequest,
+)
 from tasks.tracing.deep_lives import inserted_ops, reserve_points, script_of
 from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
@@ -35,7 +44,6 @@ from tasks.tracing.stack import (
 )
 
 Floats = NDArray[np.float64]
-TRACED_WITH = ("torch", "transformers", "peft")
 
 
 class Record(Protocol):

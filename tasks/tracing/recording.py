@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.step_trace import TensorSums
+from tasks.step_trace import LINES, TensorSums
 
-LIVE_COLUMNS = ("gradients", "weight_copies", "activations", "checkpoint_stash", "loss_chain", "temporaries", "inputs")
+LIVE_COLUMNS = LINES
 """Columns of `Recording.live_bytes`, equal to LINES of the trace."""
 
 

@@ -34,7 +34,7 @@ from manager.profiling.archive import (
 from tasks.failures import TaskError
 from tasks.profile import trace
 from tasks.protocol import MethodChoice, ProtocolError
-from tasks.step_trace import TRACE_VERSION, TraceRequest
+from tasks.step_trace import TRACE_VERSION, TRACED_WITH, TraceRequest
 from tasks.step_trace_codec import trace_to_json
 from tasks.tracing.models import build
 from tasks.tracing.refusal import RefusedModel
@@ -56,7 +56,6 @@ LARGEST_ON_CPU = 500_000_000
 """Parameters; larger models are not tuned on a processor."""
 LARGEST_IN_FP32 = 1_500_000_000
 """Parameters; larger models are not tuned in 4-byte products."""
-TRACED_WITH = ("torch", "transformers", "peft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
