@@ -7,26 +7,23 @@ Never asks the network; never loads weights.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from manager.catalog.config_check import checked_config, max_positions, stored_dtype, tasks_of
 from manager.catalog.model_entry import ModelEntry
 from manager.catalog.model_folder import model_folder, read_json_object, safetensors_bytes
+from manager.catalog.model_table import NO_WEIGHTS, known_models, table_row
 from manager.catalog.model_types import model_type
+from manager.catalog.names import match_name
 from manager.catalog.timm_names import timm_entry_config
 from manager.errors import DataError
 
-_NO_WEIGHTS = "config:"
-"""Prefix of names that are no hub ids: published dimensions without weights, to be estimated alone."""
 _WEIGHT_SUFFIXES = frozenset({".gguf", ".safetensors", ".bin", ".json"})
 _SHOWN = 80
 """Characters of a wrong name in its message."""
@@ -48,7 +45,7 @@ def resolve_entry(source: str, revision: str | None = None) -> ModelEntry:
         folder = _expanded(source)
         return _entry_from_folder(folder, name=_folder_name(folder), is_folder=True)
     if revision in (None, "main"):
-        row = _table().get(source)
+        row = table_row(source)
         if row is not None:
             return _entry_from_row(source, row)
     cached = _cached_snapshot(source, revision)
@@ -88,22 +85,11 @@ def check_use(entry: ModelEntry, *, task: str, max_length: int | None) -> None:
 
 def reason_to_plan_only(source: str) -> str | None:
     """Why a model can be planned and not run, for people; None: it can be run, as far as its name tells."""
-    if source.startswith(_NO_WEIGHTS):
+    if source.startswith(NO_WEIGHTS):
         return f"the model {source} is dimensions without weights"
     if timm_entry_config(source) is not None:
         return f"the model {source} needs the package timm, which the set-up does not install"
     return None
-
-
-def known_models() -> tuple[str, ...]:
-    """Hub ids of the shipped table, which can be planned without network."""
-    rows = _table().items()
-    return tuple(row["id"] for name, row in rows if name == row["id"] and not name.startswith(_NO_WEIGHTS))
-
-
-def table_names() -> tuple[tuple[str, str, str], ...]:
-    """Each name in the shipped table (older ids too), the id it means, and its config as text."""
-    return tuple((name, row["id"], row["config"]) for name, row in _table().items())
 
 
 def _entry_from_row(name: str, row: Mapping[str, str]) -> ModelEntry:
@@ -199,18 +185,10 @@ def _hub_cache() -> Path:
 
 
 def _unknown_model(source: str, revision: str | None) -> DataError:
-    near = difflib.get_close_matches(source, known_models(), n=1)
-    suggestion = f"did you mean '{near[0]}'? Otherwise " if near and near[0] != source else ""
+    meant = match_name(source) or next(iter(difflib.get_close_matches(source, known_models(), n=1)), None)
+    suggestion = f"did you mean '{meant}'? Otherwise " if meant not in (None, source) else ""
     at = f" at revision '{revision}'" if revision else ""
     return DataError(
         f"nothing is known here of the model '{source}'{at}: no folder, not in the shipped table, not in the cache",
         hint=f"{suggestion}download its config once (`hf download {source} config.json`), or give a folder (./name)",
     )
-
-
-@lru_cache(maxsize=1)
-def _table() -> dict[str, dict[str, str]]:
-    """Rows by hub id and, where the hub still redirects it, by the id from before organizations (`gpt2`)."""
-    text = files("manager.catalog").joinpath("data", "models.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(text.splitlines()))
-    return {name: row for row in rows for name in (row["id"], row["legacy_id"]) if name}

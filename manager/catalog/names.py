@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-from manager.catalog.models import table_names
+from manager.catalog.model_table import table_names
 
 _TOKEN = re.compile(r"[a-z]+|[0-9]+(?:\.[0-9]+)*")
 _NOISE = frozenset({"hf", "meta", "config", "class", "model", "torchvision", "timm", "huggingface"})

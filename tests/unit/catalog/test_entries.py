@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from manager.catalog.model_folder import safetensors_bytes
-from manager.catalog.models import known_models, resolve_entry
+from manager.catalog.model_table import known_models
+from manager.catalog.models import resolve_entry
 from manager.errors import DataError
 
 BERT: dict[str, Any] = {
@@ -117,6 +118,18 @@ def test_cached_snapshot(empty_cache: Path) -> None:
 
 def test_unknown_id_suggests_a_known_one(empty_cache: Path) -> None:
     assert "did you mean 'Qwen/Qwen2.5-0.5B'" in str(_refusal("Qwen/Qwen2.5-0.5").hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mistral-7b", "mistralai/Mistral-7B-v0.1"),
+        ("LLAMA3_8B", "meta-llama/Meta-Llama-3-8B"),
+        ("Bert-Base-Uncased", "google-bert/bert-base-uncased"),
+    ],
+)
+def test_a_usual_name_suggests_the_id_it_means(empty_cache: Path, name: str, meant: str) -> None:
+    assert f"did you mean '{meant}'" in str(_refusal(name).hint)
 
 
 @pytest.mark.parametrize("path", ["", "0_Transformer"])

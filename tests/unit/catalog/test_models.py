@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from manager.catalog.models import known_models, resolve_entry
+from manager.catalog.model_table import known_models
+from manager.catalog.models import resolve_entry
 from manager.errors import DataError
 from tasks.step_trace import TASKS
 

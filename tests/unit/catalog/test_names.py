@@ -5,7 +5,8 @@ from importlib.resources import files
 
 import pytest
 
-from manager.catalog.models import resolve_entry, table_names
+from manager.catalog.model_table import table_names
+from manager.catalog.models import resolve_entry
 from manager.catalog.names import match_name
 
 CERTAIN = {
