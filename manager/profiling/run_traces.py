@@ -6,13 +6,11 @@ from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
 from manager.errors import DataError
-from manager.profiling.archive import is_shippable, member_name, traces_folder
-from manager.profiling.tracer import trace_for, worker_can_run
+from manager.profiling.tracer import FoundTrace, find_trace, worker_can_run
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from manager.workload.request import USUAL_TARGET_SHARE, adapter_rank, target_note, target_share_of, trace_request
 from manager.workload.traces import RunTraces
-from tasks.step_trace import StepTrace
 
 _LARGEST_ON_CPU = 1_500_000_000
 """Parameters; larger models are not traced for a processor, on which nobody tunes them."""
@@ -29,19 +27,20 @@ def run_traces(
     """
     labels, measured = len(data.labels), target_share_of(spec.task, data)
 
-    def traced(share: float, kernels: str = "cuda", *, may_trace: bool = True) -> StepTrace:
+    def traced(share: float, kernels: str = "cuda", *, may_trace: bool = True) -> FoundTrace:
         request = trace_request(spec, entry.config, num_labels=labels, kernels=kernels, target_share=share)
-        return trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s, may_trace=may_trace)
+        return find_trace(request, cache_dir=cache_dir, timeout_s=timeout_s, may_trace=may_trace)
 
     share = measured or USUAL_TARGET_SHARE
     try:
-        cuda = traced(share)
+        found = traced(share)
     except DataError:
         if share == USUAL_TARGET_SHARE or worker_can_run():
             raise
         # Without the training libraries only the shipped share can be had; the note says so.
         share = USUAL_TARGET_SHARE
-        cuda = traced(share)
+        found = traced(share)
+    cuda = found.trace
     notes = [target_note(spec.task, share, is_measured=share == measured)]
     if cuda.optimizer != spec.training.optimizer:
         notes.append(f"the update is timed as that of {cuda.optimizer}; memory is that of {spec.training.optimizer}")
@@ -50,9 +49,9 @@ def run_traces(
         notes.append(f"{_STANDS_IN}: models above {_LARGEST_ON_CPU / 1e9:g} B parameters are not traced for a CPU")
     elif has_cpu_offers:
         # Starting the tracer takes ten times as long as a plan: only a run that is meant for a processor waits for it.
-        is_meant_for_cpu = spec.where.clouds == ("local",) or not _cuda_is_shipped(spec, entry, labels, share)
+        is_meant_for_cpu = spec.where.clouds == ("local",) or not found.is_shipped
         try:
-            cpu = traced(share, "cpu", may_trace=is_meant_for_cpu)
+            cpu = traced(share, "cpu", may_trace=is_meant_for_cpu).trace
         except DataError as error:
             notes.append(f"{_STANDS_IN}: {error}")
     return RunTraces(
@@ -62,9 +61,3 @@ def run_traces(
         target_share=share,
         notes=tuple(note for note in notes if note is not None),
     )
-
-
-def _cuda_is_shipped(spec: RunSpec, entry: ModelEntry, num_labels: int, share: float) -> bool:
-    """Whether the step on an accelerator came from the archive, and no tracer has been started for it."""
-    request = trace_request(spec, entry.config, num_labels=num_labels, target_share=share)
-    return is_shippable(request) and traces_folder().joinpath(member_name(request.config)).is_file()

@@ -6,6 +6,7 @@ Owns the choice among the three. Nothing is downloaded, and no training library 
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +22,15 @@ from tasks.step_trace_codec import trace_from_json
 _WORKER_LIBRARIES = ("torch", "transformers", "peft")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTrace:
+    """A trace, and where it was."""
+
+    trace: StepTrace
+    is_shipped: bool
+    """It came from the archive: no tracer is needed for this model and recipe."""
+
+
 def trace_for(
     request: TraceRequest,
     *,
@@ -29,6 +39,19 @@ def trace_for(
     worker: TraceWorker | None = None,
     may_trace: bool = True,
 ) -> StepTrace:
+    """The trace of `find_trace`, wherever it was."""
+    found = find_trace(request, cache_dir=cache_dir, timeout_s=timeout_s, worker=worker, may_trace=may_trace)
+    return found.trace
+
+
+def find_trace(
+    request: TraceRequest,
+    *,
+    cache_dir: Path,
+    timeout_s: float,
+    worker: TraceWorker | None = None,
+    may_trace: bool = True,
+) -> FoundTrace:
     """Work and memory of one training step, for any batch and length.
 
     A shipped trace is AdamW's whatever optimizer is asked: `StepTrace.optimizer` says so, and the state of any other
@@ -51,11 +74,11 @@ def trace_for(
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:  # a damaged member; ProtocolError too
         damage = error
     if shipped is not None:
-        return shipped
+        return FoundTrace(trace=shipped, is_shipped=True)
     file = cache_dir / f"trace-{trace_key(request)}.json"
     kept = _kept(file)
     if kept is not None:
-        return kept
+        return FoundTrace(trace=kept, is_shipped=False)
     if damage is not None and not worker_can_run():
         said = str(damage) if isinstance(damage, ProtocolError) else f"shipped traces cannot be read: {damage!r}"
         raise DataError(said, hint="install tunefare again") from damage
@@ -73,7 +96,7 @@ def trace_for(
     except ProtocolError as error:
         raise DataError(f"the tracing worker's answer is no trace: {error}", hint="install tunefare again") from error
     keep(file, answer)
-    return trace
+    return FoundTrace(trace=trace, is_shipped=False)
 
 
 @lru_cache(maxsize=1)

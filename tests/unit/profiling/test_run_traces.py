@@ -12,11 +12,12 @@ import pytest
 from manager.errors import DataError
 from manager.profiling import run_traces as module
 from manager.profiling.run_traces import run_traces
+from manager.profiling.tracer import FoundTrace
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from manager.workload.request import target_share_of
 from manager.workload.traces import RunTraces
-from tasks.step_trace import StepTrace, TraceRequest
+from tasks.step_trace import TraceRequest
 from tests.support.plan_factory import make_data, make_entry, make_spec, make_traces
 
 TRANSLATION = replace(make_spec(), task="seq2seq-lm")
@@ -29,17 +30,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TraceRequest]:
     return _answer(monkeypatch, lambda request: None)
 
 
-def _answer(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[TraceRequest], str | None]) -> list[TraceRequest]:
+def _answer(
+    monkeypatch: pytest.MonkeyPatch, refuse: Callable[[TraceRequest], str | None], *, is_shipped: bool = False
+) -> list[TraceRequest]:
     requests: list[TraceRequest] = []
 
-    def traced(request: TraceRequest, **_: Any) -> StepTrace:
+    def traced(request: TraceRequest, *, may_trace: bool, **_: Any) -> FoundTrace:
         requests.append(request)
+        if not may_trace:
+            raise DataError("its step is not shipped")
         reason = refuse(request)
         if reason is not None:
             raise DataError(reason)
-        return make_traces().cuda
+        return FoundTrace(trace=make_traces().cuda, is_shipped=is_shipped)
 
-    monkeypatch.setattr(module, "trace_for", traced)
+    monkeypatch.setattr(module, "find_trace", traced)
     return requests
 
 
@@ -114,3 +119,14 @@ def test_a_step_on_a_processor_needs_no_note(asked: list[TraceRequest]) -> None:
 def test_another_optimizers_update_is_stated(asked: list[TraceRequest]) -> None:
     spec = replace(make_spec(), training=replace(make_spec().training, optimizer="adafactor"))
     assert traces_of(spec, make_data()).notes == ("the update is timed as that of adamw; memory is that of adafactor",)
+
+
+def test_where_the_gpu_step_is_shipped_only_a_run_here_waits_for_the_tracer(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, lambda request: None, is_shipped=True)
+    found = traces_of(make_spec(), make_data(), has_cpu_offers=True)
+    assert found.cpu is None
+    assert found.notes == (
+        "machines without an accelerator are estimated from the step of a GPU: its step is not shipped",
+    )
+    local = replace(make_spec(), where=replace(make_spec().where, clouds=("local",)))
+    assert traces_of(local, make_data(), has_cpu_offers=True).cpu is not None
