@@ -1,6 +1,6 @@
 """From a DataChoice to labelled samples in three sets; all that can be wrong with a data set is found here.
 
-Knows no tokenizer and no model. NumPy and pandas only: the planner measures data with this code and without torch.
+Knows no tokenizer and no model. NumPy only: the planner measures data with this code and without torch.
 """
 
 from __future__ import annotations

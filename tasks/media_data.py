@@ -1,6 +1,6 @@
 """Samples that are a file each, with a label or a transcript: folders, tables that name or hold the files, three sets.
 
-Knows nothing of what is in the files. NumPy and pandas only: the planner measures data with this code.
+Knows nothing of what is in the files. NumPy only: the planner measures data with this code.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.failures import TaskError
+from tasks.formats import Table
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import ALL, SUFFIXES, Notify, hash_files, read_source, visible_files
 from tasks.sources import local_data
@@ -181,8 +181,8 @@ def _tables(path: Path, choice: DataChoice, kind: MediaKind, *, has_labels: bool
         return None
     root = path if path.is_dir() else path.parent
     splits = {
-        name: _rows(frame, root, choice, kind, name, has_labels=has_labels, notify=notify)
-        for name, frame in read_source(path, notify).splits.items()
+        name: _rows(table, root, choice, kind, name, has_labels=has_labels, notify=notify)
+        for name, table in read_source(path, notify).splits.items()
     }
     named = [item for items, _ in splits.values() for item in items if isinstance(item, Path)]
     missing = [item for item in named if not item.is_file()]
@@ -196,7 +196,7 @@ def _tables(path: Path, choice: DataChoice, kind: MediaKind, *, has_labels: bool
 
 
 def _rows(
-    frame: pd.DataFrame,
+    table: Table,
     root: Path,
     choice: DataChoice,
     kind: MediaKind,
@@ -206,20 +206,20 @@ def _rows(
     notify: Notify,
 ) -> tuple[list[Item], list[str]]:
     given = choice.image if kind.name == "image" else choice.audio
-    column = given or _first(frame, kind.columns)
-    text_column = choice.label if has_labels else choice.transcript or _first(frame, ("transcript", choice.text))
-    check_columns(frame, [column, text_column], split)
+    column = given or _first(table, kind.columns)
+    text_column = choice.label if has_labels else choice.transcript or _first(table, ("transcript", choice.text))
+    check_columns(table, [column, text_column], split)
     items: list[Item] = []
     texts: list[str] = []
-    for cell, text in zip(frame[column], frame[text_column], strict=True):
+    for cell, text in zip(table[column], table[text_column], strict=True):
         item, said = _item(cell, root), cell_text(text)
         if item is not None and said is not None:
             items.append(item)
             texts.append(said)
-    if len(items) < len(frame):
+    if len(items) < len(table):
         what = "label" if has_labels else "transcript"
-        lacking = len(frame) - len(items)
-        notify("missing_values", f"{lacking} of {len(frame)} {split} rows lack {kind.name} or {what}; left out.")
+        lacking = len(table) - len(items)
+        notify("missing_values", f"{lacking} of {len(table)} {split} rows lack {kind.name} or {what}; left out.")
     return items, texts
 
 
@@ -232,8 +232,8 @@ def _item(cell: Any, root: Path) -> Item | None:
     return root / cell.strip() if isinstance(cell, str) and cell.strip() else None
 
 
-def _first(frame: pd.DataFrame, names: tuple[str, ...]) -> str:
-    return next((name for name in names if name in frame.columns), names[0])
+def _first(table: Table, names: tuple[str, ...]) -> str:
+    return next((name for name in names if name in table.columns), names[0])
 
 
 def _folders(path: Path, kind: MediaKind, *, has_labels: bool) -> MediaSource:

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from tasks.failures import TaskError
+from tasks.formats import Table, csv_table, json_lines_table, json_table, one_below_the_other, parquet_table, table_of
 from tasks.protocol import FailureCode
 
 Notify = Callable[[str, str], None]
@@ -36,7 +32,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 class Source:
     """What was read."""
 
-    splits: dict[str, pd.DataFrame]
+    splits: dict[str, Table]
     bytes: int
     """Size of the files that were read."""
     sha256: str
@@ -80,7 +76,7 @@ def visible_files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     ]
 
 
-def _read_split_files(root: Path, files: list[Path], notify: Notify) -> dict[str, pd.DataFrame]:
+def _read_split_files(root: Path, files: list[Path], notify: Notify) -> dict[str, Table]:
     shards: dict[str, list[Path]] = {}
     for file in files:
         shards.setdefault(_split_name(file.relative_to(root)), []).append(file)
@@ -92,8 +88,8 @@ def _read_split_files(root: Path, files: list[Path], notify: Notify) -> dict[str
                 f"Several files claim to be the split {name!r}: {listed}.",
                 hint="Give the folder or the file that is meant; shards of one split must share folder and format.",
             )
-    frames = {name: [_read_file(file, notify) for file in members] for name, members in shards.items()}
-    return {name: pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0] for name, parts in frames.items()}
+    tables = {name: [_read_file(file, notify) for file in members] for name, members in shards.items()}
+    return {name: one_below_the_other(parts) for name, parts in tables.items()}
 
 
 def _split_name(relative: Path) -> str:
@@ -102,7 +98,7 @@ def _split_name(relative: Path) -> str:
     return _SHARD.sub("", relative.stem)
 
 
-def _read_label_folders(root: Path, files: list[Path], notify: Notify) -> dict[str, pd.DataFrame]:
+def _read_label_folders(root: Path, files: list[Path], notify: Notify) -> dict[str, Table]:
     """Files at <label>/<name>.txt or <split>/<label>/<name>.txt become the columns `text` and `label`."""
     depths = {len(file.relative_to(root).parts) for file in files}
     if depths not in ({2}, {3}):
@@ -120,10 +116,13 @@ def _read_label_folders(root: Path, files: list[Path], notify: Notify) -> dict[s
         rows.setdefault(split[0] if split else ALL, []).append((text, label))
     if fallbacks:
         notify("not_utf8", f"{fallbacks} of {len(files)} files are not UTF-8 and were read as Latin-1.")
-    return {name: pd.DataFrame(members, columns=["text", "label"], dtype=object) for name, members in rows.items()}
+    return {
+        name: table_of({"text": [text for text, _ in members], "label": [label for _, label in members]})
+        for name, members in rows.items()
+    }
 
 
-def _read_file(path: Path, notify: Notify) -> pd.DataFrame:
+def _read_file(path: Path, notify: Notify) -> Table:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise TaskError(
@@ -133,79 +132,18 @@ def _read_file(path: Path, notify: Notify) -> pd.DataFrame:
         )
     try:
         if suffix == ".parquet":
-            return _read_parquet(path)
+            return parquet_table(path)
         text, was_utf8 = _decode(_bytes(path))
         if not was_utf8:
             notify("not_utf8", f"{path.name} is not UTF-8 and was read as Latin-1.")
         if suffix in (".csv", ".tsv"):
-            return _read_csv(text, "\t" if suffix == ".tsv" else ",")
-        return _read_json(text) if suffix == ".json" else _read_json_lines(text)
+            return csv_table(text, "\t" if suffix == ".tsv" else ",")
+        return json_table(text) if suffix == ".json" else json_lines_table(text)
     except TaskError:
         raise
     except (ValueError, OSError, csv.Error) as error:
-        # Arrow, pandas and json all raise subclasses of ValueError or OSError for content they cannot read.
+        # Arrow and json raise subclasses of ValueError or OSError for content they cannot read.
         raise TaskError(FailureCode.DATA_INVALID, f"{path.name} cannot be read: {str(error).strip()[:300]}") from error
-
-
-def _read_csv(text: str, delimiter: str) -> pd.DataFrame:
-    if not text.strip():
-        return pd.DataFrame()
-    # Everything stays text: pandas would read the label `NA` as missing and `007` as 7.
-    return pd.read_csv(StringIO(text), sep=delimiter, dtype=object, keep_default_na=False, na_values=[""])
-
-
-def _read_json(text: str) -> pd.DataFrame:
-    records = json.loads(text) if text.strip() else []
-    if isinstance(records, dict) and isinstance(records.get("data"), list):
-        records = records["data"]
-    if not isinstance(records, list):
-        raise ValueError("a .json file must hold a list of objects, or an object with such a list under `data`")
-    return _frame(records)
-
-
-def _read_json_lines(text: str) -> pd.DataFrame:
-    records: list[Any] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                records.append(json.loads(line))
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
-    return _frame(records)
-
-
-def _frame(records: list[Any]) -> pd.DataFrame:
-    for number, record in enumerate(records, start=1):
-        if not isinstance(record, dict):
-            raise ValueError(f"record {number} is no JSON object")
-    return pd.DataFrame(records, dtype=object)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow.parquet as parquet  # Arrow takes half a second to load; most sources are no Parquet files.
-
-    table = parquet.read_table(path)
-    frame: pd.DataFrame = table.to_pandas()
-    for column, names in _class_names(table.schema.metadata or {}).items():
-        if column in frame.columns:
-            frame[column] = [_class_name(value, names) for value in frame[column]]
-    return frame
-
-
-def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
-    """Names of ClassLabel columns, which `datasets` stores in the file's metadata."""
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return {
-        column: feature["names"]
-        for column, feature in features.items()
-        if isinstance(feature, dict) and isinstance(feature.get("names"), list)
-    }
-
-
-def _class_name(value: Any, names: list[str]) -> Any:
-    if pd.isna(value) or not 0 <= int(value) < len(names):
-        return None
-    return names[int(value)]
 
 
 def _bytes(path: Path) -> bytes:

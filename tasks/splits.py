@@ -31,7 +31,7 @@ def hold_out(
     size_of[firsts] = sizes
     generator = np.random.default_rng(seed)
     is_free = (size_of > 0) & ~np.isin(np.arange(len(labels)), _only_in_others(labels, firsts, group_of))
-    pools = [generator.permutation(np.flatnonzero(is_free & (labels == label))) for label in np.unique(labels)]
+    pools = [generator.permutation(np.flatnonzero(is_free & (labels == label))) for label in _present(labels)]
     left = np.array([int(size_of[pool].sum()) for pool in pools])
     all_of_label = left.copy()
     part_of = np.full(len(labels), len(shares))
@@ -48,8 +48,13 @@ def hold_out(
 
 def _only_in_others(labels: NDArray[np.int64], firsts: Indices, group_of: Indices) -> Indices:
     """Groups that must not be held out: one for each label that no group counts for, lest training loses it."""
-    homeless = np.setdiff1d(labels, labels[firsts])
+    homeless = sorted(set(_present(labels)) - set(_present(labels[firsts])))
     return np.array([firsts[group_of[np.flatnonzero(labels == label)[0]]] for label in homeless], dtype=np.int64)
+
+
+def _present(labels: NDArray[np.int64]) -> list[int]:
+    """The labels that occur, in order; `np.unique` would load all of NumPy's masked arrays."""
+    return [int(label) for label in np.flatnonzero(np.bincount(labels))]
 
 
 def _fitting(sizes: Indices, most: int) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Which splits train, validate and test, whole rows out of tables, and shares held out: the same for every task.
 
-Knows no tokenizer and no model, and nothing of what the columns mean. NumPy and pandas only.
+Knows no tokenizer and no model, and nothing of what the columns mean. NumPy only.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.failures import TaskError, nearest_hint
+from tasks.formats import Table, one_below_the_other
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import ALL, Notify, read_source
 from tasks.sources import local_data
@@ -28,9 +29,9 @@ Row = tuple[str, ...]
 class Tables:
     """A data set as tables."""
 
-    train: pd.DataFrame
+    train: Table
     """All splits that train, one after the other."""
-    named: dict[str, pd.DataFrame]
+    named: dict[str, Table]
     """Splits that `data.validation` and `data.test` name."""
     bytes: int
     sha256: str
@@ -45,9 +46,8 @@ def read_tables(choice: DataChoice, notify: Notify) -> Tables:
     check_split_choice(choice)
     source = read_source(local_data(choice.source, choice.revision), notify)
     training = training_splits(source.splits, choice, notify)
-    frames = [source.splits[name] for name in training]
     return Tables(
-        train=frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True),
+        train=one_below_the_other([source.splits[name] for name in training]),
         named={name: source.splits[name] for name in named_splits(choice)},
         bytes=source.bytes,
         sha256=source.sha256,
@@ -112,26 +112,26 @@ def training_splits(available: Collection[str], choice: DataChoice, notify: Noti
     return sorted(used)
 
 
-def check_columns(frame: pd.DataFrame, wanted: Collection[str], split: str) -> None:
+def check_columns(table: Table, wanted: Collection[str], split: str) -> None:
     """Refuse an empty split, and one that lacks a column.
 
     Raises:
         TaskError: data_invalid.
     """
-    if not len(frame):
+    if not len(table):
         raise TaskError(
             FailureCode.DATA_INVALID, f"The {split} split is empty.", hint="Check data.source and its splits."
         )
     for name in wanted:
-        if name not in frame.columns:
+        if name not in table.columns:
             raise TaskError(
                 FailureCode.DATA_INVALID,
                 f"The {split} split has no column {name!r}.",
-                hint=nearest_hint(name, map(str, frame.columns), "columns"),
+                hint=nearest_hint(name, table.columns, "columns"),
             )
 
 
-def whole_rows(frame: pd.DataFrame, wanted: list[str], split: str, notify: Notify, *, what: str) -> list[Row]:
+def whole_rows(table: Table, wanted: list[str], split: str, notify: Notify, *, what: str) -> list[Row]:
     """These columns as text, without the rows in which one of them is missing or blank.
 
     Args:
@@ -144,17 +144,22 @@ def whole_rows(frame: pd.DataFrame, wanted: list[str], split: str, notify: Notif
     Raises:
         TaskError: data_invalid, when the split is empty or lacks a column.
     """
-    check_columns(frame, wanted, split)
-    rows = list(zip(*([cell_text(value) for value in frame[name]] for name in wanted), strict=True))
+    check_columns(table, wanted, split)
+    rows = list(zip(*([cell_text(value) for value in table[name]] for name in wanted), strict=True))
     whole = [tuple(str(value) for value in row) for row in rows if all(value is not None for value in row)]
     if len(whole) < len(rows):
         notify("missing_values", f"{len(rows) - len(whole)} of {len(rows)} {split} rows lack {what}; left out.")
     return whole
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: None, or a number that is none."""
+    return value is None or (isinstance(value, float | np.floating | Decimal) and bool(value != value))
+
+
 def cell_text(value: Any) -> str | None:
     """A cell as text; None when missing or blank; 1.0 is `1`, as whole numbers beside missing ones become floats."""
-    if pd.api.types.is_scalar(value) and pd.isna(value):
+    if is_missing(value):
         return None
     if isinstance(value, float | np.floating) and value.is_integer():
         return str(int(value))

@@ -1,6 +1,6 @@
 """From a DataChoice to texts in three sets, for language models: text, prompt and completion, conversations, pairs.
 
-Knows no tokenizer but for the chat template. NumPy and pandas only: the planner measures data with this code.
+Knows no tokenizer but for the chat template. NumPy only: the planner measures data with this code.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.chat import ChatTemplate, as_messages, plain_text
 from tasks.failures import TaskError
+from tasks.formats import Table
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import Notify
-from tasks.tables import check_columns, divide, read_tables, whole_rows
+from tasks.tables import check_columns, divide, is_missing, read_tables, whole_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +66,11 @@ def load_texts(choice: DataChoice, *, chat: ChatTemplate | None, seed: int, noti
         TaskError: data_not_found, data_invalid or bad_job, with a hint that names what is there.
     """
 
-    def read(frame: pd.DataFrame, split: str) -> Passages:
-        layout = _layout(choice, frame)
+    def read(table: Table, split: str) -> Passages:
+        layout = _layout(choice, table)
         if layout == ["messages"]:
-            return _conversations(frame, choice.messages or "messages", split, chat, notify)
-        rows = whole_rows(frame, layout, split, notify, what=" or ".join(layout))
+            return _conversations(table, choice.messages or "messages", split, chat, notify)
+        rows = whole_rows(table, layout, split, notify, what=" or ".join(layout))
         prompts = [row[0] for row in rows] if len(layout) == 2 else None
         return Passages(prompts=prompts, texts=[row[-1] for row in rows])
 
@@ -84,22 +84,22 @@ def load_pairs(choice: DataChoice, *, seed: int, notify: Notify) -> TextData:
         TaskError: data_not_found, data_invalid or bad_job.
     """
 
-    def read(frame: pd.DataFrame, split: str) -> Passages:
+    def read(table: Table, split: str) -> Passages:
         wanted = [choice.source_text or "source", choice.target_text or "target"]
-        rows = whole_rows(frame, wanted, split, notify, what=" or ".join(wanted))
+        rows = whole_rows(table, wanted, split, notify, what=" or ".join(wanted))
         return Passages(prompts=[row[0] for row in rows], texts=[row[1] for row in rows])
 
     return _load(choice, read, seed=seed, notify=notify)
 
 
-def _load(choice: DataChoice, read: Callable[[pd.DataFrame, str], Passages], *, seed: int, notify: Notify) -> TextData:
+def _load(choice: DataChoice, read: Callable[[Table, str], Passages], *, seed: int, notify: Notify) -> TextData:
     tables = read_tables(choice, notify)
     train = read(tables.train, "training")
     if not len(train):
         raise TaskError(
             FailureCode.DATA_INVALID, "The training set is empty.", hint="See the warnings on missing values."
         )
-    named = {name: read(frame, name) for name, frame in tables.named.items()}
+    named = {name: read(table, name) for name, table in tables.named.items()}
     empty = [name for name, passages in named.items() if not len(passages)]
     if empty:
         raise TaskError(FailureCode.DATA_INVALID, f"The split {empty[0]!r} is empty.")
@@ -124,24 +124,24 @@ def _load(choice: DataChoice, read: Callable[[pd.DataFrame, str], Passages], *, 
     return data
 
 
-def _layout(choice: DataChoice, frame: pd.DataFrame) -> list[str]:
+def _layout(choice: DataChoice, table: Table) -> list[str]:
     """Columns to be read; `messages` stands for a conversation whatever its column is called."""
     if choice.messages is not None:
         return ["messages"]
     if choice.prompt is not None or choice.completion is not None:
         return [choice.prompt or "prompt", choice.completion or "completion"]
-    if choice.text in frame.columns or not len(frame):
+    if choice.text in table.columns or not len(table):
         return [choice.text]
-    if {"prompt", "completion"} <= set(frame.columns):
+    if {"prompt", "completion"} <= set(table.columns):
         return ["prompt", "completion"]
-    return ["messages"] if "messages" in frame.columns else [choice.text]
+    return ["messages"] if "messages" in table.columns else [choice.text]
 
 
-def _conversations(frame: pd.DataFrame, column: str, split: str, chat: ChatTemplate | None, notify: Notify) -> Passages:
-    check_columns(frame, [column], split)
+def _conversations(table: Table, column: str, split: str, chat: ChatTemplate | None, notify: Notify) -> Passages:
+    check_columns(table, [column], split)
     texts: list[str] = []
-    for number, value in enumerate(frame[column], start=1):
-        if pd.api.types.is_scalar(value) and pd.isna(value):
+    for number, value in enumerate(table[column], start=1):
+        if is_missing(value):
             continue
         try:
             messages = as_messages(value)
@@ -152,8 +152,8 @@ def _conversations(frame: pd.DataFrame, column: str, split: str, chat: ChatTempl
                 f"Row {number} of the {split} split cannot be read as a conversation: {error}.",
                 hint='Expected is a list such as [{"role": "user", "content": "..."}, {"role": "assistant", ...}].',
             ) from error
-    if len(texts) < len(frame):
-        notify("missing_values", f"{len(frame) - len(texts)} of {len(frame)} {split} rows lack {column}; left out.")
+    if len(texts) < len(table):
+        notify("missing_values", f"{len(table) - len(texts)} of {len(table)} {split} rows lack {column}; left out.")
     if chat is None:
         notify("no_chat_template", "The model has no chat template; messages are written as `role: content`.")
     return Passages(prompts=None, texts=texts, is_rendered=chat is not None)

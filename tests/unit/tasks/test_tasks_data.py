@@ -13,6 +13,7 @@ import pytest
 
 from tasks.data import LabelledData, load_data
 from tasks.failures import TaskError
+from tasks.formats import table_of
 from tasks.protocol import DataChoice
 from tasks.tables import whole_rows
 
@@ -172,17 +173,17 @@ def test_one_split_for_two_uses(choice: dict[str, str], write_jsonl: Write) -> N
     fails(folder, "bad_job", "'test' is asked for more than one of", **choice)
 
 
-@pytest.mark.parametrize(
-    "missing", [float("nan"), np.float32("nan"), pd.NaT, np.datetime64("NaT"), Decimal("NaN"), pd.NA, None]
-)
-def test_missing_cells_of_any_type_are_left_out(missing: Any, tmp_path: Path) -> None:
-    frame = pd.DataFrame({"text": ["x", missing, "y"], "label": np.array([1, 2, 3])}, dtype=object)
-    found = whole_rows(frame, ["text", "label"], "training", lambda *_: None, what="text or label")
+@pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), Decimal("NaN"), None])
+def test_missing_cells_of_any_type_are_left_out(missing: Any) -> None:
+    table = table_of({"text": ["x", missing, "y"], "label": [1, 2, 3]})
+    found = whole_rows(table, ["text", "label"], "training", lambda *_: None, what="text or label")
     assert found == [("x", "1"), ("y", "3")]
 
 
-def test_dates_from_parquet_may_be_missing(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"text": [f"t{at}" for at in range(21)], "label": pd.to_datetime(["2026-01-01"] * 21)})
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_dates_from_parquet_may_be_missing(unit: str, tmp_path: Path) -> None:
+    dates = pd.to_datetime(["2026-01-01"] * 21).astype(f"datetime64[{unit}]")
+    frame = pd.DataFrame({"text": [f"t{at}" for at in range(21)], "label": dates})
     frame.loc[::2, "label"] = pd.Timestamp("2026-01-02")
     frame.loc[20, "label"] = pd.NaT
     frame.to_parquet(tmp_path / "dated.parquet")
@@ -195,8 +196,8 @@ def test_dates_from_parquet_may_be_missing(tmp_path: Path) -> None:
     ("value", "text"), [(np.float32(1), "1"), (1.0, "1"), (np.float32(1.5), "1.5"), (True, "True")]
 )
 def test_whole_floats_are_whole_numbers(value: Any, text: str) -> None:
-    frame = pd.DataFrame({"text": ["x"], "label": pd.Series([value], dtype=object)})
-    assert whole_rows(frame, ["text", "label"], "training", lambda *_: None, what="text or label") == [("x", text)]
+    table = table_of({"text": ["x"], "label": [value]})
+    assert whole_rows(table, ["text", "label"], "training", lambda *_: None, what="text or label") == [("x", text)]
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.0, 0.1), (0.5, 0.5), (1.5, 0.1)])
