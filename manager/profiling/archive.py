@@ -18,6 +18,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from manager.profiling.adapt import at_rank, in_float16, with_labels
+from manager.profiling.effective_config import without_longest
 from manager.profiling.trace_key import config_key
 from tasks.protocol import MethodChoice, ProtocolError
 from tasks.step_trace import TRACE_VERSION, StepTrace, TraceRequest
@@ -46,6 +47,8 @@ def shipped_trace(request: TraceRequest) -> StepTrace | None:
     if not member.is_file():
         return None
     header, record = _find(member.read_bytes(), shipped_key(request))
+    if not _holds_at(without_longest(request.config)[1], header.get("longest")):
+        return None
     return None if record is None else _adapted(trace_from_json(record), request, header)
 
 
@@ -103,6 +106,11 @@ def unpack_header(content: bytes) -> Json:
     """
     header = _header(next(_lines(content), ""))
     return header
+
+
+def _holds_at(asked: int | None, longest: int | None) -> bool:
+    """Whether a trace made for samples up to `longest` tokens holds where a config allows `asked`."""
+    return asked is None or (longest is not None and asked <= longest)
 
 
 def _find(content: bytes, key: str) -> tuple[Json, Json | None]:

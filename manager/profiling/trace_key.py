@@ -1,8 +1,4 @@
-"""What a trace depends on: requests that differ in nothing else have the same key.
-
-Fields of a config that say who made it, how it is stored, what its labels are called or which constants its layers use
-change no step; fields at their default say nothing.
-"""
+"""What a trace depends on: requests that differ in nothing else have the same key."""
 
 from __future__ import annotations
 
@@ -14,46 +10,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from manager.catalog.config_defaults import defaults_of
+from manager.profiling.effective_config import effective_config, without_longest
 from tasks import step_trace
 from tasks.step_trace import TRACE_VERSION, TRACED_WITH, TraceRequest
 
-_WITHOUT_EFFECT = frozenset(
-    (
-        "_name_or_path",
-        "architectures",
-        "attn_implementation",
-        "dtype",
-        "eos_token_id",
-        "bos_token_id",
-        "finetuning_task",
-        "id2label",
-        "initializer_range",
-        "label2id",
-        "problem_type",
-        "task_specific_params",
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-    )
-)
-_WITHOUT_EFFECT_ENDINGS = (
-    "_eps",
-    "_epsilon",
-    "_token_id",
-    "_token_ids",
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-)
 _KEY_LENGTH = 24
 _STEP_PROGRAMS = ("methods", "losses", "optimizers", "quantized", "step", "unfreezing")
 """Of the trainer, whose steps the tracer runs."""
 
 
 def config_key(config: Mapping[str, Any]) -> str:
-    """A name for the model: equal for configs that differ in nothing that a step depends on."""
-    return _digest(_effective(config))
+    """A name for the model: equal for configs that differ in nothing that a step of a given length depends on."""
+    return _digest(without_longest(config)[0])
 
 
 def trace_key(request: TraceRequest) -> str:
@@ -66,7 +34,7 @@ def trace_key(request: TraceRequest) -> str:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = None
-    record = {**asdict(request), "config": _effective(request.config), "method": effective_method(request)}
+    record = {**asdict(request), "config": effective_config(request.config), "method": effective_method(request)}
     return _digest({"schema": TRACE_VERSION, "versions": versions, "tracer": tracer_digest(), "request": record})
 
 
@@ -93,31 +61,6 @@ def effective_method(request: TraceRequest) -> dict[str, Any]:
         "lora_targets": adapters["lora_targets"],
         "has_dropout": method.lora_dropout > 0,
     }
-
-
-def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    model_type = str(config.get("model_type", ""))
-    return {"model_type": model_type, **_without(config, defaults_of(model_type))}
-
-
-def _without(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What differs from the defaults and has a bearing on the step."""
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        default = defaults.get(name)
-        if name in _WITHOUT_EFFECT or name.endswith(_WITHOUT_EFFECT_ENDINGS):
-            continue
-        if name in defaults and value == default:
-            continue
-        if isinstance(value, Mapping):
-            own = defaults_of(str(value.get("model_type", "")))
-            inner = _without(value, default if isinstance(default, Mapping) else own)
-            if not inner:
-                continue
-            found[name] = inner
-        elif value is not None or name in defaults:
-            found[name] = value
-    return found
 
 
 def _digest(content: object) -> str:

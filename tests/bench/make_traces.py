@@ -31,6 +31,7 @@ from manager.profiling.archive import (
     shipped_key,
     unpack_header,
 )
+from manager.profiling.effective_config import without_longest
 from tasks.failures import TaskError
 from tasks.profile import trace
 from tasks.protocol import MethodChoice, ProtocolError
@@ -127,10 +128,14 @@ def models() -> list[Model]:
         known = found.get(key)
         names = (*known.names, name) if known else (name,)
         tasks = tuple(dict.fromkeys((*(known.tasks if known else ()), *entry.tasks)))
-        found[key] = Model(
-            names=names, config=known.config if known else config, tasks=tasks, parameters=entry.parameters
-        )
+        # Of configs that allow different lengths, the one with the longest: its traces hold for the others.
+        longer = config if known is None or _longest(config) > _longest(known.config) else known.config
+        found[key] = Model(names=names, config=longer, tasks=tasks, parameters=entry.parameters)
     return list(found.values())
+
+
+def _longest(config: dict[str, Any]) -> int:
+    return without_longest(config)[1] or 0
 
 
 def make(model: Model) -> tuple[bytes, int, int]:
@@ -147,6 +152,7 @@ def make(model: Model) -> tuple[bytes, int, int]:
         say(f"  {model.names[0]}: {sum(text == reason for text in refused.values())} refused: {reason[:160]}")
     header = {
         "models": model.names,
+        "longest": without_longest(model.config)[1],
         "content": model.content(),
         "versions": {name: version(name) for name in TRACED_WITH},
         "per_label": {task: per_label(model, task) for task in model.tasks[:1] if task in LABELLED},

@@ -44,9 +44,25 @@ def defaults() -> dict[str, dict[str, Any]]:
         except (TypeError, ValueError, ImportError):
             continue  # A class that cannot be made without arguments has no defaults.
         of_class.pop("model_type", None)
-        known = {**_OF_EARLIER_VERSIONS, **of_class}
+        known = {**_OF_EARLIER_VERSIONS, **of_class, **dict.fromkeys(_derived(name, of_class))}
         found[name] = {key: value for key, value in sorted(known.items()) if _is_plain(value)}
     return found
+
+
+def _derived(name: str, of_class: dict[str, Any]) -> list[str]:
+    """Fields that the class derives from others where they are missing: their default is null."""
+    from transformers import CONFIG_MAPPING
+
+    width, heads = of_class.get("hidden_size"), of_class.get("num_attention_heads")
+    if not isinstance(width, int) or not isinstance(heads, int):
+        return []
+    try:
+        sizes: dict[str, Any] = {"hidden_size": 6 * width, "num_attention_heads": 2 * heads}
+        other = CONFIG_MAPPING[name](**sizes).to_dict()
+    except Exception:  # A class may refuse the sizes in ways of its own; it derives nothing then.
+        return []
+    derived = {"head_dim": (6 * width) // (2 * heads), "num_key_value_heads": 2 * heads}
+    return [field for field, value in derived.items() if field in of_class and other[field] in (value, None)]
 
 
 def _is_plain(value: Any) -> bool:

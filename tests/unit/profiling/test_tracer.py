@@ -83,6 +83,9 @@ def _trace(**changes: Any) -> StepTrace:
     return replace(trace, **changes)
 
 
+_PER_LABEL = {"text-classification": {"elements": _WIDTH + 1, "width": _WIDTH}}
+
+
 class _Worker(TraceWorker):
     """Stands in for the process; counts its calls."""
 
@@ -101,7 +104,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive with one member."""
     folder = tmp_path / "traces"
     folder.mkdir()
-    header = {"models": ["org/bert"], "per_label": {"text-classification": {"elements": _WIDTH + 1, "width": _WIDTH}}}
+    header = {"models": ["org/bert"], "longest": None, "per_label": _PER_LABEL}
     keys = {shipped_key(_REQUEST): trace_to_json(_trace())}
     (folder / member_name(_CONFIG)).write_bytes(pack_member(header, keys))
     monkeypatch.setattr(archive, "traces_folder", lambda: folder)
@@ -309,17 +312,17 @@ def test_a_plan_from_the_archive_loads_no_training_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_config_that_spells_out_its_defaults_is_the_same_model() -> None:
-    spelled = {**_CONFIG, "hidden_act": "gelu", "position_embedding_type": "absolute", "gradient_checkpointing": False}
-    assert config_key(spelled) == config_key(_CONFIG)
-    assert config_key({**_CONFIG, "layer_norm_eps": 1e-5}) == config_key(_CONFIG)
-    assert config_key({**_CONFIG, "hidden_act": "relu"}) != config_key(_CONFIG)
+_LLAMA: dict[str, Any] = {"model_type": "llama", "hidden_size": 4096, "max_position_embeddings": 131072}
 
 
-def test_the_defaults_of_a_nested_config_are_its_own_types() -> None:
-    one = {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "hidden_size": 2560}}
-    other = {
-        "model_type": "gemma3",
-        "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "use_cache": True},
-    }
-    assert config_key(one) == config_key(other)
+def test_a_shipped_trace_serves_no_longer_samples_than_it_was_made_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "traces_folder", lambda: tmp_path)
+    request = replace(_REQUEST, config={**_LLAMA, "max_position_embeddings": 8192})
+    header = {"models": ["org/llama"], "longest": 8192, "per_label": _PER_LABEL}
+    content = pack_member(header, {shipped_key(request): trace_to_json(_trace())})
+    (tmp_path / member_name(request.config)).write_bytes(content)
+    assert shipped_trace(request) is not None
+    assert shipped_trace(replace(request, config={**_LLAMA, "max_position_embeddings": 4096})) is not None
+    assert shipped_trace(replace(request, config=_LLAMA)) is None
