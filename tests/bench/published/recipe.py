@@ -212,7 +212,8 @@ def _checkpointing(row: Row, facts: Facts) -> bool:
 def _attention(row: Row, config: dict[str, Any]) -> str:
     chosen = words.attention(row)
     if config.get("model_type") == "timm_wrapper":
-        return "auto"
+        # timm has the fused call and its own products, nothing else.
+        return "eager" if chosen == "eager" else "auto"
     if chosen == "auto" and config.get("model_type") in _EAGER_ALONE:
         return "eager"
     return chosen

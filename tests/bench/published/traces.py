@@ -6,15 +6,19 @@ imported only when an entry is missing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +28,7 @@ from tasks.step_trace import StepTrace, TraceRequest
 from tasks.step_trace_codec import request_to_json, trace_from_json, trace_to_json
 
 _PACKAGES = ("torch", "transformers", "peft", "timm")
+_TASKS_OF_A_PROCESS = 40
 _CODE = Path(__file__).resolve().parents[3] / "tasks"
 
 
@@ -43,11 +48,13 @@ class Traces:
         if not texts:
             return
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        with ProcessPoolExecutor(max_workers=self.workers, max_tasks_per_child=40) as pool:
-            for key, answer in zip(texts, pool.map(traced, texts.values()), strict=True):
-                part = self._path(key).with_suffix(".part")
-                part.write_text(answer, encoding="utf-8")
-                part.replace(self._path(key))
+        # Processes that traced many models are large; `max_tasks_per_child` ends them too, but hangs in Python 3.11.
+        for chunk in _chunks(texts.items(), _TASKS_OF_A_PROCESS * self.workers):
+            with ProcessPoolExecutor(max_workers=self.workers, mp_context=get_context("spawn")) as pool:
+                for key, answer in zip(chunk, pool.map(traced, chunk.values()), strict=True):
+                    part = self._path(key).with_suffix(".part")
+                    part.write_text(answer, encoding="utf-8")
+                    part.replace(self._path(key))
 
     def trace(self, request: TraceRequest) -> StepTrace | str:
         """The trace of a prepared request, or why the tracer refuses it."""
@@ -61,6 +68,12 @@ class Traces:
         return self.folder / f"{key}.json"
 
 
+def _chunks(items: Iterable[tuple[str, str]], size: int) -> Iterator[dict[str, str]]:
+    left = iter(items)
+    while chunk := dict(islice(left, size)):
+        yield chunk
+
+
 def traced(request_text: str) -> str:
     """JSON of the trace of a request's JSON; a refusal is an answer too."""
     from tasks.failures import TaskError
@@ -71,10 +84,9 @@ def traced(request_text: str) -> str:
     from tasks.tracing.traced_step import record_step
 
     request = request_from_json(json.loads(request_text))
-    if request.config.get("model_type") == "timm_wrapper":
-        # timm imports torchvision for its data; wheels that do not match torch fail where they register operators.
-        sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
     try:
+        if request.config.get("model_type") == "timm_wrapper":
+            _prepare_timm(is_fused=request.attention != "eager")
         config = read_config(request).to_dict()
         return json.dumps(trace_to_json(trace_step(request, config=config, record=record_step)))
     except (RefusedModel, TaskError, ImportError) as error:
@@ -83,6 +95,14 @@ def traced(request_text: str) -> str:
         return json.dumps(
             {"refused": f"not traced: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]}
         )
+
+
+def _prepare_timm(*, is_fused: bool) -> None:
+    """Import timm as its model needs it; attention is a switch of timm's, not of the config."""
+    # timm imports torchvision for its data; wheels that do not match torch fail where they register operators.
+    sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
+    with contextlib.suppress(ImportError):
+        import_module("timm.layers").set_fused_attn(is_fused)
 
 
 def default_folder() -> Path:

@@ -154,6 +154,9 @@ def checkpointing(row: Row) -> bool:
 def attention(row: Row) -> str:
     """One of ATTENTIONS; unstated is what scaled_dot_product_attention chooses."""
     text = row.text("attention").replace("-", " ").replace("_", " ")
+    if has(r"torch ~?1\.\d", row.text("framework")) and not has(r"flash|xformers|\bfa ?[123]\b", text):
+        # scaled_dot_product_attention came with torch 2.0.
+        return "eager"
     if has(r"eager|manual|naive|matmul", text) and not has(r"sdpa|flash", text):
         return "eager"
     if has(r"flash|\bfa ?[23]\b", text):
