@@ -19,7 +19,7 @@ from torch import nn
 
 from tasks.batching import Indices
 from tasks.image_data import load_images
-from tasks.loading import load_pretrained
+from tasks.loading import load_classifier
 from tasks.losses import label_loss_sum
 from tasks.media_data import MediaData, MediaSet
 from tasks.methods import FreshModel, fresh_model
@@ -88,17 +88,13 @@ class ImageClassification:
         """
         from transformers import AutoModelForImageClassification  # Kept out of the import of this module: seconds.
 
-        names = self.data.labels
-        loaded = load_pretrained(
+        loaded = load_classifier(
             AutoModelForImageClassification,
             self.folder,
             self.job,
+            self.data.labels,
             purpose="image classification",
             quantize=quantize,
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={name: at for at, name in enumerate(names)},
-            problem_type="single_label_classification",
         )
         return fresh_model(loaded.model, missing=loaded.missing, adapter_task=None)
 

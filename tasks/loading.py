@@ -2,11 +2,15 @@
 
 Owns what is the same for all tasks: which class of transformers loads it and which arguments go with the task are the
 task's. It never executes code of a repository.
+
+On an accelerator tensors go there one by one, so that the host need not hold the model. One with a new head is read on
+the host first: only there does a seed draw the same numbers on each machine.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ from tasks.methods import head_modules
 from tasks.precision import WEIGHT_TYPES
 from tasks.protocol import FailureCode, Job
 from tasks.quantized import nf4_config, use_training_kernels
+
+_CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ def load_pretrained(
         folder: config.json and *.safetensors.
         job: says method, precision, attention and device.
         purpose: what the model is for, in messages: `text classification`.
-        quantize: whether linear layers of the base are read in 4 bits; None: as the method says.
+        quantize: whether linear layers of the base are read in 4 bits; None: as the method says, for training.
         options: of the task: num_labels, say.
 
     Raises:
@@ -61,12 +67,16 @@ def load_pretrained(
     if job.training.attention != "auto":
         arguments["attn_implementation"] = job.training.attention
     try:
-        if is_quantized:
-            # A model without storage says first which modules have weights that can be quantized.
+        is_for_training = quantize is None
+        if is_quantized or (is_for_training and _device(job) != _CPU):
+            # A model without storage says first which modules have weights.
             shape, report = auto_class.from_pretrained(str(folder), **arguments, device_map="meta")
-            kept = head_modules(shape, _missing(report))
-            arguments["quantization_config"] = nf4_config(job.training.precision, kept)
-            arguments["device_map"] = {"": _device(job)}
+            missing = _missing(report)
+            if is_quantized:
+                kept = head_modules(shape, missing)
+                arguments["quantization_config"] = nf4_config(job.training.precision, kept)
+            if is_quantized or not missing:
+                arguments["device_map"] = {"": _device(job)}
         model, report = auto_class.from_pretrained(str(folder), **arguments)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TaskError(
@@ -77,6 +87,23 @@ def load_pretrained(
     if is_quantized:
         use_training_kernels(model)
     return Loaded(model=model, missing=_missing(report))
+
+
+def load_classifier(
+    auto_class: Any, folder: Path, job: Job, labels: Sequence[str], *, purpose: str, quantize: bool | None
+) -> Loaded:
+    """The model of a folder with a head for these labels, one of which each sample has; see `load_pretrained`."""
+    return load_pretrained(
+        auto_class,
+        folder,
+        job,
+        purpose=purpose,
+        quantize=quantize,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: at for at, name in enumerate(labels)},
+        problem_type="single_label_classification",
+    )
 
 
 def check_attention(job: Job) -> None:
@@ -106,4 +133,4 @@ def _missing(report: dict[str, Any]) -> frozenset[str]:
 
 
 def _device(job: Job) -> str | int:
-    return torch.cuda.current_device() if job.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return torch.cuda.current_device() if job.device != "cpu" and torch.cuda.is_available() else _CPU

@@ -16,7 +16,7 @@ from torch import nn
 
 from tasks.batching import Indices
 from tasks.data import LabelledData, Samples, load_data
-from tasks.loading import load_pretrained
+from tasks.loading import load_classifier
 from tasks.losses import classification_loss_sum
 from tasks.methods import FreshModel, fresh_model
 from tasks.metrics import Scores, classification_scores
@@ -83,17 +83,13 @@ class TextClassification:
         """
         from transformers import AutoModelForSequenceClassification  # Kept out of the import of this module: seconds.
 
-        names = self.data.labels
-        loaded = load_pretrained(
+        loaded = load_classifier(
             AutoModelForSequenceClassification,
             self.folder,
             self.job,
+            self.data.labels,
             purpose="text classification",
             quantize=quantize,
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={name: at for at, name in enumerate(names)},
-            problem_type="single_label_classification",
         )
         # A decoder would keep keys and values for a continuation that a classifier never makes.
         loaded.model.config.use_cache = False
