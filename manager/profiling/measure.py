@@ -12,13 +12,12 @@ import importlib.util
 from pathlib import Path
 
 from manager.profiling.cache import load_answer, measurement_key, store_answer
-from manager.profiling.counting import count_local
 from manager.profiling.tokenizer import tokenizer_folder
 from manager.profiling.worker import ask_worker, data_stats, worker_request
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 
-_WORKER_LIBRARIES = ("numpy", "pandas", "tokenizers")
+_WORKER_LIBRARIES = ("numpy", "tokenizers")
 
 
 def measure_data(spec: RunSpec, *, cache_dir: Path, timeout_s: float) -> DataStats:
@@ -34,6 +33,8 @@ def measure_data(spec: RunSpec, *, cache_dir: Path, timeout_s: float) -> DataSta
     """
     folder = tokenizer_folder(spec.model.source, spec.model.revision)
     if not _worker_can_run():
+        from manager.profiling.counting import count_local  # Deferred: where the worker runs, nothing is counted here.
+
         return count_local(spec)
     request = worker_request(spec, model_folder=folder)
     key = measurement_key(request, model_folder=folder)

@@ -20,7 +20,6 @@ from manager.profiling.measure import measure_data
 from manager.profiling.run_traces import run_traces
 from manager.runs.states import FINAL
 from manager.service.context import Context
-from manager.service.inspection import open_ledger
 from manager.service.starting import write_whole
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile
@@ -159,8 +158,9 @@ def _calibration(context: Context) -> tuple[Calibration, ...]:
     """What this user's own runs say about devices; nothing before the first run."""
     if not context.home.ledger_file.exists():
         return ()
-    # Reports cost a seventh of a cold plan to load; the first plan of a user has no use for them.
+    # Ledger and reports cost a seventh of a cold plan to load; the first plan of a user has no use for them.
     from manager.reports.calibrate import calibration_from
+    from manager.service.inspection import open_ledger
 
     with open_ledger(context) as ledger:
         return calibration_from(ledger.run_events(run_id) for run_id in ledger.run_ids(FINAL))
