@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from manager.catalog.model_entry import ModelEntry
 from manager.spec.model import RunSpec
-from manager.workload.memory_model import memory_model
+from manager.workload.memory_model import memory_model, unpacked_note
 from manager.workload.profile import DataStats, WorkloadProfile
 from manager.workload.request import FEWEST_LABELS
 from manager.workload.traces import RunTraces
@@ -129,5 +129,5 @@ def _weights_bytes(entry: ModelEntry, trace: StepTrace) -> int:
 def _basis(trace: StepTrace) -> str:
     how = "traced in full" if trace.exact else "traced on few layers, extended to all"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(trace.versions.items()))
-    notes = "".join(f"; {note}" for note in trace.notes)
+    notes = "".join(f"; {note}" for note in (*trace.notes, unpacked_note(trace)) if note)
     return f"the training step itself, {how}{f' ({versions})' if versions else ''}{notes}"

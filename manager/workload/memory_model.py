@@ -26,6 +26,8 @@ from tasks.step_trace import LINES, StepTrace
 
 _TRACED_RANK = 16
 """At which `TensorSums` are given where the polynomials carry R."""
+_PACKED_BYTES = 1.3
+"""Per parameter at most where all linear layers are in 4 bits: half a byte, scales, embeddings and head in 2 or 4."""
 _MIXED = frozenset({"bf16-mixed", "fp16-mixed"})
 MERGING_METHODS = frozenset({"lora", "qlora"})
 
@@ -136,6 +138,18 @@ class MemoryModel:
     def is_mixed(self) -> bool:
         """Whether products run on 2-byte copies of float32 weights."""
         return self.trace.precision in _MIXED
+
+
+def unpacked_note(trace: StepTrace) -> str:
+    """That experts are not in 4 bits, for people; empty where they are, or where there are none.
+
+    transformers 5 keeps the experts of a layer in one tensor; bitsandbytes packs the weights of linear layers only.
+    """
+    has_experts = any("expert" in note.casefold() for note in trace.notes)
+    is_wide = trace.weights_bytes.get("1", 0.0) > _PACKED_BYTES * trace.parameters
+    if trace.method != "qlora" or not has_experts or not is_wide:
+        return ""
+    return "experts stay in 16 bits under qlora: transformers keeps them in one tensor that bitsandbytes does not pack"
 
 
 def memory_model(trace: StepTrace) -> MemoryModel:

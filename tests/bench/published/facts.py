@@ -46,6 +46,11 @@ class Facts:
     """Whether it shards with torch's first FSDP: one flat parameter per layer, so that a trainable part makes all of it
     need gradients, which stay whole while micro-batches accumulate, and buffers on streams of their own
     (torch.distributed.fsdp.FullyShardedDataParallel, notes on use_orig_params and no_sync)."""
+    is_litgpt: bool = False
+    """Whether the step is litgpt's own, see `litgpt_step`."""
+    keeps_gradients: bool = False
+    """Whether gradients are set to zero and not freed between steps, as torch did by default before 2.0
+    (torch.nn.Module.zero_grad, set_to_none)."""
     counts_driver_memory: bool = False
     """Whether the figure is NVML's first kind of `used`, which counts what the driver keeps for itself."""
     activation: str | None = None
@@ -74,6 +79,7 @@ _LITGPT = Facts(
     has_fsdp1=True,
     fused_qkv=True,
     unknown_4bit=True,
+    is_litgpt=True,
     sources=(
         "litgpt/finetune/lora.py: logits in chunks of 128 tokens, kept until the loss",
         "litgpt/model.py: lm_head has weights of its own; GptNeoxMLP calls functional.gelu",
@@ -117,6 +123,7 @@ _RULES: tuple[tuple[str, Facts], ...] = (
     (r"baseline-peft-bnb", _CAST_AROUND_4BIT),
     (r"fms", _FMS),
     (r"apex", Facts(optimizer="adamw")),
-    (r"torch ~?1\.(\d|10|1x)\b", Facts(deviations=("softmax-inputs-kept",))),
+    (r"torch ~?1\.(\d|10|1x)\b", Facts(deviations=("softmax-inputs-kept",), keeps_gradients=True)),
+    (r"torch ~?1\.1[1-3]\b", Facts(keeps_gradients=True)),
     (r"nvml", Facts(counts_driver_memory=True)),
 )

@@ -18,6 +18,7 @@ from manager.workload.placement import Placement
 from manager.workload.roofline import UntimedWorkError, step_seconds
 from manager.workload.speed import speed_of
 from tasks.step_trace import StepTrace, TraceRequest
+from tests.bench.published.litgpt_step import held_bytes
 from tests.bench.published.recipe import Recipe
 from tests.bench.published.rows import GB, GIB, MIB
 from tests.bench.published.words import has
@@ -136,12 +137,13 @@ def _memory(recipe: Recipe, trace: StepTrace) -> tuple[float | None, str]:
     if metric != "allocated" and card is not None and card.vendor.casefold() != "nvidia":
         return None, "what an accelerator of another maker than NVIDIA holds beside tensors"
     answer = memory_answer(recipe, trace)
+    held = held_bytes(recipe, answer) if recipe.facts.is_litgpt else 0.0
     if metric == "allocated":
-        found = float(answer.allocated_bytes)
+        found = answer.allocated_bytes + held
     elif metric == "reserved":
-        found = float(answer.reserved_bytes)
+        found = answer.reserved_bytes + held
     else:
-        found = shown_bytes(answer, _card_bytes(recipe)) + _stated_context(recipe, answer)
+        found = shown_bytes(answer, _card_bytes(recipe)) + _stated_context(recipe, answer) + held
         if recipe.facts.counts_driver_memory:
             found = min(found + _DRIVER_BYTES.get(recipe.accelerator or "", _DRIVER_BYTES_ELSE), _card_bytes(recipe))
     return found / recipe.memory.unit_bytes, ""
@@ -161,7 +163,8 @@ def memory_answer(recipe: Recipe, trace: StepTrace) -> MemoryAnswer:
             sharding=sharding if recipe.layout.gpus > 1 else "none",
             shard_precision="fp32" if _has_wide_shards(recipe) else "same",
         ),
-        accumulates=recipe.micro_batches > 1,
+        # Gradients that are set to zero stand as those do that are added up.
+        accumulates=recipe.micro_batches > 1 or recipe.facts.keeps_gradients,
     )
 
 
