@@ -19,7 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from manager.catalog.models import known_models, resolve_entry
+from manager.catalog.model_table import known_models
+from manager.catalog.models import resolve_entry
 from manager.errors import DataError
 from manager.profiling.archive import (
     LABELLED,
