@@ -26,6 +26,9 @@ class TaskKind:
     metrics: tuple[str, ...]
     """Names that `training.metric` and `target.metric` may have."""
     default_metric: str
+    length: str
+    """What the length of a sample is counted in, as DataStats and traces count it: tokens, images (1 each) or waveform
+    (samples of it at 16 kHz)."""
     is_trained: bool
     """Whether `tasks.train` can carry it out; the others can be planned."""
 
@@ -35,12 +38,13 @@ class TaskKind:
         return "label" in self.columns
 
 
-def _kind(name: str, columns: str, samples: str, *, is_trained: bool = False) -> TaskKind:
+def _kind(name: str, columns: str, samples: str, *, length: str | None = None, is_trained: bool = False) -> TaskKind:
     has_labels = "label" in columns.split()
     return TaskKind(
         name=name,
         columns=tuple(columns.split()),
         samples=samples,
+        length=length or samples,
         metrics=CLASSIFICATION_METRICS if has_labels else LANGUAGE_METRICS,
         default_metric="f1_macro" if has_labels else "perplexity",
         is_trained=is_trained,
@@ -54,9 +58,9 @@ TASK_KINDS: dict[str, TaskKind] = {
         _kind("causal-lm", "text prompt completion messages", "tokens", is_trained=True),
         _kind("seq2seq-lm", "source_text target_text", "tokens"),
         _kind("image-classification", "image label", "images", is_trained=True),
-        _kind("audio-classification", "audio label", "audio"),
-        _kind("speech-ctc", "audio transcript", "audio"),
-        _kind("speech-seq2seq", "audio transcript", "audio"),
+        _kind("audio-classification", "audio label", "audio", length="waveform"),
+        _kind("speech-ctc", "audio transcript", "audio", length="waveform"),
+        _kind("speech-seq2seq", "audio transcript", "audio", length="tokens"),
     )
 }
 DATA_COLUMNS = tuple(dict.fromkeys(column for kind in TASK_KINDS.values() for column in kind.columns))

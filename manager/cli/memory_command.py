@@ -41,7 +41,10 @@ def memory(
         typer.Option("--micro-batch", min=1, help="Samples per forward pass; default: as the run file says."),
     ] = None,
     length: Annotated[
-        int | None, typer.Option("--length", min=1, help="Longest sample; default: that of the data.")
+        int | None,
+        typer.Option(
+            "--length", min=1, help="Longest sample in tokens, raw audio in 16 kHz samples; default: the data's."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> int:

@@ -13,12 +13,13 @@ from manager.service.memory import MemoryReport
 from manager.service.memory_cards import CardMemory
 from manager.units import format_bytes, format_hours, format_usd, usd
 from manager.workload.fixes import Fix
+from manager.workload.host_memory import HostMemory
 from manager.workload.memory_answer import MemoryAnswer
 from tasks.kinds import TASK_KINDS
+from tasks.sample_units import WAVEFORM_RATE_HZ
 
 _NAMES = {"weights": "weights", "optimizer_state": "optimizer state", "weight_copies": "weight copies"}
 _NARROW = 90
-_WAVEFORM_RATE_HZ = 16_000
 
 
 def print_memory(report: MemoryReport, console: Console) -> None:
@@ -43,8 +44,9 @@ def print_memory(report: MemoryReport, console: Console) -> None:
     console.print(
         f"peaks: training {format_bytes(answer.training_bytes)}, evaluation {format_bytes(answer.evaluation_bytes)}, "
         f"saving {format_bytes(answer.save_bytes)}; allocated {format_bytes(answer.allocated_bytes)}, "
-        f"reserved {format_bytes(answer.reserved_bytes)}; host {format_bytes(answer.host_bytes)}"
+        f"reserved {format_bytes(answer.reserved_bytes)}"
     )
+    console.print(_host_text(report.host))
     console.print()
     if report.fixes:
         console.print(_fixes(report.fixes, wide=console.width >= _NARROW))
@@ -54,16 +56,27 @@ def print_memory(report: MemoryReport, console: Console) -> None:
 
 def pass_text(report: MemoryReport) -> str:
     """One forward pass in the unit of the task: `4 samples of 363 tokens a pass, 4 passes a step`."""
-    count, kind = report.micro_batch, TASK_KINDS[report.spec.task].samples
-    if kind == "images":
+    count, kind = report.micro_batch, TASK_KINDS[report.spec.task]
+    if kind.length == "images":
         text = _counted(count, "image")
-    elif kind == "audio" and report.profile.data.mean_seconds is not None:
-        longest_s = report.length / _WAVEFORM_RATE_HZ
-        text = f"{_counted(count, 'recording')} of {longest_s:.1f} s"
+    elif kind.length == "waveform":
+        text = f"{_counted(count, 'recording')} of {report.length / WAVEFORM_RATE_HZ:.1f} s"
+    elif kind.samples == "audio":
+        text = f"{_counted(count, 'recording')} with transcripts of {report.length:,} tokens"
     else:
         text = f"{_counted(count, 'sample')} of {report.length:,} tokens"
     passes = -(-report.share // count)
     return f"{text} a pass" if passes == 1 else f"{text} a pass, {passes} passes a step"
+
+
+def _host_text(host: HostMemory) -> str:
+    """`host's memory: 9.8 GiB, highest while a checkpoint is written; 2 processes of 2.1 GiB each`."""
+    each = host.process_bytes + host.data_bytes + host.shards_bytes
+    processes = "one process" if host.processes == 1 else f"{host.processes} processes"
+    return (
+        f"host's memory: {format_bytes(host.peak_bytes)}, highest while {host.peak}; "
+        f"{processes} of {format_bytes(each)}{'' if host.processes == 1 else ' each'}"
+    )
 
 
 def _counted(count: int, unit: str) -> str:
@@ -89,6 +102,7 @@ def report_to_json(report: MemoryReport) -> dict[str, Any]:
         "placement": asdict(report.placement),
         "fits": report.fits,
         "answer": _answer_to_json(report.answer),
+        "host": {**asdict(report.host), "peak_bytes": report.host.peak_bytes},
         "cards": [
             {
                 "name": card.name,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from manager.planner.assumptions import AssumedQuantity
 from manager.units import Interval
 from manager.workload.profile import DataStats
+from tasks.kinds import TASK_KINDS
 from tasks.sample_units import WAVEFORM_RATE_HZ
 
 _RATES = {"images": "decode_rate", "audio": "sound_rate"}
@@ -19,6 +20,9 @@ _MADE_PIXELS = 224 * 224
 """Of the image that the model sees, at the size that most models have."""
 _UNREAD_PIXELS = 500 * 375
 """Of an image whose size was not read: ImageNet's mean (Deng et al. 2009)."""
+_WINDOW_S = 30.0
+"""Of a recording whose duration was not read, where lengths count the transcript: the part that Whisper reads (Radford
+et al. 2022, arXiv:2212.04356)."""
 NOTHING = Interval(low=0.0, expected=0.0, high=0.0)
 
 
@@ -27,13 +31,13 @@ def rate_name(kind: str) -> str | None:
     return _RATES.get(kind)
 
 
-def decoding_s(data: DataStats, samples: float, rows: Mapping[str, AssumedQuantity]) -> Interval:
+def decoding_s(task: str, data: DataStats, samples: float, rows: Mapping[str, AssumedQuantity]) -> Interval:
     """Seconds for so many samples; zero for text."""
     name = rate_name(data.kind)
     if name is None:
         return NOTHING
     rate = rows[name].value
-    amount = samples * (_megapixels(data) if data.kind == "images" else _seconds_of_sound(data))
+    amount = samples * (_megapixels(data) if data.kind == "images" else _seconds_of_sound(task, data))
     return Interval(low=amount / rate.high, expected=amount / rate.expected, high=amount / rate.low)
 
 
@@ -44,5 +48,7 @@ def _megapixels(data: DataStats) -> float:
     return (stored + _MADE_PIXELS) / _MEGA
 
 
-def _seconds_of_sound(data: DataStats) -> float:
-    return data.mean_tokens / WAVEFORM_RATE_HZ if data.mean_seconds is None else data.mean_seconds
+def _seconds_of_sound(task: str, data: DataStats) -> float:
+    if data.mean_seconds is not None:
+        return data.mean_seconds
+    return data.mean_tokens / WAVEFORM_RATE_HZ if TASK_KINDS[task].length == "waveform" else _WINDOW_S

@@ -19,6 +19,7 @@ from manager.planner.plan import Assumption, CostLine, Estimate
 from manager.prices.offer import Offer
 from manager.units import Interval, MoneyInterval, format_bytes
 from manager.workload.build import even_micro_batch, micro_batch_limit
+from manager.workload.host_memory import HostMemory, host_memory
 from manager.workload.memory_answer import MemoryAnswer, largest_micro_batch, memory_of
 from manager.workload.memory_device import fit_margin
 from manager.workload.profile import WorkloadProfile
@@ -29,6 +30,7 @@ _MICRO_DOLLAR = Decimal("0.000001")
 REASON_FIT = "does not fit"
 REASON_PRICE = "unknown price"
 REASON_BATCH = "batch cannot be shared"
+REASON_HOST = "host's memory is too small"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Verdict:
     training_hours: Interval | None
     assumptions: tuple[Assumption, ...]
     reason: str | None
+    host: HostMemory | None = None
+    """What the host of a machine with accelerators needs; None for others, and where the job does not run."""
     missing_memory_bytes: float | None = None
     """How much less one replica has than the smallest micro-batch needs; None when it fits or was not judged."""
     calibration_factor: float = 1.0
@@ -102,6 +106,7 @@ def judge_machine(
         assumptions=used,
         calibration_factor=1.0 if calibration is None else calibration.time_factor,
         reason=machine.refusal,
+        host=None if machine.is_cpu else host_memory(profile, memory, machine.placement),
     )
 
 
@@ -156,7 +161,8 @@ def _smallest(profile: WorkloadProfile, limit: int) -> int:
 def priced(offer: Offer, verdict: Verdict) -> Estimate:
     """The verdict on the offer's kind of machine, with the bill at the offer's price."""
     price = offer.price_usd_per_hour
-    reason = verdict.reason
+    host = verdict.host
+    reason = verdict.reason or (None if host is None else _host_reason(host, offer))
     if reason is None and price is None:
         reason = f"{REASON_PRICE}: {offer.price_source}"
     lines: tuple[CostLine, ...] = ()
@@ -171,10 +177,28 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
         training_hours=verdict.training_hours,
         cost_usd=_sum(lines) if lines else None,
         lines=lines,
-        assumptions=verdict.assumptions,
+        assumptions=(*verdict.assumptions, *_host_assumption(host, offer)),
+        host_bytes=None if host is None else host.peak_bytes,
         calibration_factor=verdict.calibration_factor,
         reason=reason,
     )
+
+
+def _host_reason(host: HostMemory, offer: Offer) -> str | None:
+    """Why the offer's host does not carry the job; None: it does, or its memory is unknown."""
+    if offer.host_memory_bytes is None or host.fits(offer.host_memory_bytes):
+        return None
+    return (
+        f"{REASON_HOST}: {format_bytes(host.peak_bytes)} needed while {host.peak}, "
+        f"has {format_bytes(offer.host_memory_bytes)}"
+    )
+
+
+def _host_assumption(host: HostMemory | None, offer: Offer) -> tuple[Assumption, ...]:
+    if host is None or offer.host_memory_bytes is not None:
+        return ()
+    text = f"{format_bytes(host.peak_bytes)} needed; {offer.price_source} does not say how much the host has"
+    return (Assumption(name="host_memory", text=text),)
 
 
 def _cost_line(phase: Phase, price_usd_per_hour: Decimal) -> CostLine:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from manager.errors import NothingFitsError, OverBudgetError
-from manager.planner.estimate import REASON_FIT, REASON_PRICE
+from manager.planner.estimate import REASON_FIT, REASON_HOST, REASON_PRICE
 from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
@@ -101,6 +101,11 @@ def _hint(kinds: Counter[str]) -> str:
         return (
             "lower training.max_length or training.batch_size, turn training.gradient_checkpointing on, use precision "
             "bf16-mixed, or method lora"
+        )
+    if kinds[REASON_HOST]:
+        return (
+            "take machines with more of their own memory, method lora in place of qlora or full, or precision bf16, "
+            "which halves what is exported"
         )
     if kinds[REASON_SPOT] or kinds[REASON_CLOUD] or kinds[REASON_REGION] or kinds[REASON_ACCELERATOR]:
         return "widen `where`: clouds, regions, accelerators or spot"

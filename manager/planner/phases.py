@@ -64,7 +64,7 @@ def phases_of_run(
 
     def decoded(seconds: float, samples: int) -> Interval:
         """Computed seconds with their band, and the decoding of so many samples."""
-        decoding = decoding_s(profile.data, samples / machine.replicas, rows)
+        decoding = decoding_s(profile.task, profile.data, samples / machine.replicas, rows)
         return compute.band.scaled(seconds).plus(decoding.scaled(factor))
 
     def evaluation_s(samples: int, times: int = 1) -> Interval:

@@ -63,6 +63,8 @@ class Estimate:
     assumptions: tuple[Assumption, ...]
     calibration_factor: float = 1.0
     """By which own runs have changed the estimator's training time; 1 where none has."""
+    host_bytes: int | None = None
+    """What the host's own memory has to hold, of all processes; None without an accelerator and where it is unknown."""
     estimator: str = ESTIMATOR
     """What made the hours and the bytes."""
     reason: str | None

@@ -10,7 +10,6 @@ from manager.catalog.model_entry import ModelEntry
 from manager.catalog.models import check_use, resolve_entry
 from manager.errors import DataError, UsageError
 from manager.planner.fix_effects import EffectOfFix
-from manager.planner.machine import refusal_of
 from manager.prices.offer import Offer
 from manager.profiling.measure import measure_data
 from manager.profiling.run_traces import run_traces
@@ -19,6 +18,7 @@ from manager.service.context import Context
 from manager.service.memory_cards import (
     CardMemory,
     asked_card,
+    card_refusal,
     cheapest_usd_per_hour,
     chosen_card,
     gathered_offers,
@@ -28,6 +28,7 @@ from manager.service.planning import longest_text
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile, even_micro_batch
 from manager.workload.fixes import Fix, LargerCard, Question, ladder, recipe_fits
+from manager.workload.host_memory import HostMemory, host_memory
 from manager.workload.memory_answer import MemoryAnswer, fits, largest_micro_batch, memory_of
 from manager.workload.memory_device import memory_device
 from manager.workload.placement import ONE_DEVICE, Placement
@@ -71,6 +72,8 @@ class MemoryReport:
     answer: MemoryAnswer
     cards: tuple[CardMemory, ...]
     """All cards that are offered, by memory."""
+    host: HostMemory
+    """What the host of all devices needs."""
     fixes: tuple[Fix, ...]
     """What would make it fit; empty when it does."""
     notes: tuple[str, ...] = ()
@@ -86,6 +89,7 @@ class _Step:
     placement: Placement
     share: int
     length: int
+    offers: Sequence[Offer]
 
     def answer(self, card: str, micro_batch: int) -> MemoryAnswer:
         return memory_of(
@@ -116,7 +120,7 @@ class _Step:
             memory_bytes=card.memory_bytes,
             micro_batch=micro_batch,
             answer=self.answer(card.name, micro_batch or 1),
-            refusal=refusal_of(self.profile, card),
+            refusal=card_refusal(self.profile, card, self.offers, replicas=self.placement.replicas),
         )
 
 
@@ -146,7 +150,7 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     traces = run_traces(spec, entry, data=data, has_cpu_offers=False, cache_dir=cache_dir, timeout_s=timeout_s)
     profile = build_profile(spec, entry, data, traces)
     length = layout.length or profile.peak_length
-    step = _Step(profile=profile, traces=traces, placement=placement, share=share, length=length)
+    step = _Step(profile=profile, traces=traces, placement=placement, share=share, length=length, offers=offers)
     cards = offered_cards(offers, asked)
     shown = tuple(step.on(card) for card in cards)
     chosen = chosen_card(shown, asked, share)
@@ -171,7 +175,8 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
         fits=it_fits,
         answer=answer,
         cards=shown,
-        fixes=() if it_fits else _fixes(spec, step, chosen, micro_batch, offers, cards, trace_of),
+        host=host_memory(profile, answer, placement),
+        fixes=() if it_fits else _fixes(spec, step, chosen, micro_batch, shown, trace_of),
         notes=(*_notes(chosen, placement), *traces.notes),
     )
 
@@ -181,13 +186,12 @@ def _fixes(
     step: _Step,
     chosen: CardMemory,
     micro_batch: int,
-    offers: Sequence[Offer],
-    cards: Sequence[Accelerator],
+    cards: Sequence[CardMemory],
     trace_of: Callable[[RunSpec], StepTrace],
 ) -> tuple[Fix, ...]:
     traces, placement = step.traces, step.placement
     others = _alternatives(spec, traces, trace_of)
-    usable = [card for card in cards if refusal_of(step.profile, card) is None]
+    usable = [card for card in cards if card.refusal is None]
     return ladder(
         Question(
             trace=traces.cuda,
@@ -210,7 +214,7 @@ def _fixes(
             alternatives=others.traces,
             card=chosen.name,
             placement=placement,
-            usd_per_hour=lambda name: cheapest_usd_per_hour(offers, name),
+            usd_per_hour=lambda name: cheapest_usd_per_hour(step.offers, name),
             rank=traces.rank,
         ),
     )
@@ -250,9 +254,10 @@ def _alternatives(spec: RunSpec, traces: RunTraces, trace_of: Callable[[RunSpec]
 def _check_length(spec: RunSpec, entry: ModelEntry, length: int | None) -> None:
     if length is None:
         return
-    if TASK_KINDS[spec.task].samples == "images":
+    unit = TASK_KINDS[spec.task].length
+    if unit == "images":
         raise UsageError("images have no length", hint="set training.image_size in the run file")
-    if TASK_KINDS[spec.task].samples == "tokens" and entry.max_positions is not None and length > entry.max_positions:
+    if unit == "tokens" and entry.max_positions is not None and length > entry.max_positions:
         raise UsageError(
             f"{entry.name} reads at most {entry.max_positions:,} tokens, not {length:,}", hint="give a smaller --length"
         )

@@ -9,11 +9,13 @@ from decimal import Decimal
 
 from manager.catalog.accelerators import Accelerator, accelerator
 from manager.errors import UsageError
+from manager.planner.machine import refusal_of
 from manager.prices.local import detect_device
 from manager.prices.offer import Offer
 from manager.prices.sources import gather_offers
 from manager.service.context import Context
 from manager.workload.memory_answer import MemoryAnswer
+from manager.workload.profile import WorkloadProfile
 
 _LISTED = 30
 
@@ -71,6 +73,13 @@ def asked_card(name: str, offers: Sequence[Offer]) -> Accelerator:
     listing = f"known: {', '.join(sorted(offered.values())[:_LISTED])}"
     hint = f"did you mean {offered[near[0]]}? {listing}" if near else listing
     raise UsageError(f"there is no accelerator {name!r}", hint=hint)
+
+
+def card_refusal(profile: WorkloadProfile, card: Accelerator, offers: Sequence[Offer], *, replicas: int) -> str | None:
+    """Why a plan refuses so many devices of this card everywhere that it is offered; None: somewhere it runs."""
+    clouds = dict.fromkeys(offer.cloud for offer in offers if offer.accelerator == card.name) or {"local": None}
+    refusals = [refusal_of(profile, card, cloud=cloud, replicas=replicas) for cloud in clouds]
+    return None if None in refusals else refusals[0]
 
 
 def chosen_card(cards: Sequence[CardMemory], asked: Accelerator | None, share: int) -> CardMemory:

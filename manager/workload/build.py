@@ -11,12 +11,16 @@ from manager.workload.memory_model import memory_model, unpacked_note
 from manager.workload.profile import DataStats, WorkloadProfile
 from manager.workload.request import FEWEST_LABELS
 from manager.workload.traces import RunTraces
+from tasks.kinds import TASK_KINDS
 from tasks.step_trace import StepTrace, evaluate
 
 _ROUNDING = 1e-9
 _BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 _TEST_EVALUATIONS = 2
 """Of the test set: the untouched model, and the tuned one."""
+_LARGEST_SHARD_BYTES = 50_000_000_000
+"""Of an exported model: max_shard_size of transformers 5; safetensors copies the tensors of a file from the device and
+keeps all copies until it is written (safetensors 0.8, torch.py, _flatten_as_ptr)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,8 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
     model = memory_model(trace)
     static = model.static(model.at(batch=1, length=max(1, longest), rank=rank), training.optimizer)
     trainable = round(trace.trainable_parameters * static.trainable / max(1, trace.trainable.bytes))
+    parameters = trace.parameters + trainable - trace.trainable_parameters
+    weights = parameters * _BYTES_OF_DTYPE[_weight_type(spec)]
     evaluated = schedule.evaluations * data.validation_samples + _TEST_EVALUATIONS * data.test_samples
     return WorkloadProfile(
         model=entry.name,
@@ -48,7 +54,7 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         optimizer=training.optimizer,
         gradient_checkpointing=training.gradient_checkpointing,
         lora_rank=rank,
-        parameters=trace.parameters + trainable - trace.trainable_parameters,
+        parameters=parameters,
         trainable_parameters=trainable,
         num_labels=max(FEWEST_LABELS, len(data.labels)),
         batch_size=training.batch_size,
@@ -67,6 +73,8 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         model_from_hub=not entry.is_folder and entry.name == spec.model.source,
         model_is_here=entry.weights_bytes is not None,
         checkpoints=schedule.checkpoints,
+        loading_bytes=_loading_bytes(spec, entry, weights),
+        export_bytes=weights if spec.method.kind == "qlora" else min(weights, _LARGEST_SHARD_BYTES),
         asked_micro_batch=training.micro_batch,
         loss=training.loss,
         attention=training.attention,
@@ -124,6 +132,16 @@ def _weights_bytes(entry: ModelEntry, trace: StepTrace) -> int:
         return entry.weights_bytes
     parameters = entry.parameters or trace.parameters
     return parameters * _BYTES_OF_DTYPE.get(entry.stored_dtype or "float32", 4)
+
+
+def _weight_type(spec: RunSpec) -> str:
+    return "bfloat16" if spec.training.precision == "bf16" else "float32"
+
+
+def _loading_bytes(spec: RunSpec, entry: ModelEntry, weights_bytes: int) -> int:
+    """Only a model with a new head is read on the host, and only another type than the file's takes memory there."""
+    is_on_device = spec.method.kind == "qlora" or not TASK_KINDS[spec.task].has_labels
+    return 0 if is_on_device or entry.stored_dtype == _weight_type(spec) else weights_bytes
 
 
 def _basis(trace: StepTrace) -> str:

@@ -13,14 +13,13 @@ from manager.workload.memory_answer import MemoryAnswer, fits, largest_micro_bat
 from manager.workload.memory_device import MemoryDevice
 from manager.workload.memory_model import memory_model
 from manager.workload.placement import ONE_DEVICE, Placement
+from tasks.kinds import TASK_KINDS
 from tasks.protocol import MethodChoice
 from tasks.step_trace import StepTrace
 
 _SHORTER = 2
 """A shorter max_length is tried by halves."""
 _SHORTEST = 64
-_UNCUT_TASKS = ("audio-classification", "speech-ctc")
-"""Their lengths are samples of a waveform, which training.max_length does not cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +210,7 @@ def _fsdp(placement: Placement, replicas: int, *, cpu_offload: bool = False) -> 
 def _shorter(question: Question, now: MemoryAnswer) -> Iterator[Fix]:
     """The longest half, quarter ... of the length that fits, else the shortest of them."""
     length = question.length // _SHORTER
-    if length < _SHORTEST or question.trace.task in _UNCUT_TASKS:
+    if length < _SHORTEST or not _is_cut(question.trace.task):
         return
     while True:
         shorter = replace(question, length=length)
@@ -223,6 +222,12 @@ def _shorter(question: Question, now: MemoryAnswer) -> Iterator[Fix]:
             yield _fix("max_length", text, question, now, answer, micro_batch)
             return
         length //= _SHORTER
+
+
+def _is_cut(task: str) -> bool:
+    """Whether training.max_length cuts samples; it leaves waveforms as they are."""
+    kind = TASK_KINDS.get(task)
+    return kind is None or kind.length != "waveform"
 
 
 def _larger(question: Question, now: MemoryAnswer, cards: Sequence[LargerCard]) -> Iterator[Fix]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-_UNITS = {"MiB": 2**20, "KiB": 2**10, "share": 1.0}
+_UNITS = {"MiB": 2**20, "KiB": 2**10, "B": 1.0, "share": 1.0}
 _DEFAULT = "*"
 _UNKNOWN = "unknown"
 _CPU = "cpu"

@@ -115,6 +115,11 @@ class WorkloadProfile:
     """Checkpoints written during the run."""
     asked_micro_batch: int | None = None
     """Micro-batch that the user fixed; None: the largest that fits is taken."""
+    loading_bytes: int = 0
+    """In the host's memory, of each process, while the model is read: 0 where tensors go to the accelerator at once or
+    stay mapped from their file."""
+    export_bytes: int = 0
+    """In the host's memory, of the first process, while the tuned model is written."""
     loss: str = "plain"
     """plain or chunked, as the run asks for it."""
     attention: str = "auto"

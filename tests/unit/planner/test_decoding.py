@@ -32,18 +32,20 @@ def expected_s(found: Verdict, name: str) -> float:
 
 def test_images_by_hand() -> None:
     # 1,000 images of 1 MP, of which 224 x 224 are made, at 55 MP/s.
-    assert decoding_s(IMAGES, 1000, ROWS).expected == pytest.approx(1000 * (1 + 0.050176) / 55)
+    assert decoding_s("image-classification", IMAGES, 1000, ROWS).expected == pytest.approx(1000 * (1 + 0.050176) / 55)
 
 
 def test_sound_by_hand() -> None:
-    assert decoding_s(SOUND, 60, ROWS).expected == pytest.approx(60 * 5 / 300)
+    assert decoding_s("speech-ctc", SOUND, 60, ROWS).expected == pytest.approx(60 * 5 / 300)
     unread = replace(SOUND, mean_seconds=None)
-    assert decoding_s(unread, 60, ROWS).expected == pytest.approx(60 * 80_000 / 16_000 / 300)
+    assert decoding_s("speech-ctc", unread, 60, ROWS).expected == pytest.approx(60 * 80_000 / 16_000 / 300)
+    # Lengths of these are tokens of the transcript, which say nothing of the sound.
+    assert decoding_s("speech-seq2seq", unread, 60, ROWS).expected == pytest.approx(60 * 30 / 300)
 
 
 def test_text_is_tokenized_once_and_not_decoded() -> None:
     assert rate_name("tokens") is None
-    assert decoding_s(make_data(), 10**9, ROWS).high == 0
+    assert decoding_s("text-classification", make_data(), 10**9, ROWS).high == 0
     found = verdict(make_data())
     assert expected_s(found, "data") > 0
     stated = {assumption.name for assumption in found.assumptions}
@@ -57,9 +59,11 @@ def test_decoding_is_part_of_training_and_evaluation(data: DataStats, name: str)
     assert expected_s(found, "data") == 0
     epochs = 3
     more = expected_s(found, "training") - expected_s(bare, "training")
-    assert more == pytest.approx(decoding_s(data, epochs * data.train_samples, ROWS).expected, rel=1e-4)
+    assert more == pytest.approx(
+        decoding_s("text-classification", data, epochs * data.train_samples, ROWS).expected, rel=1e-4
+    )
     more = expected_s(found, "baseline") - expected_s(bare, "baseline")
-    assert more == pytest.approx(decoding_s(data, data.test_samples, ROWS).expected, rel=1e-4)
+    assert more == pytest.approx(decoding_s("text-classification", data, data.test_samples, ROWS).expected, rel=1e-4)
     stated = {assumption.name for assumption in found.assumptions}
     assert name in stated
     assert "tokenize_rate" not in stated

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from manager.catalog.accelerators import accelerator
 from manager.errors import DataError, UsageError
+from manager.service import memory
 from manager.service.memory import Layout
-from manager.service.memory_cards import cheapest_usd_per_hour
+from manager.service.memory_cards import card_refusal, cheapest_usd_per_hour
 from manager.workload.memory_answer import fits
 from manager.workload.placement import Placement
 from tests.support.memory_stage import OFFERS, report_of, set_stage
-from tests.support.plan_factory import make_data
+from tests.support.plan_factory import make_data, make_gpu_offer, make_profile, make_spec
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +73,7 @@ def test_the_ladder_of_what_does_not_fit(tmp_path: Path) -> None:
     assert {"micro_batch", "gradient_checkpointing", "adamw_8bit", "lora", "qlora", "fsdp", "larger_card"} <= set(fixes)
     assert fixes["micro_batch"].fits
     assert fixes["chunked_loss"].fits is None
-    assert fixes["chunked_loss"].reason == "not estimated: no slices here: the number of ops depends on the batch"
+    assert fixes["chunked_loss"].reason == "not estimated: no slices here: this model caps its logits"
     for fix in report.fixes:
         if fix.answer is not None:
             assert fix.saved_bytes == report.answer.needed_bytes - fix.answer.needed_bytes
@@ -148,3 +150,37 @@ def test_images_have_no_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert report_of(tmp_path, **task).length == 1
     with pytest.raises(UsageError, match="images have no length"):
         report_of(tmp_path, Layout(length=5), **task)
+
+
+def test_a_card_is_refused_as_the_planner_refuses_it_on_so_many_devices_and_everywhere() -> None:
+    spec = make_spec()
+    l4 = accelerator("L4")
+    assert l4 is not None
+    chunked = make_profile(spec=replace(spec, training=replace(spec.training, loss="chunked")))
+    four = card_refusal(chunked, l4, OFFERS, replicas=4)
+    assert four == "training program does not run there yet: loss chunked is for one device, this machine has 4"
+    assert card_refusal(chunked, l4, OFFERS, replicas=1) is None
+    flash = make_profile(
+        spec=replace(spec, training=replace(spec.training, attention="flash_attention_2", precision="bf16"))
+    )
+    rented, here = make_gpu_offer("L4", cloud="aws"), make_gpu_offer("L4", cloud="local")
+    assert "flash-attn" in str(card_refusal(flash, l4, [rented], replicas=1))
+    assert card_refusal(flash, l4, [rented, here], replicas=1) is None
+
+
+def test_devices_reach_the_refusals_of_all_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def refuse(profile: Any, card: Any, offers: Any, *, replicas: int) -> None:
+        asked.append(replicas)
+
+    monkeypatch.setattr(memory, "card_refusal", refuse)
+    report_of(tmp_path, Layout(placement=Placement(replicas=4, sharding="ddp")))
+    assert set(asked) == {4}
+
+
+def test_the_host_of_all_devices_is_told(tmp_path: Path) -> None:
+    one = report_of(tmp_path).host
+    four = report_of(tmp_path, Layout(placement=Placement(replicas=4, sharding="ddp"))).host
+    assert (one.processes, four.processes) == (1, 4)
+    assert four.peak_bytes - one.peak_bytes == 3 * (one.process_bytes + one.data_bytes)

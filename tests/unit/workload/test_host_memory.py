@@ -1,0 +1,119 @@
+"""Memory of the host by hand: what each process holds, and the highest of loading, checkpoint and export."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from manager.catalog.accelerators import accelerator
+from manager.planner.assumptions import shipped_assumptions
+from manager.planner.estimate import REASON_HOST, judge_machine, priced
+from manager.planner.plan import Estimate
+from manager.prices.offer import Offer
+from manager.spec.model import RunSpec
+from manager.workload.build import build_profile
+from manager.workload.host_memory import HostMemory, host_memory
+from manager.workload.memory_answer import MemoryAnswer, memory_of
+from manager.workload.memory_device import memory_device
+from manager.workload.placement import ONE_DEVICE, Placement
+from manager.workload.profile import WorkloadProfile
+from tests.support.plan_factory import GIB, make_data, make_entry, make_gpu_offer, make_spec, make_traces
+
+PROCESS = 1960 * 2**20
+SEVEN_B = 32 * 12 * 4096**2 + 2 * 32000 * 4096
+
+
+def profile_of(spec: RunSpec, model: str = "llama2-7b", stored: str = "bfloat16") -> WorkloadProfile:
+    entry = replace(make_entry(model), stored_dtype=stored)
+    return build_profile(spec, entry, make_data(), make_traces(model, spec))
+
+
+def answer_of(spec: RunSpec, placement: Placement = ONE_DEVICE) -> MemoryAnswer:
+    traces = make_traces("llama2-7b", spec)
+    device = memory_device("A100-80GB")
+    return memory_of(traces.cuda, batch=1, length=64, device=device, rank=traces.rank, placement=placement)
+
+
+def test_a_model_read_on_the_host_in_another_type_is_held_there() -> None:
+    labelled = make_spec(precision="bf16-mixed", method="lora")
+    assert profile_of(labelled).loading_bytes == 4 * profile_of(labelled).parameters
+    assert profile_of(labelled, stored="float32").loading_bytes == 0
+    assert profile_of(make_spec(precision="bf16", method="lora")).loading_bytes == 0
+    # Language models have no new head: their tensors go to the accelerator one by one.
+    assert profile_of(replace(labelled, task="causal-lm")).loading_bytes == 0
+    assert profile_of(make_spec(precision="bf16-mixed", method="qlora")).loading_bytes == 0
+
+
+def test_a_model_in_4_bits_is_written_out_in_full_to_be_exported() -> None:
+    for precision, width in (("bf16", 2), ("bf16-mixed", 4)):
+        profile = profile_of(make_spec(precision=precision, method="qlora"))
+        assert profile.export_bytes == width * profile.parameters > width * SEVEN_B
+    # A file of weights at a time is copied from the device.
+    assert profile_of(make_spec(precision="fp32")).export_bytes == 4 * SEVEN_B
+    assert replace(profile_of(make_spec(precision="fp32"), model="mistral")).export_bytes < 50e9
+
+
+def test_the_peak_is_that_of_the_highest_moment() -> None:
+    host = HostMemory(
+        processes=2,
+        process_bytes=10,
+        data_bytes=5,
+        loading_bytes=7,
+        shards_bytes=1,
+        checkpoint_bytes=13,
+        export_bytes=3,
+    )
+    assert (host.peak_bytes, host.peak) == (2 * 16 + 14, "the model is read")
+    later = replace(host, loading_bytes=6)
+    assert (later.peak_bytes, later.peak) == (2 * 16 + 13, "a checkpoint is written")
+    assert replace(later, export_bytes=20).peak == "the tuned model is exported"
+    assert host.fits(60)
+    assert not host.fits(51)
+
+
+def test_each_process_holds_libraries_and_data() -> None:
+    spec = make_spec(precision="bf16", method="lora")
+    profile, data = profile_of(spec), make_data()
+    texts = data.bytes + (data.train_samples + data.validation_samples + data.test_samples) * 200 * 44
+    eight = host_memory(profile, answer_of(spec), Placement(replicas=8, sharding="ddp"))
+    assert (eight.processes, eight.process_bytes, eight.data_bytes) == (8, PROCESS, texts)
+    assert eight.peak_bytes == 8 * (PROCESS + texts) + max(profile.export_bytes, eight.checkpoint_bytes)
+    images = replace(profile, data=replace(data, kind="images"))
+    assert host_memory(images, answer_of(spec), ONE_DEVICE).data_bytes == 0
+
+
+def test_offloaded_shards_are_held_by_all_processes() -> None:
+    spec = make_spec(precision="bf16")
+    offloaded = Placement(replicas=4, sharding="fsdp", cpu_offload=True)
+    found = host_memory(profile_of(spec), answer_of(spec, offloaded), offloaded)
+    assert found.shards_bytes > 0
+    assert found.peak_bytes >= 4 * (found.process_bytes + found.shards_bytes)
+
+
+def estimate_of(offer: Offer, spec: RunSpec) -> Estimate:
+    card = accelerator(offer.accelerator or "")
+    traces = make_traces("llama2-7b", spec)
+    return priced(offer, judge_machine(profile_of(spec), traces, offer, card, shipped_assumptions(), None))
+
+
+def test_an_offer_whose_host_is_too_small_is_refused_with_figures() -> None:
+    spec = make_spec(precision="bf16-mixed", method="qlora", batch_size=1)
+    offer = replace(make_gpu_offer("A10G"), host_memory_bytes=16 * GIB)
+    refused = estimate_of(offer, spec)
+    assert refused.fits
+    assert refused.host_bytes == pytest.approx(PROCESS + 4 * SEVEN_B, rel=0.05)
+    assert refused.reason is not None
+    assert refused.reason.startswith(f"{REASON_HOST}: ")
+    assert refused.reason.endswith("GiB needed while the tuned model is exported, has 16.00 GiB")
+    assert estimate_of(replace(offer, host_memory_bytes=64 * GIB), spec).reason is None
+
+
+def test_an_unknown_host_is_an_assumption() -> None:
+    spec = make_spec(precision="bf16-mixed", method="qlora", batch_size=1)
+    found = estimate_of(replace(make_gpu_offer("A10G"), host_memory_bytes=None), spec)
+    assert found.reason is None
+    stated = {assumption.name: assumption.text for assumption in found.assumptions}
+    assert "test prices does not say how much the host has" in stated["host_memory"]
+    known = estimate_of(replace(make_gpu_offer("A10G"), host_memory_bytes=64 * GIB), spec)
+    assert "host_memory" not in {assumption.name for assumption in known.assumptions}
