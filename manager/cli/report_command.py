@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.output import console, emit_json, narrate
+from manager.cli.output import console, emit_json, write_told
 from manager.errors import ExitCode
 from manager.service.context import open_context
 
@@ -33,9 +33,7 @@ def report(
     else:
         console().print(*reports_renderable(reports))
     if html is not None:
-        write_html(reports, html)
-        narrate(f"report: {html}")
+        write_told("report:", html, lambda: write_html(reports, html))
     if csv is not None:
-        write_csv(reports, csv)
-        narrate(f"table: {csv}")
+        write_told("table:", csv, lambda: write_csv(reports, csv))
     return ExitCode.DONE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manager.cli.output import console, emit, emit_json, narrate
+from manager.cli.output import console, emit, emit_json, narrate, write_told
 from manager.cli.plan_command import CatalogsOption, FileArgument, MaxUsdOption, OnOption, parse_usd
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode, TunefareError, UsageError
@@ -88,8 +88,7 @@ def _report(context: Context, run_id: str, *, html: Path | None, as_json: bool) 
     else:
         console().print(*reports_renderable(reports))
     if html is not None:
-        write_html(reports, html)
-        narrate(f"report: {html}")
+        write_told("report:", html, lambda: write_html(reports, html))
 
 
 def _confirm(plan: Plan) -> None:

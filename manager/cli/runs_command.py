@@ -66,7 +66,7 @@ def runs(as_json: JsonOption = False) -> int:
 def show(run: RunArgument, as_json: JsonOption = False) -> int:
     """One run: state, history, charges, evidence of teardown."""
     from manager.service.inspection import find_run, run_json  # the ledger's libraries, only here
-    from manager.units import format_usd
+    from manager.units import format_seconds, format_usd
 
     context = open_context()
     record = find_run(context, run)
@@ -80,7 +80,7 @@ def show(run: RunArgument, as_json: JsonOption = False) -> int:
     for attempt in record.failed_attempts:
         emit(f"  no capacity: {attempt}")
     for charge in record.charges:
-        emit(f"  {format_usd(charge.amount_usd)}  {charge.what}, {charge.to_s - charge.from_s:.0f} s")
+        emit(f"  {format_usd(charge.amount_usd)}  {charge.what}, {format_seconds(charge.to_s - charge.from_s)}")
     for evidence in record.evidence:
         word = "gone" if evidence.confirmed else "NOT CONFIRMED"
         emit(f"  {_utc(evidence.asked_at_s)}  {word}: {evidence.answer} ({evidence.source})")

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from manager.cli.output import console, emit_json, narrate
+from manager.cli.output import console, emit_json, narrate, write_told
 from manager.errors import UsageError
 from manager.service.context import open_context
 
@@ -38,8 +38,8 @@ def init(
     from manager.service.starting import write_run_file  # pydantic and YAML are not needed by the other commands
 
     choices: dict[str, Any] = {"model.source": model, "data.source": data, "task": task, "method.kind": method}
-    write_run_file(file, {key: value for key, value in choices.items() if value}, example=example, force=force)
-    narrate(f"wrote {file}")
+    given = {key: value for key, value in choices.items() if value}
+    write_told("wrote", file, lambda: write_run_file(file, given, example=example, force=force))
     narrate(f"next: tunefare plan{'' if file == DEFAULT_FILE else f' {file}'}")
 
 

@@ -7,6 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from manager.errors import how_to_install
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 
 CHECK_TIMEOUT_S = 60.0
@@ -43,7 +44,7 @@ def check_sky(
         log_path: where what SkyPilot says is appended; None: nowhere.
     """
     if importlib.util.find_spec("sky") is None:
-        return _bad(None, "SkyPilot is not installed", "Install it with `pip install 'tunefare[sky]'`.")
+        return _bad(None, "SkyPilot is not installed", f"{how_to_install('sky').capitalize()}.")
     version = _version()
     asked = worker or SkyWorker(log_path=log_path)
     try:

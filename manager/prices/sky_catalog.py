@@ -70,8 +70,7 @@ def read_catalogs(directory: Path, *, now_s: float) -> CatalogReading:
     """
     paths = _catalog_paths(directory)
     if not paths:
-        what = "has no price catalog (<cloud>/vms.csv)" if directory.is_dir() else "does not exist"
-        raise PriceError(f"catalog folder {directory} {what}", hint="give a folder in the layout of ~/.sky/catalogs/v8")
+        raise _no_catalogs(directory)
     offers: list[Offer] = []
     notes: list[str] = []
     audit: list[RuleCount] = []
@@ -93,6 +92,16 @@ def read_catalogs(directory: Path, *, now_s: float) -> CatalogReading:
         raise failures[0]
     notes.insert(0, _summary(directory, len(ages), ages))
     return CatalogReading(offers=tuple(offers), notes=tuple(notes), audit=tuple(audit))
+
+
+def _no_catalogs(directory: Path) -> PriceError:
+    layout = "give a folder in the layout of ~/.sky/catalogs/v8, which has a <cloud>/vms.csv for each cloud"
+    if directory.is_file():
+        above = directory.absolute().parent.parent
+        hint = f"{layout}; this file's is {above}" if directory.name == _FILE else layout
+        return PriceError(f"{directory} is a file, where a folder of price catalogs is meant", hint=hint)
+    what = "has no price catalog (<cloud>/vms.csv)" if directory.is_dir() else "does not exist"
+    return PriceError(f"catalog folder {directory} {what}", hint=layout)
 
 
 def _catalog_paths(directory: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from manager.errors import DataError
+from manager.errors import DataError, how_to_install
 from manager.profiling.counting_media import count_media
 from manager.profiling.counting_splits import held_out, no_column, training_split
 from manager.spec.model import RunSpec
@@ -30,7 +30,6 @@ _SPECIAL_TOKENS = 2
 _PADDING = 1.05
 """Padded over real length with length-grouped batches; measured sets lie between 1.01 and 1.1."""
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-_INSTALL_HINT = "install tunefare[local] to have it read as the trainer reads it, or give a CSV or JSONL file"
 _LARGEST_FIELD = 2**27
 
 
@@ -105,13 +104,13 @@ def _files_by_split(source: Path) -> dict[str, list[Path]]:
     if source.is_file():
         if source.suffix.lower() not in _SUFFIXES:
             raise DataError(
-                f"a {source.suffix or 'nameless'} file cannot be read without the libraries", hint=_INSTALL_HINT
+                f"a {source.suffix or 'nameless'} file cannot be read without the libraries", hint=_install_hint()
             )
         return {source.stem: [source]}
     files = sorted(path for path in source.iterdir() if path.is_file() and path.suffix.lower() in _SUFFIXES)
     if not files:
         raise DataError(
-            f"no CSV or JSON files in '{source}' that can be read without the libraries", hint=_INSTALL_HINT
+            f"no CSV or JSON files in '{source}' that can be read without the libraries", hint=_install_hint()
         )
     return {path.stem: [path] for path in files}
 
@@ -214,7 +213,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             else:
                 yield from _objects(json.loads(line) for line in stream if line.strip())
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"'{path}' cannot be read: {error}", hint=_INSTALL_HINT) from error
+        raise DataError(f"'{path}' cannot be read: {error}", hint=_install_hint()) from error
 
 
 def _records(content: Any) -> list[Any]:
@@ -237,9 +236,13 @@ def _absent(given: str, path: Path) -> DataError:
     if given.startswith(("s3://", "gs://")) or path.suffix.lower() not in (*_SUFFIXES, ".parquet"):
         return DataError(
             f"nothing is known here of the data '{given}': it is not on this machine",
-            hint="install tunefare[local] so that it can be read once, or give a local file of the same size",
+            hint=f"to have it read once, {how_to_install('local')}; or give a local file of the same size",
         )
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, siblings, n=1)
     suggestion = f"did you mean '{path.parent / near[0]}'?" if near else "check the path"
     return DataError(f"no data file '{given}'", hint=suggestion)
+
+
+def _install_hint() -> str:
+    return f"to have it read as the trainer reads it, {how_to_install('local')}; or give a CSV or JSONL file"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from manager.errors import DataError
+from manager.errors import DataError, how_to_install
 from manager.profiling.counting_splits import held_out, no_column, training_split
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
@@ -30,7 +30,6 @@ _PADDING = 1.05
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _TABLES = (".csv", ".tsv")
 _PATH_COLUMNS = ("audio", "image", "path", "file_name", "file")
-_INSTALL_HINT = "install tunefare[local] to have it read as the trainer reads it, or give a folder per label"
 
 T = TypeVar("T")
 
@@ -141,7 +140,7 @@ def _splits(spec: RunSpec, source: Path) -> dict[str, _Split]:
     files = sorted(f for f in source.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
     depths = {len(file.relative_to(source).parts) for file in files}
     if depths not in ({2}, {3}) or not TASK_KINDS[spec.task].has_labels:
-        raise DataError(f"no layout of '{source}' that can be read without the libraries", hint=_INSTALL_HINT)
+        raise DataError(f"no layout of '{source}' that can be read without the libraries", hint=_install_hint())
     splits: dict[str, _Split] = {}
     for file in files:
         *above, label, _ = file.relative_to(source).parts
@@ -154,7 +153,9 @@ def _splits(spec: RunSpec, source: Path) -> dict[str, _Split]:
 def _table(spec: RunSpec, table: Path) -> _Split:
     """Paths, meant from the table's folder, with labels or transcripts."""
     if table.suffix.lower() not in _TABLES:
-        raise DataError(f"a {table.suffix or 'nameless'} file cannot be read without the libraries", hint=_INSTALL_HINT)
+        raise DataError(
+            f"a {table.suffix or 'nameless'} file cannot be read without the libraries", hint=_install_hint()
+        )
     data, split = spec.data, _Split()
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
@@ -170,7 +171,7 @@ def _table(spec: RunSpec, table: Path) -> _Split:
                     split.files.append(table.parent / row[column])
                     split.texts.append(row[text])
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"'{table}' cannot be read: {error}", hint=_INSTALL_HINT) from error
+        raise DataError(f"'{table}' cannot be read: {error}", hint=_install_hint()) from error
     return split
 
 
@@ -211,4 +212,8 @@ def _read(read: Callable[[Path], T], file: Path) -> T:
     try:
         return read(file)
     except (OSError, ValueError) as error:
-        raise DataError(f"'{file}' cannot be read: {error}", hint=_INSTALL_HINT) from error
+        raise DataError(f"'{file}' cannot be read: {error}", hint=_install_hint()) from error
+
+
+def _install_hint() -> str:
+    return f"to have it read as the trainer reads it, {how_to_install('local')}; or give a folder per label"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from manager.errors import DataError
+from manager.errors import DataError, how_to_install
 from manager.profiling.archive import shipped_trace
 from manager.profiling.kept import keep, read_kept
 from manager.profiling.trace_key import trace_key
@@ -88,7 +88,7 @@ def find_trace(
         kind = request.config.get("model_type", "this model")
         raise DataError(
             f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
-            hint="install tunefare[local] so that its training step can be traced here",
+            hint=f"to have its training step traced here, {how_to_install('local')}",
         )
     answer = (worker or shared_worker()).ask(request, timeout_s=timeout_s)
     try:

@@ -10,7 +10,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from manager.errors import DataError
+from manager.errors import DataError, how_to_install
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
@@ -109,7 +109,7 @@ def _answer(stdout: str, stderr: str, status: int) -> Json:
         last = said[-1] if said else "nothing on standard error"
         raise DataError(
             f"the measuring worker ended with status {status} and no answer: {last}",
-            hint="is the [local] extra complete? `tunefare doctor` tells",
+            hint=f"`tunefare doctor` tells what is missing; {how_to_install('local')}",
         ) from error
     if failure is not None:
         raise DataError(str(failure["message"]), hint=failure.get("hint"))

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from manager.reports.model import EarlierStop, Gauge, Report, Score
 from manager.runs.states import RunState
-from manager.units import format_bytes, format_duration, format_hours, format_usd
+from manager.units import format_bytes, format_duration, format_hours, format_seconds, format_usd
 from tasks.kinds import UNBOUNDED
 from tasks.protocol import Outcome
 
@@ -99,7 +99,13 @@ def usd_column(values: Iterable[Decimal | None]) -> list[str]:
     step = (
         Decimal("0.01") if largest >= 10 else Decimal("0.0001") if largest >= Decimal("0.01") else Decimal("0.000001")
     )
-    return [UNKNOWN if v is None else f"${v.quantize(step, rounding=ROUND_HALF_UP):,}" for v in column]
+    return [UNKNOWN if value is None else _in_steps(value, step) for value in column]
+
+
+def _in_steps(value: Decimal, step: Decimal) -> str:
+    """Dollars in whole steps; less than half of one is not shown as nothing."""
+    rounded = value.quantize(step, rounding=ROUND_HALF_UP)
+    return f"< ${step}" if value > 0 and not rounded else f"${rounded:,}"
 
 
 def when(at_s: float) -> str:
@@ -252,6 +258,6 @@ def bill_sentence(report: Report) -> str:
     if report.billed_s is None:
         return "Nothing was billed."
     if report.price_usd_per_hour is None or report.cost_usd is None:
-        return f"{report.billed_s:,.0f} s billed at an unknown price."
+        return f"{format_seconds(report.billed_s)} billed at an unknown price."
     price = f"${report.price_usd_per_hour.normalize():f}/h"
-    return f"{report.billed_s:,.0f} s at {price} = {usd_column([report.cost_usd])[0]}"
+    return f"{format_seconds(report.billed_s)} at {price} = {usd_column([report.cost_usd])[0]}"

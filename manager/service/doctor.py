@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass
 
 from manager import __version__
-from manager.errors import TunefareError
+from manager.errors import TunefareError, how_to_install
 from manager.launch.sky_check import check_sky
 from manager.prices.local import detect_device
 from manager.prices.sources import gather_offers
@@ -19,7 +19,7 @@ from manager.units import format_bytes
 OK = "ok"
 MISSING = "missing"
 ERROR = "error"
-_TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "peft", "sklearn", "safetensors", "pandas")
+_TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "peft", "sklearn", "safetensors", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def _training_libraries() -> Check:
             name="training here",
             state=MISSING,
             detail=f"not installed: {', '.join(missing)}",
-            hint="to train on this machine: install tunefare[local]",
+            hint=f"to train on this machine: {how_to_install('local')}",
         )
     return Check(name="training here", state=OK, detail="torch, transformers, accelerate, peft are installed")
 

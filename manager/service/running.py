@@ -11,7 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from manager.catalog.models import reason_to_plan_only
-from manager.errors import OverBudgetError, UsageError
+from manager.errors import OverBudgetError, UsageError, how_to_install
 from manager.launch.engine import Engine, LaunchRequest
 from manager.launch.local import LocalEngine
 from manager.launch.render import render_yaml
@@ -55,7 +55,7 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
     if engine == SKY and importlib.util.find_spec("sky") is None:
         raise UsageError(
             "this offer is launched through SkyPilot, which is not installed",
-            hint="install tunefare[sky], or run here: --on local",
+            hint=f"{how_to_install('sky')}; or run here: --on local",
         )
     with open_ledger(context) as ledger, engines() as known:
         return supervise(

@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from manager.errors import SpecError
+from manager.errors import SpecError, how_to_install
 from tasks.kinds import DATA_COLUMNS, TASK_KINDS
 
 
@@ -90,6 +90,6 @@ def _package_folder(package: str, example: str) -> Path:
     if found is None or not found.submodule_search_locations:
         raise SpecError(
             f"example `{example}` needs the package {package}, which is not installed",
-            hint="install it: pip install 'tunefare[demo]'",
+            hint=how_to_install("demo"),
         )
     return Path(next(iter(found.submodule_search_locations)))

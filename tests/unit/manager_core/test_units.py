@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from manager.units import format_bytes, format_hours, format_usd, usd
+from manager.units import LEAST_USD, format_bytes, format_hours, format_seconds, format_usd, usd
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,29 @@ def test_dollars_are_kept_to_a_millionth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "text"), [(None, "unknown"), (0.005, "18 s"), (0.5, "30.0 min"), (2.25, "2.2 h"), (30.0, "30.0 h")]
+    ("hours", "text"),
+    [
+        (None, "unknown"),
+        (0.0, "0 s"),
+        (0.5 / 3600, "< 1 s"),
+        (0.005, "18 s"),
+        (0.5, "30.0 min"),
+        (2.25, "2.2 h"),
+        (30.0, "30.0 h"),
+    ],
 )
 def test_hours(hours: float | None, text: str) -> None:
     assert format_hours(hours) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.0, "0 s"), (0.5, "< 1 s"), (0.6, "1 s"), (1234.4, "1,234 s")])
+def test_seconds_of_a_bill(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_the_least_dollars_are_what_usd_resolves() -> None:
+    assert usd(0.0000004) == 0
+    assert f"< ${usd(0.0000005):f}" == LEAST_USD
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "unknown"), (2**20, "1.0 MiB"), (3 * 2**30, "3.00 GiB")])

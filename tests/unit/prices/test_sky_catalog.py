@@ -199,6 +199,14 @@ def test_missing_optional_columns_are_fine_and_order_is_free(tmp_path: Path) -> 
     assert reading.offers[0].key == "lambda/us-east-1/gpu_1x_a10/A10:1/on-demand"
 
 
+def test_a_file_is_no_folder_of_catalogs(tmp_path: Path) -> None:
+    file = write(tmp_path / "v8", "aws", "g6.xlarge,L4,1.0,4.0,16.0,,0.8,0.4,us-east-1,us-east-1a,")
+    with pytest.raises(PriceError, match=r"vms\.csv is a file, where a folder") as caught:
+        read_catalogs(file, now_s=NOW_S)
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith(f"this file's is {tmp_path / 'v8'}")
+
+
 def test_missing_column_is_named(tmp_path: Path) -> None:
     write(tmp_path / "v8", "aws", "g6.xlarge,L4", header="InstanceType,AcceleratorName")
     with pytest.raises(PriceError, match=r"aws/vms\.csv has no column 'AcceleratorCount'") as caught:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from manager.reports import wording
 from manager.reports.build import build_report
 from manager.reports.compare import compare
 from manager.reports.terminal import render_comparison, render_report
@@ -22,6 +25,12 @@ def test_money_is_never_cut(width: int) -> None:
     text = render_report(build_report(make_run()), width=width)
     for amount in ("$0.18", "$0.8048/h", "= $0.1815", "$0.0577", "$0.1006"):
         assert amount in text
+
+
+def test_the_least_bill_is_not_shown_as_nothing() -> None:
+    report = build_report(make_run(billed_s=0.4, events=()))
+    assert wording.bill_sentence(report) == "< 1 s at $0.8048/h = $0.000089"
+    assert wording.usd_column([Decimal("0.02"), Decimal("0.000004"), Decimal(0)]) == ["$0.0200", "< $0.0001", "$0.0000"]
 
 
 def test_without_colour_there_is_no_escape_sequence() -> None:
