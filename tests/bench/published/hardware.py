@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from manager.catalog.accelerators import accelerator
-from tests.bench.published.rows import Row
+from tests.bench.published.rows import COUNT_OF_DEVICES, Row
 
 _NOISE = re.compile(r"\b(nvidia|tesla|geforce|quadro|amd|instinct|intel|google|cloud|accelerator|gpus?|aws|class)\b")
 _RULES: tuple[tuple[str, str], ...] = (
@@ -28,13 +28,17 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"a100", "A100"),
     (r"a800.*80|a800", "A800"),
     (r"v100.*32", "V100-32GB"),
+    (r"v100.*pcie?", "V100-PCIE"),
     (r"v100", "V100"),
     (r"rtx ?pro ?6000", "RTXPRO6000"),
     (r"rtx ?6000 ?ada|6000 ada", "RTX6000-Ada"),
     (r"rtx ?4000 ?ada", "RTX4000-Ada"),
     (r"(rtx)? ?a(4000|4500|5000|5500|6000)\b", "RTXA{0}"),
-    (r"rtx ?(\d0[6789]0)\b", "RTX{0}"),
+    (r"rtx ?([568]000)\b", "RTX{0}"),
+    (r"rtx ?2080 ?ti\b", "RTX2080Ti"),
+    (r"(?:rtx ?|^)(\d0[6789]0)\b(?! ?(?:ti|super))", "RTX{0}"),
     (r"titan ?rtx", "Titan RTX"),
+    (r"p100.*sxm", "P100-SXM2"),
     (r"mi(\d{3})x?\b", "MI{0}X"),
     (r"gaudi ?-?([123])\b", "Gaudi{0}"),
     (r"gaudi", "Gaudi"),
@@ -49,11 +53,11 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 def accelerator_name(row: Row) -> str | None:
     """The catalog's name of the row's device; None where it is not listed or not named."""
-    text = _NOISE.sub(" ", row.text("gpu", "accelerator", "device", "hardware").replace("_", " "))
-    text = " ".join(text.replace("-", " ").split())
+    text = COUNT_OF_DEVICES.sub(" ", row.device)
+    text = " ".join(_NOISE.sub(" ", text.replace("_", " ")).replace("-", " ").split())
     if not text or text.startswith("("):
         return None
-    memory = row.value("gpu_mem_gb")
+    memory = row.value("gpu_mem_gb", "gpu_memory_gb")
     if memory and re.fullmatch(r"(a100|v100)( sxm\d?)?( \(.*\))?", text):
         text = f"{text} {memory:.0f}gb"
     known = accelerator(text.replace(" ", "-"))

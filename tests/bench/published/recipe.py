@@ -17,7 +17,8 @@ from tests.bench.published import words
 from tests.bench.published.facts import Facts, facts_of
 from tests.bench.published.hardware import accelerator_name
 from tests.bench.published.models import config_of
-from tests.bench.published.rows import Memory, Rate, Row, memory_metric, memory_of, rate_of
+from tests.bench.published.rates import Rate, is_rate_in_flops, rate_of
+from tests.bench.published.rows import Memory, Row, memory_metric, memory_of
 from tests.bench.published.tasks_of import Samples, samples_of
 from tests.bench.published.words import Layout, NotExpressible, Tuning, has
 
@@ -110,6 +111,8 @@ def recipe_of(row: Row) -> Recipe:
 def _nothing_measured(row: Row) -> str:
     if row.value("peak_memory_gb") is not None and memory_metric(row) is None:
         return "what the memory figure counts is not stated"
+    if is_rate_in_flops(row):
+        return "speed in FLOP/s or as a share of the peak, by a formula that is not stated"
     if row.value("total_time_h") is not None:
         return "only the time of a whole run, with parts that are not stated"
     return "no peak of memory and no rate"
@@ -324,7 +327,7 @@ def _method(row: Row, kind: str, config: dict[str, Any], facts: Facts) -> Method
         return MethodChoice(kind=kind)
     rank = row.value("lora_rank")
     if rank is None:
-        in_method = re.search(r"\br ?= ?(\d+)", row.text("method"))
+        in_method = re.search(r"\b(?:r|rank) ?[=:]? ?(\d+)", row.text("method"))
         rank = float(in_method[1]) if in_method else 8.0
     targets = lora_targets(row.text("lora_targets") or row.text("method"), str(config.get("model_type")))
     return MethodChoice(

@@ -1,7 +1,7 @@
 """Rows: a table of published measurements as typed values, with the units and metrics of each figure resolved.
 
-Owns the reading of cells: numbers written by people ("1,024", "~12", "72-80"), units (GB, GiB, MiB; per GPU or per
-system; per sample, token or step) and metrics of memory. It refuses to guess a metric that the row does not name: the
+Owns the reading of cells: numbers written by people ("1,024", "~12", "72-80", "4k"), units and metrics of memory (GB,
+GiB, MiB; per device or summed up); speeds are in `rates`. It refuses to guess a metric that the row does not name: the
 figure is then None and the caller says so. Any column may be missing, unknown ones are kept as text.
 """
 
@@ -12,11 +12,17 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+COUNT_OF_DEVICES = re.compile(r"^(\d{1,4})\s*[x\u00d7*]\s*(?=[a-z])|\s[x\u00d7*]\s?(\d{1,4})\b")
+"""In front of a device's name or behind it: 8xH100, RTX 4090 x2."""
 GIB = 2.0**30
 MIB = 2.0**20
 GB = 1e9
-_NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?")
-_UNKNOWN = frozenset({"", "unknown", "unstated", "n/a", "na", "none", "null", "nan", "?", "-"})
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:[,_ '\u00a0\u202f]\d{3})+(?!\d)|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+_SEPARATORS = re.compile(r"[,_ '\u00a0\u202f]")
+_THOUSANDS = re.compile(r"\s?[kK](?![a-zA-Z])")
+_UNKNOWN = frozenset(
+    {"", "unknown", "unstated", "n/a", "na", "none", "null", "nan", "?", "-", "\u2013", "\u2014", "tbd"}
+)
 
 
 class TableError(ValueError):
@@ -33,18 +39,6 @@ class Memory:
     metric: str
     """allocated, reserved (torch's counters), device (what nvidia-smi shows), device-idle (the same less what it showed
     before the run)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A published speed."""
-
-    value: float
-    """In the row's own unit: amount a second, or seconds a step."""
-    per: str
-    """sample, token, step, micro-step: what is counted; seconds-step, seconds-micro-step: a duration."""
-    whole_system: bool
-    """Counted over all devices; False: per device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +82,20 @@ class Row:
         return self.raw("source") or Path(self.table).stem
 
     @property
+    def device(self) -> str:
+        """The accelerator as it is written, in lower case."""
+        return self.text("gpu", "accelerator", "device", "hardware")
+
+    @property
+    def devices(self) -> int:
+        """Devices of the job, from their column or from the device's name ("4x A10G"); 1 where neither says it."""
+        stated = self.value("n_gpus", "num_gpus", "gpus")
+        if stated is not None:
+            return max(1, int(stated))
+        found = COUNT_OF_DEVICES.search(self.device)
+        return int(found[1] or found[2]) if found else 1
+
+    @property
     def everything(self) -> str:
         """All text of the row, for words that may stand anywhere."""
         return " ; ".join(f"{name}={value}" for name, value in self.cells.items() if value).casefold()
@@ -101,28 +109,43 @@ def read_table(path: Path) -> list[Row]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
+            header = stream.readline()
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=max(",;\t", key=header.count))
             if not reader.fieldnames:
                 raise TableError(f"{path} has no header")
             rows = [
-                {str(name).strip(): value or "" for name, value in cells.items() if isinstance(value, str | None)}
+                {_column(str(name)): value or "" for name, value in cells.items() if isinstance(value, str | None)}
                 for cells in reader
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path} cannot be read: {error}") from error
+    if not rows:
+        raise TableError(f"{path} has no rows")
     return [Row(table=path.name, number=index, cells=cells) for index, cells in enumerate(rows, start=1)]
 
 
-def number_in(cell: str) -> float | None:
-    """The number of a cell; of a range ("72-80") the middle; None where there is none."""
+def _column(name: str) -> str:
+    """`Seq Len` and `seq_len` are one column."""
+    return "_".join(name.strip().casefold().split())
+
+
+def number_in(cell: str, *, thousand: float = 1000.0) -> float | None:
+    """The number of a cell; of a range ("72-80") the middle; None where there is none.
+
+    Args:
+        cell: as it is written.
+        thousand: what a `k` behind the number means; 1024 where lengths are counted.
+    """
     text = cell.strip().replace("\u2013", "-")
-    found: list[str] = _NUMBER.findall(text)
-    if not found:
-        return None
     bounds = re.fullmatch(r"~?\s*(\d+\.?\d*)\s*-\s*(\d+\.?\d*)\s*\D*", text)
     if bounds:
         return (float(bounds[1]) + float(bounds[2])) / 2
-    return float(found[0].replace(",", ""))
+    found = _NUMBER.search(text)
+    if found is None:
+        return None
+    scale = thousand if _THOUSANDS.match(text, found.end()) else 1.0
+    return float(_SEPARATORS.sub("", found[0])) * scale
 
 
 def memory_of(row: Row) -> Memory | None:
@@ -131,24 +154,40 @@ def memory_of(row: Row) -> Memory | None:
     metric = memory_metric(row)
     if value is None or value <= 0 or metric is None:
         return None
-    return Memory(value=value, unit_bytes=memory_unit_bytes(row, metric), metric=metric)
+    shared = row.devices if _is_sum(row) else 1
+    return Memory(value=value, unit_bytes=memory_unit_bytes(row, metric) / shared, metric=metric)
+
+
+def _is_sum(row: Row) -> bool:
+    """Whether the figure is that of all devices together."""
+    words = f"{row.text('memory_metric')} {row.text('peak_memory_unit')}"
+    return (
+        re.search(r"\b(sum|summed|total)\b.*\b(over|across|of|all)\b.*\b(gpus|devices|ranks|cards)\b", words)
+        is not None
+    )
 
 
 def memory_metric(row: Row) -> str | None:
     """What was read; None where the row does not name it."""
-    words = " ".join((row.text("memory_metric"), row.text("peak_memory_unit"), row.text("notes")))
-    if re.search(r"(nvidia|rocm)[-_ ]?smi|nvml|driver|\bsmi\b|device memory", words):
+    named = f"{row.text('memory_metric')} {row.text('peak_memory_unit')}"
+    return _metric_in(named) or _metric_in(row.text("notes"))
+
+
+def _metric_in(words: str) -> str | None:
+    if re.search(r"(nvidia|rocm|amd)[-_ ]?smi|nvml|driver|\bsmi\b|device memory|nvtop|gpustat|wandb", words):
         return "device-idle" if re.search(r"minus idle|less idle|without idle|over idle", words) else "device"
     if re.search(r"reserved", words):
         return "reserved"
-    if re.search(r"allocated|\balloc\b|max_memory|torch peak|peak active", words):
+    if re.search(r"allocated|\balloc\b|max_mem|mem_alloc|torch (cuda )?(max|peak)|memory_stats|peak active", words):
         return "allocated"
     return None
 
 
 def memory_unit_bytes(row: Row, metric: str) -> float:
     """Bytes of one unit. A bare GB is 1e9 for torch's counters, 2^30 for nvidia-smi, whose MiB were divided."""
-    unit = row.text("peak_memory_unit")
+    # A unit beside the number is nearer to it than the column for units.
+    beside = re.search(r"\d\s*([kmg]i?b)\b", row.text("peak_memory_gb"))
+    unit = beside[1] if beside else row.text("peak_memory_unit")
     if re.search(r"1e9|10\^9|decimal|1000", unit):
         return GB
     if re.search(r"gib|1024|2\^30|1<<30", unit):
@@ -156,37 +195,5 @@ def memory_unit_bytes(row: Row, metric: str) -> float:
     if re.search(r"\bmib\b", unit):
         return MIB
     if re.search(r"\bmb\b", unit):
-        return 1e6
+        return 1e6 if metric == "allocated" else MIB
     return GB if metric == "allocated" else GIB
-
-
-def rate_of(row: Row) -> Rate | None:
-    """The row's speed: throughput before step time, because units are named there."""
-    value, unit = row.value("throughput"), row.text("throughput_unit")
-    if value is not None and value > 0:
-        per = _counted(unit)
-        if per is not None:
-            return Rate(value=value, per=per, whole_system=_whole_system(unit))
-    seconds = row.value("step_time_s")
-    if seconds is not None and seconds > 0:
-        micro = re.search(r"micro[- ]?batch (iteration|step)|per micro", row.everything) is not None
-        return Rate(value=seconds, per="seconds-micro-step" if micro else "seconds-step", whole_system=True)
-    return None
-
-
-def _counted(unit: str) -> str | None:
-    """What a unit of throughput counts."""
-    for pattern, per in (
-        (r"micro[- ]?batch|micro[- ]?step", "micro-step"),
-        (r"tok", "token"),
-        (r"sample|seq|sentence|quer|im(a)?g|item|example|utt|clip|frame|pair|row", "sample"),
-        (r"step|iter|\bit/s|its/s|batch", "step"),
-    ):
-        if re.search(pattern, unit):
-            return per
-    return None
-
-
-def _whole_system(unit: str) -> bool:
-    """Per device only where the unit says so: trainers print the rate of the whole job."""
-    return not re.search(r"(/|per )\s*(gpu|chip|device|card|accelerator|rank|hpu|tpu|core)", unit)

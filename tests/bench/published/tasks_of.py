@@ -144,7 +144,7 @@ def _images(row: Row, words: str) -> Samples:
 
 
 def _pixels(row: Row) -> int | None:
-    cell = row.text("seq_len")
+    cell = re.sub(r"\b3\s*[x\u00d7]\s*(?=\d+\s*[x\u00d7])", "", row.text("seq_len"))
     if has(r"x\s*\d+\s*x|crop", cell):
         raise NotExpressible("samples of several images")
     value = number_in(cell)
@@ -179,7 +179,7 @@ def _tokens(row: Row) -> int:
     cell = row.text("seq_len")
     if has(r"\bor\b|\d\s*\?|various|mixed|-\d", cell):
         raise NotExpressible("length is not stated clearly")
-    value = number_in(cell)
+    value = number_in(cell, thousand=1024)
     if value is None or value < 1:
         raise NotExpressible("length is not stated")
     return int(value)

@@ -85,8 +85,11 @@ def traced(request_text: str) -> str:
 
     request = request_from_json(json.loads(request_text))
     try:
+        _prepare_torchvision()
         if request.config.get("model_type") == "timm_wrapper":
-            _prepare_timm(is_fused=request.attention != "eager")
+            with contextlib.suppress(ImportError):
+                # A switch of timm's, not of the config.
+                import_module("timm.layers").set_fused_attn(request.attention != "eager")
         config = read_config(request).to_dict()
         return json.dumps(trace_to_json(trace_step(request, config=config, record=record_step)))
     except (RefusedModel, TaskError, ImportError) as error:
@@ -97,12 +100,9 @@ def traced(request_text: str) -> str:
         )
 
 
-def _prepare_timm(*, is_fused: bool) -> None:
-    """Import timm as its model needs it; attention is a switch of timm's, not of the config."""
-    # timm imports torchvision for its data; wheels that do not match torch fail where they register operators.
+def _prepare_torchvision() -> None:
+    """timm and transformers import it for images; wheels that do not match torch fail where they register operators."""
     sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
-    with contextlib.suppress(ImportError):
-        import_module("timm.layers").set_fused_attn(is_fused)
 
 
 def default_folder() -> Path:

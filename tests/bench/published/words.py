@@ -50,7 +50,7 @@ def tuning(row: Row) -> Tuning:
         NotExpressible: reinforcement learning, adapters other than LoRA, weights in a format without a tracer.
     """
     method, task, quantized = row.text("method"), row.text("task"), row.text("quantization")
-    if has(r"ppo|rlhf|dpo|grpo|rloo|reward", method + " " + task):
+    if has(r"\b(ppo|dpo|kto|orpo)|(ppo|dpo)\b|rlhf|grpo|rloo|\breward", method + " " + task):
         raise NotExpressible("reinforcement learning")
     for pattern, reason in (
         (r"gptq|awq|hqq|aqlm|exl2", "weights quantized with GPTQ, AWQ or the like"),
@@ -63,7 +63,7 @@ def tuning(row: Row) -> Tuning:
         raise NotExpressible("method is neither full, LoRA, QLoRA nor frozen")
     if has(r"prompttuning|prefixtuning|ptuning|ia3|vera|boft|lnadapter|adalora|lokr|loha", task.replace(" ", "")):
         raise NotExpressible("method is neither full, LoRA, QLoRA nor frozen")
-    four_bit = has(r"nf4|fp4|4[- ]?bit|bnb|int4", quantized)
+    four_bit = has(r"nf4|fp4|4[- ]?bit|bnb|int4", quantized) or has(r"nf4|\b4[- ]?bit", method)
     if "qlora" in method or (four_bit and "lora" in method):
         return Tuning(kind="qlora", double_quantized=has(r"dq|double", quantized + " " + method))
     if four_bit:
@@ -74,13 +74,17 @@ def tuning(row: Row) -> Tuning:
         raise NotExpressible("part of the model is frozen")
     if has(r"head only|frozen|linear prob|feature extraction", method):
         return Tuning(kind="frozen")
-    if has(r"\?", method) or (method and not has(r"full|sft|fine|train|scratch", method)):
+    if has(r"\?", method) or (method and not has(r"full|sft|\bfft?\b|fine|tuning|train|scratch|all param", method)):
         raise NotExpressible("method is neither full, LoRA, QLoRA nor frozen")
     return Tuning(kind="full")
 
 
 _PURE_FRAMEWORKS = r"torchtune|fms|litgpt|lit-gpt|vectorlm|unsloth|thunder"
 """Their bf16 recipes keep weights and optimizer state in bf16 (recipe files and docs of each)."""
+
+
+_FLOAT16 = r"fp16|float16|half|\b16-(mixed|true)|^(torch |pytorch |native )?(amp|autocast|mixed([- ]precision)?)$"
+"""`16-mixed` as Lightning writes it; autocast computes in float16 on CUDA unless told otherwise."""
 
 
 def numbers(row: Row, kind: str) -> Numbers:
@@ -96,7 +100,7 @@ def numbers(row: Row, kind: str) -> Numbers:
     if has(r"fp8|float8|mxfp|nvfp|int8|hfp8", text):
         raise NotExpressible("arithmetic in 8-bit or 4-bit floats")
     tf32 = has(r"tf32", text) and not has(r"tf32 (off|disabled|=? ?false|=? ?0)", text)
-    half = "bf16" if has(r"bf16|bfloat16", text) else "fp16" if has(r"fp16|float16|half", text) else ""
+    half = "bf16" if has(r"bf16|bfloat16", text) else "fp16" if has(_FLOAT16, text) else ""
     if not half:
         if has(r"fp32|float32|tf32|single|\b32\b", text):
             return Numbers(precision="fp32", tf32=tf32, stated=True)
@@ -146,9 +150,13 @@ def checkpointing(row: Row) -> bool:
         NotExpressible: a part of the layers only.
     """
     text = row.text("gradient_checkpointing", "activation_checkpointing", "recompute")
+    if not text or has(r"^(no|n|false|0|off|disabled|without)\b", text):
+        return False
     if has(r"selective|sac\b|every other|per-op|partial|recipe remat|policy", text):
         raise NotExpressible("activations of some layers recomputed, others kept")
-    return has(r"^(yes|y|true|1|on|full|enabled|block|layer)", text)
+    if has(r"^(yes|y|true|1|on|full|enabled?|block|(all )?layers?|with)\b|check|recomput|reentrant|unsloth", text):
+        return True
+    raise NotExpressible("whether activations are recomputed is not stated clearly")
 
 
 def attention(row: Row) -> str:
@@ -185,7 +193,7 @@ def layout(row: Row) -> Layout:
         NotExpressible: tensor, pipeline, context or expert parallel.
     """
     text = row.text("parallelism").replace("_", " ")
-    gpus = int(row.value("n_gpus") or 1)
+    gpus = row.devices
     for letters, name in (
         ("tp", "tensor"),
         ("pp", "pipeline"),
@@ -201,11 +209,11 @@ def layout(row: Row) -> Layout:
     offloaded = "offload" in text
     if gpus <= 1:
         return Layout(gpus=1, sharding="none", offloaded=offloaded)
-    if has(r"zero ?-?1|stage ?1|distributed optimizer", text):
+    if has(r"\bz(ero)?[ -]?1\b|stage ?1|distributed optimizer", text):
         return Layout(gpus=gpus, sharding="zero1", offloaded=offloaded)
-    if has(r"zero ?-?2|stage ?2|shard grad op", text):
+    if has(r"\bz(ero)?[ -]?2\b|stage ?2|shard grad op", text):
         return Layout(gpus=gpus, sharding="zero2", offloaded=offloaded)
-    if has(r"fsdp|zero ?-?3|stage ?3|full[- ]shard", text) and not has(r"ddp/fsdp|fsdp/ddp|fsdp0\b", text):
+    if has(r"fsdp|\bz(ero)?[ -]?3\b|stage ?3|full[- ]shard", text) and not has(r"ddp/fsdp|fsdp/ddp|fsdp0\b", text):
         return Layout(gpus=gpus, sharding="fsdp", offloaded=offloaded)
     if has(r"ddp/fsdp|fsdp/ddp|per recipe", text):
         raise NotExpressible("sharding is not stated")

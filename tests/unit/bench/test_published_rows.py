@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.published.rows import GIB, MIB, Row, TableError, memory_of, number_in, rate_of, read_table
+from tests.bench.published.rates import rate_of
+from tests.bench.published.rows import GIB, MIB, Row, TableError, memory_of, number_in, read_table
 
 
 def row(**cells: str) -> Row:

@@ -1,0 +1,121 @@
+"""Rates: a published speed, what it counts, whose it is and its scale ("1.2k tok/s/GPU", "250 ms/step", "3.1 it/s").
+
+A rate in FLOP/s or as a share of a peak is none: the formula behind it is the publisher's own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tests.bench.published.rows import Row
+
+_SECONDS: dict[str, float] = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "msec": 1e-3,
+    "millisecond": 1e-3,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hr": 3600.0,
+    "hour": 3600.0,
+    "day": 86400.0,
+}
+_TIME = "|".join(sorted(_SECONDS, key=len, reverse=True))
+_SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6}
+_FLOPS = re.compile(r"\b[tpg]?flops?\b|\b[tpg]flop|\bmfu\b|\bhfu\b|% of peak")
+_COUNTED = (
+    (r"micro[- ]?(batch|step|iter)", "micro-step"),
+    (r"tok|\btps\b|\btgs\b|\bwords?\b", "token"),
+    (r"sample|seq|sentence|quer|im(a)?g|item|example|utt|clip|frame|pair|row|prompt|document", "sample"),
+    (r"step|iter|\bits?\b|batch|update", "step"),
+)
+_STEP_COLUMNS: tuple[tuple[str, float], ...] = (("step_time_s", 1.0), ("step_time_ms", 1e-3), ("step_time", 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A published speed."""
+
+    value: float
+    """In the row's own unit: amount a second, or seconds a step."""
+    per: str
+    """sample, token, step, micro-step: what is counted; seconds-step, seconds-micro-step: a duration."""
+    whole_system: bool
+    """Counted over all devices; False: per device."""
+
+
+def rate_of(row: Row) -> Rate | None:
+    """The row's speed in seconds or per second: throughput before step time, because units are named there."""
+    value, unit = row.value("throughput"), row.text("throughput_unit")
+    if value is not None and value > 0:
+        found = _rate(value, f"{_words_of(row.text('throughput'))} {unit}".strip())
+        if found is not None:
+            return found
+    for column, seconds in _STEP_COLUMNS:
+        value = row.value(column)
+        if value is not None and value > 0:
+            micro = re.search(r"micro[- ]?batch (iteration|step)|per micro", row.everything) is not None
+            scale = _unit_seconds(_words_of(row.text(column)), seconds)
+            return Rate(value=value * scale, per="seconds-micro-step" if micro else "seconds-step", whole_system=True)
+    return None
+
+
+def is_rate_in_flops(row: Row) -> bool:
+    """Whether the row's only speed counts floating-point operations."""
+    unit = row.text("throughput_unit")
+    return bool(_FLOPS.search(unit)) or (row.value("throughput") is None and row.value("mfu_pct") is not None)
+
+
+def _words_of(cell: str) -> str:
+    """What a cell says beside its number ("250 ms" -> "ms")."""
+    return re.sub(r"[-+~]?\d[\d,._ ]*(?:e[-+]?\d+)?(?:\s?k(?![a-z]))?", " ", cell).strip()
+
+
+def _unit_seconds(words: str, otherwise: float) -> float:
+    unit = re.match(rf"({_TIME})s?\b", words)
+    return _SECONDS[unit[1]] if unit else otherwise
+
+
+def _rate(value: float, unit: str) -> Rate | None:
+    if _FLOPS.search(unit):
+        return None
+    duration = re.match(rf"\(?({_TIME})s?\b\.?\s*(?:/|per)\s*(.*)", unit)
+    counted = _counted(duration[2] if duration else unit)
+    if counted is None:
+        return None
+    whole = _is_of_all(unit)
+    if duration is None:
+        return Rate(value=value * _scale(unit) / _denominator(unit), per=counted, whole_system=whole)
+    seconds = value * _SECONDS[duration[1]]
+    if counted in ("step", "micro-step"):
+        return Rate(value=seconds, per=f"seconds-{counted}", whole_system=True)
+    return Rate(value=1 / seconds, per=counted, whole_system=whole)
+
+
+def _counted(unit: str) -> str | None:
+    """What a unit of throughput counts."""
+    return next((per for pattern, per in _COUNTED if re.search(pattern, unit)), None)
+
+
+def _scale(unit: str) -> float:
+    """Of `k tokens/s`, `ktok/s`, `million tokens/day`."""
+    found = re.match(r"(k|m|thousand|million)(?:[ -](?=tok|sample|im|seq)|(?=tok|sample|img|image))", unit)
+    return _SCALES[found[1]] if found else 1.0
+
+
+def _denominator(unit: str) -> float:
+    found = re.search(rf"(?:/|\bper\b|\ba\b)\s*({_TIME})s?\b", unit)
+    return _SECONDS[found[1]] if found else 1.0
+
+
+def _is_of_all(unit: str) -> bool:
+    """Per device only where the unit says so: trainers print the rate of the whole job."""
+    if re.search(r"\btgs\b", unit):
+        return False
+    return not re.search(r"(/|per )\s*(gpu|chip|device|card|accelerator|rank|hpu|tpu|core|worker)", unit)
