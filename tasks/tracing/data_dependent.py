@@ -129,6 +129,24 @@ def _ctc_loss_backward(_grad: torch.Tensor, logs: torch.Tensor, *_: Any, **__: A
     return torch.empty_like(logs)
 
 
+def _grouped_product(
+    left: torch.Tensor,
+    right: torch.Tensor,
+    offsets: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Any:
+    """Products per expert in other types than bfloat16, which devices compute and torch has no meta kernel for.
+
+    A loop over the experts stands in for the fused kernel there (pytorch pull request 162059). Autocast's lists do not
+    name the op: weights in float32 are multiplied in float32.
+    """
+    if left.dtype == torch.bfloat16 or left.dtype != right.dtype or bias is not None or offsets is None:
+        return NotImplemented
+    groups = () if left.dim() != right.dim() else (offsets.shape[0] if left.dim() == 2 else left.shape[0],)
+    return left.new_empty(*groups, left.shape[-2], right.shape[-1], dtype=out_dtype or left.dtype)
+
+
 def _no_cudnn(*_: Any, **__: Any) -> bool:
     return False
 
@@ -143,4 +161,5 @@ RESULTS: dict[Any, Callable[..., Any]] = {
     aten._ctc_loss_backward.Tensor: _ctc_loss_backward,
     aten._use_cudnn_ctc_loss.default: _no_cudnn,
     aten._use_cudnn_ctc_loss.Tensor: _no_cudnn,
+    aten._grouped_mm.default: _grouped_product,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -136,6 +136,8 @@ def _instantiate(request: TraceRequest, config: Any, device: str) -> nn.Module:
     import transformers
 
     config.use_cache = False
+    # Where a type has several classes for a task, this field chooses; transformers takes the first of an empty list.
+    config.architectures = list(request.config.get("architectures") or ())
     for name in LAYER_DROPS:
         if getattr(config, name, None):
             setattr(config, name, 0.0)
@@ -178,7 +180,12 @@ def _implementations(request: TraceRequest) -> tuple[str, ...]:
 
 def _fresh(model: nn.Module, request: TraceRequest) -> FreshModel:
     is_new = request.task in LABELLED
-    return fresh_model(model, has_new_head=is_new, adapter_task=ADAPTER_TASKS.get(request.task))
+    fresh = fresh_model(model, has_new_head=is_new, adapter_task=ADAPTER_TASKS.get(request.task))
+    if request.task == "contrastive" and request.method.kind == "frozen":
+        # Two encoders, and what projects their results into one space.
+        projections = {name for name, child in model.named_children() if isinstance(child, nn.Linear)}
+        return replace(fresh, head=frozenset(projections))
+    return fresh
 
 
 def _vocabulary(config: Any) -> int | None:

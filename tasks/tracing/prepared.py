@@ -126,6 +126,12 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
     # Gradual unfreezing at its worst: everything learns.
     tuned.unfreeze(len(tuned.stages) - 1)
     model: Any = tuned.model
+    if not any(part.requires_grad for part in model.parameters()):
+        raise RefusedModel(
+            f"Nothing of {type(built.fresh.model).__name__} learns by method {request.method.kind!r}.",
+            field="method",
+            hint="The architecture has no head apart from its pre-trained parts: take another method.",
+        )
     _set_types(model, request, weight_type)
     prepared = Prepared(
         fresh_model=built.fresh.model,

@@ -159,8 +159,15 @@ def test_weights_in_4_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "unpack_nf4" in qlora.names
 
 
-def test_experts_count_the_products_of_the_tokens_that_they_get() -> None:
-    recording = _record(MIXTRAL)
+def test_autocast_leaves_products_of_experts_in_the_weights_type() -> None:
+    recording = _record(MIXTRAL, precision="bf16-mixed")
+    types = {dtype for name, dtype in zip(recording.names, recording.dtypes, strict=True) if name == "_grouped_mm"}
+    assert types == {"float32"}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32", "bf16-mixed"])
+def test_experts_count_the_products_of_the_tokens_that_they_get(precision: str) -> None:
+    recording = _record(MIXTRAL, precision=precision)
     forward = [
         flops
         for name, phase, flops in zip(recording.names, recording.phases, recording.flops, strict=True)

@@ -69,6 +69,31 @@ def test_chunked_loss_is_for_language_models() -> None:
     assert refused.value.field == "loss"
 
 
+def test_method_that_leaves_nothing_to_learn() -> None:
+    part = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    siglip = {"model_type": "siglip", "text_config": part, "vision_config": {**part, "image_size": 32}}
+    with pytest.raises(RefusedModel, match="Nothing") as refused:
+        _record(siglip, "contrastive", method=MethodChoice(kind="frozen"))
+    assert refused.value.field == "method"
+
+
+def test_frozen_pair_of_encoders_learns_its_projections() -> None:
+    part = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    clip = {"model_type": "clip", "text_config": part, "vision_config": {**part, "image_size": 32}}
+    recording = _record({**clip, "projection_dim": 16}, "contrastive", method=MethodChoice(kind="frozen"))
+    assert recording.trainable_parameters == 2 * 32 * 16
+
+
+def test_class_of_a_type_with_several_is_the_one_that_the_config_names() -> None:
+    deit = {"model_type": "deit", "num_hidden_layers": 1, "hidden_size": 36, "num_attention_heads": 3, "image_size": 32}
+    heads = {
+        name: _record({**deit, "architectures": [name] if name else None}, "image-classification").parameters
+        for name in ("", "DeiTForImageClassification", "DeiTForImageClassificationWithTeacher")
+    }
+    assert heads["DeiTForImageClassificationWithTeacher"] == heads["DeiTForImageClassification"] + 2 * 36 + 2
+    assert heads[""] == heads["DeiTForImageClassification"]
+
+
 def test_stages_have_no_number_of_layers() -> None:
     config = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1], "image_size": 32}
     with pytest.raises(RefusedModel) as refused:
