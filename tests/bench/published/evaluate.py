@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tasks.step_trace import StepTrace
 from tests.bench.published.predict import predicted, traced_request
+from tests.bench.published.ran_out import as_if_measured, predicted_fit, ran_out_of_memory
 from tests.bench.published.recipe import Recipe, recipe_of
 from tests.bench.published.report import Outcome
 from tests.bench.published.rows import Row
@@ -31,6 +32,8 @@ def traced_rows(rows: Sequence[Row], traces: Traces) -> tuple[list[Traced], dict
             recipes[place] = recipe_of(row)
         except NotExpressible as error:
             refused[place] = str(error)
+        except Exception as error:  # Tables hold anything; one odd row must not end a run over thousands.
+            refused[place] = f"the row cannot be read: {type(error).__name__}: {error}"[:160]
     requests = {place: traced_request(recipe) for place, recipe in recipes.items()}
     traces.prepare(requests.values())
     found: list[Traced] = []
@@ -47,10 +50,21 @@ def outcomes_of(rows: Sequence[Row], traces: Traces) -> list[Outcome]:
     """One outcome per row, in their order."""
     found, refused = traced_rows(rows, traces)
     by_row = {id(one.recipe.row): _outcome(one) for one in found}
+    fits = _fits_of_failed([row for row in rows if ran_out_of_memory(row)], traces)
     return [
-        by_row.get(id(row)) or Outcome(row=row, memory_refusal=refused[place], time_refusal=refused[place])
+        by_row.get(id(row))
+        or Outcome(row=row, memory_refusal=refused[place], time_refusal=refused[place], predicted_fit=fits.get(id(row)))
         for place, row in enumerate(rows)
     ]
+
+
+def _fits_of_failed(failed: Sequence[Row], traces: Traces) -> dict[int, bool]:
+    """Whether the product says that runs fit which ran out of memory; rows that cannot be judged are left out."""
+    as_if_read = [as_if_measured(row) for row in failed]
+    places = {id(copy): id(row) for row, copy in zip(failed, as_if_read, strict=True)}
+    found, _ = traced_rows(as_if_read, traces)
+    answers = {places[id(one.recipe.row)]: predicted_fit(one.recipe, one.trace) for one in found}
+    return {place: answer for place, answer in answers.items() if answer is not None}
 
 
 def _outcome(one: Traced) -> Outcome:

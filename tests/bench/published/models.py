@@ -2,14 +2,13 @@
 
 Owns the reading of free text ("torchvision resnet152 (Lightning)", "bert-base-uncased config (random weights)"); names
 themselves belong to the catalog. It refuses a name that the catalog does not know, and answers timm's and torchvision's
-names with timm's architecture of that name where timm can be imported.
+names with timm's architecture of that name.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 from manager.catalog.models import resolve_entry
@@ -64,11 +63,6 @@ def _plain(written: str) -> str:
     return " ".join(_DECORATION.sub(" ", _PARENTHESES.sub(" ", written)).split())
 
 
-def timm_is_there() -> bool:
-    """Whether timm can be imported; it reads its data through torchvision, whose binary part it does not need."""
-    return find_spec("timm") is not None and find_spec("torchvision") is not None
-
-
 @lru_cache(maxsize=1024)
 def _catalog(name: str) -> dict[str, Any] | None:
     known = match_name(name)
@@ -77,11 +71,15 @@ def _catalog(name: str) -> dict[str, Any] | None:
 
 def _image_config(name: str) -> dict[str, Any]:
     """The catalog's config where transformers has the architecture itself, else timm's architecture of this name."""
-    known = _catalog(name)
+    # `timm/resnet50.a1_in1k` names the weights behind the dot.
+    name = name.strip("/ ")
+    bare = name.split(".")[0]
+    known = _catalog(name) or _catalog(bare)
     if known is not None:
         return dict(known)
-    if not timm_is_there():
-        raise NotExpressible("image model that only timm has, and timm is not installed")
+    name = bare
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise NotExpressible("model not known")
     return {"model_type": "timm_wrapper", "architecture": name}
 
 

@@ -30,6 +30,8 @@ class Outcome:
     predicted_rate: float | None = None
     memory_refusal: str = ""
     time_refusal: str = ""
+    predicted_fit: bool | None = None
+    """Of a run that ran out of memory: whether it was predicted to fit; None: not judged, or it did not run out."""
 
     @property
     def expressed(self) -> bool:
@@ -123,6 +125,9 @@ def table_text(outcomes: Sequence[Outcome]) -> str:
             lines += ["", f"{title}:", *_source_lines(chosen)]
     reasons = Counter(outcome.refusal for outcome in outcomes if not outcome.expressed)
     lines += ["", "Not expressed:", *(f"  {count:5d}  {reason}" for reason, count in reasons.most_common())]
+    judged = [outcome.predicted_fit for outcome in outcomes if outcome.predicted_fit is not None]
+    if judged:
+        lines += ["", f"Runs that ran out of memory: {len(judged)} judged, {judged.count(False)} predicted not to fit."]
     return "\n".join(lines)
 
 

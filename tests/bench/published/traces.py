@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -26,6 +27,7 @@ from platformdirs import user_cache_dir
 
 from tasks.step_trace import StepTrace, TraceRequest
 from tasks.step_trace_codec import request_to_json, trace_from_json, trace_to_json
+from tests.bench.published.timm_archive import NOT_INSTALLED, archived, is_of_timm, timm_is_there
 
 _PACKAGES = ("torch", "transformers", "peft", "timm")
 _TASKS_OF_A_PROCESS = 40
@@ -43,26 +45,44 @@ class Traces:
     def prepare(self, requests: Iterable[TraceRequest]) -> None:
         """Trace what is missing, in processes of their own."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        missing = {key: request for request in requests if not self._path(key := key_of(request)).exists()}
+        missing = {key_of(request): request for request in requests if self._answer(request) is None}
         texts = {key: json.dumps(request_to_json(request)) for key, request in missing.items()}
         if not texts:
             return
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         # Processes that traced many models are large; `max_tasks_per_child` ends them too, but hangs in Python 3.11.
         for chunk in _chunks(texts.items(), _TASKS_OF_A_PROCESS * self.workers):
-            with ProcessPoolExecutor(max_workers=self.workers, mp_context=get_context("spawn")) as pool:
-                for key, answer in zip(chunk, pool.map(traced, chunk.values()), strict=True):
-                    part = self._path(key).with_suffix(".part")
-                    part.write_text(answer, encoding="utf-8")
-                    part.replace(self._path(key))
+            try:
+                self._trace(chunk)
+            except BrokenProcessPool:
+                # One of them asked for more than the machine has: each of the rest by itself.
+                for key in [key for key in chunk if not self._path(key).exists()]:
+                    with contextlib.suppress(BrokenProcessPool):
+                        self._trace({key: chunk[key]})
+
+    def _trace(self, texts: dict[str, str]) -> None:
+        with ProcessPoolExecutor(max_workers=self.workers, mp_context=get_context("spawn")) as pool:
+            for key, answer in zip(texts, pool.map(traced, texts.values()), strict=True):
+                part = self._path(key).with_suffix(".part")
+                part.write_text(answer, encoding="utf-8")
+                part.replace(self._path(key))
 
     def trace(self, request: TraceRequest) -> StepTrace | str:
         """The trace of a prepared request, or why the tracer refuses it."""
         key = key_of(request)
         if key not in self._known:
-            record = json.loads(self._path(key).read_text(encoding="utf-8"))
+            record = json.loads(self._answer(request) or _refused("the process that traced it died"))
             self._known[key] = str(record["refused"]) if "refused" in record else trace_from_json(record)
         return self._known[key]
+
+    def _answer(self, request: TraceRequest) -> str | None:
+        """What is known of a request; None where it has to be traced."""
+        path = self._path(key_of(request))
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+        if not is_of_timm(request) or timm_is_there():
+            return None
+        return archived(request) or json.dumps({"refused": NOT_INSTALLED})
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -76,6 +96,7 @@ def _chunks(items: Iterable[tuple[str, str]], size: int) -> Iterator[dict[str, s
 
 def traced(request_text: str) -> str:
     """JSON of the trace of a request's JSON; a refusal is an answer too."""
+    _prepare_torchvision()
     from tasks.failures import TaskError
     from tasks.step_trace_codec import request_from_json
     from tasks.tracing.fit import trace_step
@@ -85,19 +106,22 @@ def traced(request_text: str) -> str:
 
     request = request_from_json(json.loads(request_text))
     try:
-        _prepare_torchvision()
-        if request.config.get("model_type") == "timm_wrapper":
+        if is_of_timm(request):
             with contextlib.suppress(ImportError):
                 # A switch of timm's, not of the config.
                 import_module("timm.layers").set_fused_attn(request.attention != "eager")
         config = read_config(request).to_dict()
         return json.dumps(trace_to_json(trace_step(request, config=config, record=record_step)))
     except (RefusedModel, TaskError, ImportError) as error:
-        return json.dumps({"refused": f"not traced: {str(error).splitlines()[0]}"[:160]})
+        return _refused(str(error))
     except Exception as error:  # Models fail in any way; a bench names the row and goes on.
-        return json.dumps(
-            {"refused": f"not traced: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]}
-        )
+        return _refused(f"{type(error).__name__}: {error}")
+
+
+def _refused(why: str) -> str:
+    if "in your version of timm" in why or "Invalid pretrained tag" in why:
+        why = "timm of today has no model of this name"
+    return json.dumps({"refused": f"not traced: {(why.splitlines() or [''])[0]}"[:160]})
 
 
 def _prepare_torchvision() -> None:
