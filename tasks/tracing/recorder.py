@@ -114,23 +114,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Sum over living storages with this tag."""
         return sum(life.bytes for life in self._live.values() if life.tag == tag)
 
-    def live_bytes(self) -> NDArray[np.int64]:
-        """N ops x LIVE_COLUMNS: bytes alive at the highest moment of each op."""
+    def storages(self) -> NDArray[np.int64]:
+        """What was alive within the step: see `Recording.storages`."""
         count = len(self.ops)
-        changes = np.zeros((count + 1, len(LIVE_COLUMNS)), dtype=np.int64)
         backward_at = next((at for at, op in enumerate(self.ops) if op.phase == "backward"), count)
+        rows = []
         for life in self.lives:
             if life.tag in STANDING or life.birth >= count:
                 continue
             death = count - 1 if life.death is None else life.death
-            if death < life.birth:
-                continue
-            column = LIVE_COLUMNS.index(_column(life, death, backward_at))
-            changes[life.birth, column] += life.bytes
-            changes[death + 1, column] -= life.bytes
-        live = changes[:count].cumsum(axis=0)
-        live[:, LIVE_COLUMNS.index("temporaries")] += np.array([op.workspace_bytes for op in self.ops], dtype=np.int64)
-        return live
+            if death >= life.birth:
+                rows.append((life.bytes, life.birth, death, LIVE_COLUMNS.index(_column(life, death, backward_at))))
+        column = LIVE_COLUMNS.index("temporaries")
+        rows += [(op.workspace_bytes, at, at, column) for at, op in enumerate(self.ops) if op.workspace_bytes]
+        return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
     def allocations(self) -> NDArray[np.int64]:
         """M x 4 allocations of training, by birth: bytes, birth, death, kind (see `Recording.lives`)."""
