@@ -24,7 +24,6 @@ from tasks.chat import chat_template
 from tasks.failures import TaskError
 from tasks.loading import load_pretrained
 from tasks.losses import (
-    CHUNK_TOKENS,
     IGNORED,
     backbone_and_head,
     causal_lm_loss_sum,
@@ -37,6 +36,7 @@ from tasks.packing import pack
 from tasks.precision import COMPUTE_TYPES
 from tasks.protocol import FailureCode, Job
 from tasks.reading import Notify
+from tasks.sample_units import CHUNK_TOKENS
 from tasks.sequences import Sequences, end_token_id, make_sequences
 from tasks.sources import local_model
 from tasks.text_data import Passages, TextData, load_texts

@@ -15,8 +15,6 @@ from torch.utils.checkpoint import checkpoint
 
 IGNORED = -100
 """Target of tokens that count for no loss: padding, prompts."""
-CHUNK_TOKENS = 1024
-"""Of `chunked`: enough to keep matrix units busy, and at most 0.5 GB of float32 logits for a vocabulary of 128k."""
 
 
 def label_loss_sum(logits_BC: torch.Tensor, targets_B: torch.Tensor) -> torch.Tensor:

@@ -7,15 +7,19 @@ Legend: B samples of a micro-batch on one device, S length of a sample. S is tok
 1 for images (their size is part of the request), samples of the waveform for audio that is read raw, tokens of the
 transcript for speech models that read a spectrogram. Every quantity is a polynomial in B, S, B*S, S^2 and B*S^2 with a
 constant (S and S^2 alone: positions and masks that the batch shares); LoRA traces may carry terms in the rank R too.
-Use `evaluate`, which knows every monomial.
+A chunked loss runs slice by slice: K tokens of the first, which is the largest, C slices; M is 1 and KM is K with more
+than one slice, else 0. They follow from B*S and the trainer's size of a slice. Use `evaluate`, which knows every
+monomial.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.protocol import MethodChoice
+from tasks.sample_units import CHUNK_TOKENS
 
 TRACE_VERSION = 1
 TRACED_WITH = ("torch", "transformers", "peft")
@@ -56,6 +60,8 @@ quantized too. quantized-once: scales stay float32. inputs-of-4bit-kept: frozen 
 (bitsandbytes before 0.43). softmax-inputs-kept: softmax saves its input beside its result (torch before 1.11)."""
 
 PHASES = ("forward", "backward", "update", "evaluation")
+"""Evaluation: the model over a batch, and for causal-lm the scoring of its first sample, one after the other in a run;
+the ops of scoring are those that have S and no B in them and that the forward pass of training does not have."""
 LINES = (
     "gradients",
     "weight_copies",
@@ -104,15 +110,39 @@ class TraceRequest:
 
 
 Polynomial = dict[str, float]
-"""Coefficients by monomial: `1`, `B`, `S`, `BS`, `SS`, `BSS`, and for LoRA `R` and `BSR`; missing is 0."""
-MONOMIALS = ("1", "B", "S", "BS", "SS", "BSS", "R", "BSR")
+"""Coefficients by monomial: `1`, `B`, `S`, `BS`, `SS`, `BSS`, for LoRA `R` and `BSR`, for a chunked loss `K`, `C`, `M`
+and `KM`; missing is 0."""
+MONOMIALS = ("1", "B", "S", "BS", "SS", "BSS", "R", "BSR", "K", "C", "M", "KM")
+_ROUNDING = 1e-9
 
 
-def monomials(batch: float, length: float, rank: float = 0.0) -> dict[str, float]:
-    """Values of all monomials, in the order of MONOMIALS."""
+def slices_of(tokens: float) -> int:
+    """Slices into which a chunked loss cuts the tokens of a micro-batch."""
+    return max(1, math.ceil(tokens / CHUNK_TOKENS - _ROUNDING))
+
+
+def monomials(batch: float, length: float, rank: float = 0.0, *, slices: int | None = None) -> dict[str, float]:
+    """Values of all monomials, in the order of MONOMIALS.
+
+    Args:
+        batch: samples of a micro-batch.
+        length: of a sample.
+        rank: of LoRA.
+        slices: equal ones, as the tracer cuts small batches; None: those of the trainer.
+    """
     tokens = batch * length
+    count = slices_of(tokens) if slices is None else slices
+    first = min(tokens, CHUNK_TOKENS) if slices is None else tokens / slices
+    more = 1.0 if count > 1 else 0.0
     values = (1.0, batch, length, tokens, length * length, tokens * length, rank, tokens * rank)
-    return dict(zip(MONOMIALS, values, strict=True))
+    return dict(zip(MONOMIALS, (*values, first, count, more, first * more), strict=True))
+
+
+def monomials_of_later_slices(batch: float, length: float, rank: float = 0.0) -> dict[str, float]:
+    """The same for a slice after the first: K is the mean of their tokens, which is less where the last is a rest."""
+    values = monomials(batch, length, rank)
+    mean = (values["BS"] - values["K"]) / max(1.0, values["C"] - 1)
+    return {**values, "K": mean, "KM": mean}
 
 
 def evaluate(polynomial: Polynomial, *, batch: float, length: float, rank: float = 0.0) -> float:
@@ -220,6 +250,9 @@ class StepTrace:
     """Traced in full; False: extrapolated over layers from small traces (exact to rounding)."""
     reserve: tuple[ReservePoint, ...] = ()
     """From a replay of the allocator; empty where none was made."""
+    later_slices: tuple[OpGroup, ...] = ()
+    """Ops of each slice of a chunked loss after the first, which run C - 1 times as often as they say; see
+    `monomials_of_later_slices`."""
     versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """Policies that were applied, for people: `expert routing taken as balanced` ..."""

@@ -6,7 +6,7 @@ list of monomial numbers (places in MONOMIALS) and coefficients; zeros are left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
@@ -51,15 +51,17 @@ def request_from_json(record: Mapping[str, Any]) -> TraceRequest:
 def trace_to_json(trace: StepTrace) -> Json:
     """The trace, with the version of its format under `schema`."""
     plain = {part.name: getattr(trace, part.name) for part in fields(StepTrace)}
+    later = _flat_ops(plain.pop("later_slices"))
     return {
         "schema": TRACE_VERSION,
         **plain,
         **{name: _flat(plain[name]) for name in _POLYNOMIALS},
         "trainable": asdict(trace.trainable),
         "memory": [[point.phase, {name: _flat(line) for name, line in point.lines.items()}] for point in trace.memory],
-        "ops": [[op.phase, op.kind, op.dtype, op.count, _flat(op.flops), _flat(op.bytes)] for op in trace.ops],
+        "ops": _flat_ops(trace.ops),
         "reserve": [[at.batch, at.length, at.cached_bytes, at.held_bytes] for at in trace.reserve],
         "notes": list(trace.notes),
+        **({"later_slices": later} if later else {}),
     }
 
 
@@ -79,12 +81,8 @@ def trace_from_json(record: Mapping[str, Any]) -> StepTrace:
             MemoryPoint(phase=phase, lines={name: _polynomial(line) for name, line in lines.items()})
             for phase, lines in values["memory"]
         )
-        values["ops"] = tuple(
-            OpGroup(
-                phase=phase, kind=kind, dtype=dtype, count=count, flops=_polynomial(flops), bytes=_polynomial(moved)
-            )
-            for phase, kind, dtype, count, flops, moved in values["ops"]
-        )
+        values["ops"] = _ops(values["ops"])
+        values["later_slices"] = _ops(values.get("later_slices", ()))
         values["reserve"] = tuple(
             ReservePoint(batch=batch, length=length, cached_bytes=cached, held_bytes=held)
             for batch, length, cached, held in values.get("reserve", ())
@@ -93,6 +91,17 @@ def trace_from_json(record: Mapping[str, Any]) -> StepTrace:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ProtocolError(f"trace cannot be read: {error!r}") from error
     return _strict(StepTrace, values)
+
+
+def _flat_ops(ops: Iterable[OpGroup]) -> list[list[Any]]:
+    return [[op.phase, op.kind, op.dtype, op.count, _flat(op.flops), _flat(op.bytes)] for op in ops]
+
+
+def _ops(flat: Iterable[list[Any]]) -> tuple[OpGroup, ...]:
+    return tuple(
+        OpGroup(phase=phase, kind=kind, dtype=dtype, count=count, flops=_polynomial(flops), bytes=_polynomial(moved))
+        for phase, kind, dtype, count, flops, moved in flat
+    )
 
 
 def _flat(polynomial: Polynomial) -> list[float]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from manager.catalog.model_entry import ModelEntry
 from manager.spec.model import RunSpec
 from manager.workload.memory_model import memory_model, unpacked_note
+from manager.workload.polynomial import compile_polynomial, value
 from manager.workload.profile import DataStats, WorkloadProfile
+from manager.workload.repeated import repeated_groups, turns
 from manager.workload.request import FEWEST_LABELS
 from manager.workload.traces import RunTraces
 from tasks.kinds import TASK_KINDS
-from tasks.step_trace import StepTrace, evaluate
+from tasks.step_trace import StepTrace
 
 _ROUNDING = 1e-9
 _BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
@@ -119,11 +121,13 @@ def _samples_seen(spec: RunSpec, sequences: int, steps: int) -> int:
 
 def _flops(trace: StepTrace, phases: tuple[str, ...], samples: int, length: float, rank: int | None) -> float:
     """FLOPs grow with the samples, so that one pass over all of them counts as much as many over parts."""
-    return sum(
-        group.count * evaluate(group.flops, batch=samples, length=length, rank=rank or 0)
-        for group in trace.ops
-        if group.phase in phases
-    )
+    by_each = turns(batch=samples, length=length, rank=rank or 0)
+    total = 0.0
+    for repeated in repeated_groups(trace):
+        group, turn = repeated.group, by_each[repeated.each]
+        if group.phase in phases:
+            total += group.count * turn.times * value(compile_polynomial(group.flops), turn.values)
+    return total
 
 
 def _weights_bytes(entry: ModelEntry, trace: StepTrace) -> int:

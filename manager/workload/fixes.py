@@ -148,7 +148,7 @@ def recipe_fits(trace: StepTrace) -> tuple[str, ...]:
     names = []
     if not trace.gradient_checkpointing and trace.method != "frozen":
         names.append("gradient_checkpointing")
-    if trace.loss == "plain":
+    if trace.loss == "plain" and trace.task == "causal-lm":
         names.append("chunked_loss")
     if trace.precision in ("fp32", "bf16-mixed", "fp16-mixed"):
         names.append("bf16")

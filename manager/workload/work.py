@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from manager.workload.identity import ByIdentity
-from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace, monomials
+from manager.workload.repeated import Each, RepeatedGroup, Turn, repeated_groups, turns
+from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace
 
 ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
 """Kinds of OP_KINDS that may be limited by arithmetic; the others only move bytes."""
@@ -59,14 +60,16 @@ class PhaseWork:
 class _Compiled:
     """One phase as coefficient rows."""
 
-    groups: tuple[tuple[str, str, float, _Row, _Row], ...]
-    """Kind, type, count, coefficients of FLOPs and of bytes."""
+    groups: tuple[tuple[Each, str, str, float, _Row, _Row], ...]
+    """What it is the work of, kind, type, count, coefficients of FLOPs and of bytes."""
 
-    def at(self, values: tuple[float, ...]) -> PhaseWork:
-        """The numbers where the monomials have these values."""
+    def at(self, by_each: dict[Each, Turn]) -> PhaseWork:
+        """The numbers where groups run so often at these monomials."""
         groups = tuple(
-            Ops(kind, dtype, count, _dot(flops, values), _dot(moved, values))
-            for kind, dtype, count, flops, moved in self.groups
+            Ops(kind, dtype, count * times, _dot(flops, values), _dot(moved, values))
+            for each, kind, dtype, count, flops, moved in self.groups
+            for times, values in (by_each[each],)
+            if times
         )
         return PhaseWork(groups, sum(group.count for group in groups))
 
@@ -85,15 +88,15 @@ def work_of(trace: StepTrace, *, batch: float, length: float, rank: float = 0.0)
 
 @lru_cache(maxsize=4096)
 def _work(key: ByIdentity, batch: float, length: float, rank: float) -> dict[str, PhaseWork]:
-    values = tuple(monomials(batch, length, rank).values())
-    return {name: phase.at(values) for name, phase in _compiled(key).items()}
+    by_each = turns(batch=batch, length=length, rank=rank)
+    return {name: phase.at(by_each) for name, phase in _compiled(key).items()}
 
 
 @lru_cache(maxsize=1024)
 def _compiled(key: ByIdentity) -> dict[str, _Compiled]:
-    by_phase: dict[str, list[OpGroup]] = {}
-    for group in key.trace.ops:
-        by_phase.setdefault(group.phase, []).append(group)
+    by_phase: dict[str, list[RepeatedGroup]] = {}
+    for repeated in repeated_groups(key.trace):
+        by_phase.setdefault(repeated.group.phase, []).append(repeated)
     computed = _computed_share(key.trace)
     return {phase: _phase(groups, computed) for phase, groups in by_phase.items()}
 
@@ -104,18 +107,21 @@ def _computed_share(trace: StepTrace) -> float:
     return _COMPUTED_UNDER_CAUSAL_MASK if skips else 1.0
 
 
-def _phase(groups: list[OpGroup], computed_share: float) -> _Compiled:
-    joined: dict[tuple[str, str, _Row, _Row], float] = {}
-    for group in groups:
+def _phase(groups: list[RepeatedGroup], computed_share: float) -> _Compiled:
+    joined: dict[tuple[Each, str, str, _Row, _Row], float] = {}
+    for repeated in groups:
+        group = repeated.group
         kind, dtype = MOVING, ""
         flops: _Row = ()
         if group.kind in ARITHMETIC_KINDS:
             kind, dtype = NARROW if _is_narrow(group) else group.kind, group.dtype
             done = computed_share if group.kind == "attention" else 1.0
             flops = tuple((place, done * part) for place, part in _row(group.flops))
-        key = (kind, dtype, flops, _row(group.bytes))
+        key = (repeated.each, kind, dtype, flops, _row(group.bytes))
         joined[key] = joined.get(key, 0.0) + group.count
-    return _Compiled(tuple((kind, dtype, count, flops, one) for (kind, dtype, flops, one), count in joined.items()))
+    return _Compiled(
+        tuple((each, kind, dtype, count, flops, one) for (each, kind, dtype, flops, one), count in joined.items())
+    )
 
 
 def _is_narrow(group: OpGroup) -> bool:

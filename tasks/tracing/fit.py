@@ -31,7 +31,8 @@ from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
 from tasks.tracing.refusal import RefusedModel
-from tasks.tracing.samples import Samples, samples_for
+from tasks.tracing.samples import Point, Samples, samples_for
+from tasks.tracing.slices import in_two_slices
 from tasks.tracing.stack import (
     Moments,
     NotRepeatedError,
@@ -50,9 +51,16 @@ class Record(Protocol):
     """Records one step; `tasks.tracing.traced_step.record_step` is one."""
 
     def __call__(
-        self, request: TraceRequest, *, batch: int, length: int, rank: int | None = None, layers: int | None = None
+        self,
+        request: TraceRequest,
+        *,
+        batch: int,
+        length: int,
+        rank: int | None = None,
+        layers: int | None = None,
+        slices: int | None = None,
     ) -> Recording:
-        """One step at one batch, length, rank and number of layers."""
+        """One step at one batch, length, rank, number of layers and of slices of a chunked loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,7 @@ def trace_step(
     samples = samples_for(request, config, with_rank=with_rank)
     whole = _record_whole(request, samples, config, record)
     first, final = whole.stack.first, whole.deeper.first if whole.deeper else whole.stack.first
+    groups = _op_groups(whole.ops, samples)
 
     def deep(value: Callable[[Recording], float], stack_of: int = 0) -> float:
         before = value(whole.stack.recordings[stack_of])
@@ -119,7 +128,8 @@ def trace_step(
         optimizer_state_bytes=in_rank(lambda recording: recording.optimizer_state_bytes),
         trainable=_tensor_sums(deep, final.trainable),
         memory=_memory(whole.moments, samples),
-        ops=_op_groups(whole.ops, samples),
+        ops=tuple(group for group, is_later in groups if not is_later),
+        later_slices=tuple(group for group, is_later in groups if is_later),
         layer_weight_bytes=final.layer_weight_bytes,
         root_weight_bytes=final.root_weight_bytes,
         layer_activation_bytes=_layer_input(whole.stack, samples),
@@ -148,7 +158,7 @@ def _from_two_depths(request: TraceRequest, samples: Samples, depths: SmallDepth
     more = _stack(request, samples, record, layers=depths.more)
     if depths.layers > depths.more:
         point = samples.points[0]
-        probe = record(request, batch=point.batch, length=point.length, rank=point.rank, layers=depths.probe)
+        probe = _recorded(request, point, record, layers=depths.probe)
         check_probe(fewer, more, depths, probe)
     return _Whole(
         moments=deepen_moments(fewer, more, depths),
@@ -162,12 +172,11 @@ def _from_two_depths(request: TraceRequest, samples: Samples, depths: SmallDepth
 
 
 def _stack(request: TraceRequest, samples: Samples, record: Record, *, layers: int | None) -> Stack:
-    return Stack(
-        [
-            record(request, batch=point.batch, length=point.length, rank=point.rank, layers=layers)
-            for point in samples.points
-        ]
-    )
+    return Stack(in_two_slices([_recorded(request, point, record, layers=layers) for point in samples.points]))
+
+
+def _recorded(request: TraceRequest, point: Point, record: Record, *, layers: int | None) -> Recording:
+    return record(request, batch=point.batch, length=point.length, rank=point.rank, layers=layers, slices=point.slices)
 
 
 def _memory(moments: Moments, samples: Samples) -> tuple[MemoryPoint, ...]:
@@ -190,13 +199,14 @@ def _memory(moments: Moments, samples: Samples) -> tuple[MemoryPoint, ...]:
     )
 
 
-def _op_groups(ops: Counter[OpKey], samples: Samples) -> tuple[OpGroup, ...]:
-    counts: dict[tuple[str, str, str, tuple[float, ...], tuple[float, ...]], int] = defaultdict(int)
-    for (phase, kind, dtype, _, flops, moved), count in ops.items():
-        counts[phase, kind if any(flops) or any(moved) else "memory", dtype, flops, moved] += count
+def _op_groups(ops: Counter[OpKey], samples: Samples) -> list[tuple[OpGroup, bool]]:
+    """Equal ops, and whether they are those of a slice after the first."""
+    counts: dict[tuple[str, str, str, tuple[float, ...], tuple[float, ...], bool], int] = defaultdict(int)
+    for (phase, kind, dtype, _, flops, moved, is_later), count in ops.items():
+        counts[phase, kind if any(flops) or any(moved) else "memory", dtype, flops, moved, is_later] += count
     keys = list(counts)
     work = samples.solve(np.array([(key[3], key[4]) for key in keys], dtype=np.float64).transpose(2, 0, 1))
-    return tuple(
+    groups = (
         OpGroup(
             phase=key[0],
             kind=key[1],
@@ -207,6 +217,7 @@ def _op_groups(ops: Counter[OpKey], samples: Samples) -> tuple[OpGroup, ...]:
         )
         for at, key in enumerate(keys)
     )
+    return [(group, key[5]) for group, key in zip(groups, keys, strict=True)]
 
 
 def _reserve(whole: _Whole, samples: Samples) -> tuple[ReservePoint, ...]:

@@ -7,23 +7,43 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks import losses
 from tasks.precision import AUTOCAST, COMPUTE_TYPES
+from tasks.sample_units import CHUNK_TOKENS
 from tasks.step import Inputs, LossSum
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
+from tasks.tracing.op_facts import is_view
 from tasks.tracing.refusal import RefusedModel
 
 
-def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None) -> LossSum:
-    """The `tasks.step.LossSum` of a request; `on_copy` is told copies of weights that autocast keeps for a loss.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """How a chunked loss is cut, and who is told where a slice begins."""
+
+    count: int | None = None
+    """Equal slices; None: those of the trainer."""
+    on_start: Callable[[], None] | None = None
+    """Called as each slice begins, in the forward pass and when it is made again in the backward pass."""
+
+
+def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None, slices: Slices | None = None) -> LossSum:
+    """The `tasks.step.LossSum` of a request.
+
+    Args:
+        request: what is trained.
+        on_copy: is told copies of weights that autocast keeps for a loss.
+        slices: of a chunked loss; None: those of the trainer.
 
     Raises:
         RefusedModel: a loss that the task does not have.
@@ -31,7 +51,9 @@ def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None) -> Lo
     if request.loss == "chunked":
         if request.task != "causal-lm":
             raise RefusedModel(f"A chunked loss is for causal-lm, not {request.task}.", field="loss")
-        return functools.partial(_chunked_loss_sum, precision=request.precision, on_copy=on_copy)
+        return functools.partial(
+            _chunked_loss_sum, precision=request.precision, on_copy=on_copy, slices=slices or Slices()
+        )
     if request.task in ("text-classification", "image-classification", "audio-classification"):
         return losses.classification_loss_sum
     if request.task == "contrastive":
@@ -45,8 +67,49 @@ def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None) -> Lo
     )
 
 
+def check_plain_logits(model: nn.Module, inputs: Inputs) -> None:
+    """Refuse a chunked loss where the model does more to its logits than its head's product, as training does.
+
+    Raises:
+        RefusedModel: it does.
+    """
+    after = _OpsAfter()
+    backbone = losses.backbone_and_head(model)[0]
+    handle = backbone.register_forward_hook(lambda *_: setattr(after, "is_on", True))
+    try:
+        with torch.no_grad(), after:
+            model(**inputs)
+    finally:
+        handle.remove()
+    if more := [name for name in after.names if name not in _OPS_OF_A_HEAD]:
+        raise RefusedModel(
+            f"This model does more to its logits than its head's product ({', '.join(dict.fromkeys(more))}), "
+            "which a chunked loss would leave out.",
+            field="loss",
+            hint="Set training.loss to plain.",
+        )
+
+
+_OPS_OF_A_HEAD = frozenset({"mm", "addmm", "bmm", "_to_copy", "clone", "_unsafe_view"})
+
+
+class _OpsAfter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the ops that run from a moment on."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.is_on = False
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.is_on and not is_view(func):
+            self.names.append(str(func._opname))
+        return func(*args, **(kwargs or {}))
+
+
 def evaluate(request: TraceRequest, model: nn.Module, inputs: Inputs, targets: torch.Tensor) -> None:
-    """What an evaluation computes of a micro-batch; language models are scored sample by sample, here the first."""
+    """What an evaluation computes of a micro-batch; language models are scored sample by sample, here the first alone:
+    its scoring is the most memory at a time, and `tasks.step_trace` says how its ops are told apart."""
     if request.task != "causal-lm":
         model(**inputs)
         return
@@ -86,11 +149,18 @@ def _token_loss_sum(
 
 
 def _chunked_loss_sum(
-    model: nn.Module, inputs: Inputs, labels_BT: torch.Tensor, *, precision: str, on_copy: autocast.OnCopy | None
+    model: nn.Module,
+    inputs: Inputs,
+    labels_BT: torch.Tensor,
+    *,
+    precision: str,
+    on_copy: autocast.OnCopy | None,
+    slices: Slices,
 ) -> torch.Tensor:
     """Chunks call the model's parts and not the model, whose own autocast does not reach them."""
-    with _compute_type(precision, on_copy), _carrying_checkpoints():
-        return losses.causal_lm_loss_sum(model, inputs, labels_BT, chunk_tokens=losses.CHUNK_TOKENS)
+    chunk_tokens = CHUNK_TOKENS if slices.count is None else math.ceil(labels_BT.numel() / slices.count)
+    with _compute_type(precision, on_copy), _carrying_checkpoints(slices.on_start):
+        return losses.causal_lm_loss_sum(model, inputs, labels_BT, chunk_tokens=chunk_tokens)
 
 
 def _compute_type(precision: str, on_copy: autocast.OnCopy | None) -> contextlib.AbstractContextManager[None]:
@@ -100,12 +170,19 @@ def _compute_type(precision: str, on_copy: autocast.OnCopy | None) -> contextlib
 
 
 @contextlib.contextmanager
-def _carrying_checkpoints() -> Iterator[None]:
+def _carrying_checkpoints(on_start: Callable[[], None] | None) -> Iterator[None]:
     """Chunks are made again under the autocast of the forward pass, which torch sees to for real devices."""
     original: Any = getattr(losses, "checkpoint")  # noqa: B009 - a name that the module imports
 
     def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return original(autocast.carried(function), *args, **kwargs)
+        carried = autocast.carried(function)
+
+        def run(*parts: Any) -> Any:
+            if on_start is not None:
+                on_start()
+            return carried(*parts)
+
+        return original(run, *args, **kwargs)
 
     setattr(losses, "checkpoint", checkpoint)  # noqa: B010
     try:

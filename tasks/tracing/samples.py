@@ -3,6 +3,9 @@
 Points are multiples at which the allocator's rounding to 512 bytes is harmless: batch times length is a multiple of
 512, so that even a mask of one byte a token fills its blocks. Two batches times three lengths carry the monomials
 1, B, S, BS, SS, BSS; images have no length. A second rank at two points carries R and BSR.
+
+A chunked loss is cut into the same number of slices at each of these points, two, so that the same ops run at all;
+three slices at two more points carry K and C, a single slice at two more M and KM.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ Floats = NDArray[np.float64]
 
 _BLOCK_BYTES = 512
 _RANKS = (16, 32)
+_SLICES = 2
+"""The first and one after it."""
 _UNITS = (128, 64, 32, 16, 8)
 """Steps of length in tokens, the largest that fits the positions three times."""
 _AUDIO_UNIT = 24_000
@@ -41,6 +46,8 @@ class Point:
     length: int
     rank: int | None
     """None: the request's own."""
+    slices: int | None = None
+    """Into which a chunked loss is cut; None: it is not chunked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +75,7 @@ class Samples:
         return np.array(self._row(Point(batch=batch, length=length, rank=self.points[0].rank)))
 
     def _row(self, point: Point) -> list[float]:
-        values = monomials(point.batch, point.length, point.rank or 0)
+        values = monomials(point.batch, point.length, point.rank or 0, slices=point.slices)
         return [values[name] for name in self.names]
 
 
@@ -92,9 +99,17 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
         batch = max(_LEAST_BATCH, math.ceil(_BLOCK_BYTES / shortest))
         grid = [(times * batch, steps * unit) for times in (1, 2) for steps in (1, 2, 3)]
         names = ("1", "B", "S", "BS", "SS", "BSS")
-    points = [Point(batch=batch, length=length, rank=ranks[0]) for batch, length in grid]
+    slices = _SLICES if request.loss == "chunked" else None
+    points = [Point(batch=batch, length=length, rank=ranks[0], slices=slices) for batch, length in grid]
+    if slices is not None:
+        # The third of the lengths is three steps, so that three slices of it are whole, and one step in one as large.
+        others = ((grid[0], 1), (grid[2], 1), (grid[2], 3), (grid[-1], 3))
+        points += [Point(batch=batch, length=length, rank=ranks[0], slices=count) for (batch, length), count in others]
+        names = (*names, "K", "C", "M", "KM")
     if with_rank:
-        points += [Point(batch=batch, length=length, rank=ranks[1]) for batch, length in (grid[0], grid[-1])]
+        points += [
+            Point(batch=batch, length=length, rank=ranks[1], slices=slices) for batch, length in (grid[0], grid[-1])
+        ]
         names = (*names, "R", "BSR")
     return Samples(points=tuple(points), names=names, longest=longest)
 

@@ -22,8 +22,8 @@ from tasks.tracing.recording import Recording
 
 Floats = NDArray[np.float64]
 
-OpKey = tuple[str, str, str, str, tuple[float, ...], tuple[float, ...]]
-"""Phase, kind, dtype, name, FLOPs at each point, bytes at each point."""
+OpKey = tuple[str, str, str, str, tuple[float, ...], tuple[float, ...], bool]
+"""Phase, kind, dtype, name, FLOPs at each point, bytes at each point, whether it is of a slice after the first."""
 
 _PROBE_TOLERANCE = 1e-4
 _PROBE_BLOCKS_BYTES = 4096
@@ -79,10 +79,11 @@ class Stack:
         """Ops that launch a kernel, counted by what they do."""
         first = self.first
         work = zip(self.flops.T.tolist(), self.moved_bytes.T.tolist(), strict=True)
-        rows = zip(first.phases, first.kinds, first.dtypes, first.names, work, strict=True)
+        later = first.later or (False,) * len(first.names)
+        rows = zip(first.phases, first.kinds, first.dtypes, first.names, work, later, strict=True)
         return Counter(
-            (phase, kind, dtype, name, tuple(flops), tuple(moved))
-            for phase, kind, dtype, name, (flops, moved) in rows
+            (phase, kind, dtype, name, tuple(flops), tuple(moved), is_later)
+            for phase, kind, dtype, name, (flops, moved), is_later in rows
             if any(flops) or any(moved) or name.partition(".")[0] not in _NO_KERNEL
         )
 
@@ -190,11 +191,11 @@ def deepen_ops(fewer: Stack, more: Stack, depths: SmallDepths) -> Counter[OpKey]
     return +deep
 
 
-def _by_label(ops: Counter[OpKey]) -> dict[tuple[str, ...], list[OpKey]]:
+def _by_label(ops: Counter[OpKey]) -> dict[tuple[str, str, str, str, bool], list[OpKey]]:
     """Ops, each as often as it runs, by phase, kind, dtype and name, the smaller first."""
-    found: dict[tuple[str, ...], list[OpKey]] = defaultdict(list)
+    found: dict[tuple[str, str, str, str, bool], list[OpKey]] = defaultdict(list)
     for key in sorted(ops.elements()):
-        found[key[:4]].append(key)
+        found[*key[:4], key[6]].append(key)
     return found
 
 
@@ -203,7 +204,7 @@ def _grown(a: OpKey, b: OpKey, steps: int) -> OpKey:
         tuple(x + (y - x) * steps for x, y in zip(before, after, strict=True))
         for before, after in ((a[4], b[4]), (a[5], b[5]))
     )
-    return (*a[:4], flops, moved)
+    return (*a[:4], flops, moved, a[6])
 
 
 def _first_difference(a: Recording, b: Recording) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,13 @@ from tasks.step_trace import TensorSums, TraceRequest
 from tasks.tracing import reuse
 from tasks.tracing.batches import Batch, new_batch
 from tasks.tracing.data_dependent import answers, mark_mask
-from tasks.tracing.losses_by_task import evaluate, loss_of
+from tasks.tracing.losses_by_task import Slices, check_plain_logits, evaluate, loss_of
 from tasks.tracing.meta_kernels import Kernels, workspace_bytes
 from tasks.tracing.models import repeated_blocks
 from tasks.tracing.old_kernels import old_softmax
 from tasks.tracing.prepared import Prepared
 from tasks.tracing.recorder import Recorder
-from tasks.tracing.recording import Recording, live_bytes_of
+from tasks.tracing.recording import Recording
 from tasks.tracing.refusal import RefusedModel, first_line
 from tasks.tracing.remembered import Remembering
 
@@ -42,6 +42,7 @@ def record_step(
     length: int,
     rank: int | None = None,
     layers: int | None = None,
+    slices: int | None = None,
     accumulate: bool = False,
 ) -> Recording:
     """Trace one step.
@@ -52,6 +53,7 @@ def record_step(
         length: of a sample, in the unit of the task.
         rank: of the adapters, instead of the request's.
         layers: instead of the request's.
+        slices: of a chunked loss, instead of the trainer's.
         accumulate: a later micro-batch of the step: gradients are there from the start.
 
     Raises:
@@ -68,7 +70,7 @@ def record_step(
         workspace=workspace_bytes if request.kernels == "cuda" else None,
         vocabulary=prepared.vocabulary,
     )
-    run = _Run(request, prepared, recorder, accumulate)
+    run = _Run(request, prepared, recorder, accumulate, slices)
     with _undisturbed(), kernels.active(), old_softmax("softmax-inputs-kept" in request.deviations):
         try:
             run.all(batch, length)
@@ -94,6 +96,8 @@ class _Run:
     prepared: Prepared
     recorder: Recorder
     accumulate: bool
+    slices: int | None = None
+    slice_starts: list[int] = field(default_factory=list)
     weights_bytes: int = 0
     optimizer_state_bytes: int = 0
     layer_input_bytes: int = 0
@@ -118,6 +122,9 @@ class _Run:
                 recorder.follow(tensor, "inputs")
             if "attention_mask" in device_batch.inputs:
                 mark_mask(device_batch.inputs["attention_mask"])
+            if self.request.loss == "chunked":
+                check_plain_logits(prepared.tuned.model, device_batch.inputs)
+                recorder.section = ""
             recorder.is_recording = True
             self._train(device_batch)
             self._evaluate(device_batch)
@@ -157,7 +164,11 @@ class _Run:
             prepared.tuned.model,
             batch.inputs,
             batch.targets,
-            loss_sum=loss_of(self.request, lambda copy: recorder.follow(copy, "weight_copies")),
+            loss_sum=loss_of(
+                self.request,
+                lambda copy: recorder.follow(copy, "weight_copies"),
+                Slices(count=self.slices, on_start=lambda: self.slice_starts.append(len(recorder.ops))),
+            ),
             backward=backward,
             weight=1.0,
             scale=1.0,
@@ -225,7 +236,6 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
     model = prepared.tuned.model
     blocks = repeated_blocks(model)
     parameters = list(model.parameters())
-    storages = recorder.storages()
     block_bytes = [sum(part.nbytes for part in block.parameters()) for block in blocks]
     return Recording(
         batch=batch,
@@ -233,7 +243,7 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
         rank=run.request.method.lora_rank if prepared.has_adapters else 0,
         layers=prepared.layers,
         phases=tuple(op.phase for op in recorder.ops),
-        live_bytes=live_bytes_of(storages, len(recorder.ops)),
+        live_bytes=recorder.live_bytes(),
         names=tuple(op.name for op in recorder.ops),
         kinds=tuple(op.kind for op in recorder.ops),
         dtypes=tuple(op.dtype for op in recorder.ops),
@@ -250,7 +260,7 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
         attention=dict(kernels.met),
         notes=prepared.notes,
         lives=recorder.allocations(),
-        storages=storages,
+        slice_starts=tuple(run.slice_starts),
     )
 
 

@@ -6,14 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manager.workload.memory_answer import MemoryAnswer, memory_of
 from manager.workload.memory_device import MemoryDevice
 from manager.workload.placement import Placement
 from tasks.protocol import MethodChoice
-from tasks.step_trace import StepTrace, TraceRequest
+from tasks.sample_units import CHUNK_TOKENS
+from tasks.step_trace import LOSSES, StepTrace, TraceRequest
 
 pytestmark = pytest.mark.torch
 
@@ -50,10 +51,13 @@ def request_of(method: str = "full", **others: Any) -> TraceRequest:
 
 
 @lru_cache(maxsize=32)
-def traced(method: str, checkpointing: bool = False, layers: int | None = None, with_rank: bool = False) -> StepTrace:
+def traced(
+    method: str, checkpointing: bool = False, layers: int | None = None, with_rank: bool = False, loss: str = "plain"
+) -> StepTrace:
     from tasks.profile import trace  # Seconds to load.
 
-    return trace(request_of(method, gradient_checkpointing=checkpointing, layers=layers), with_rank=with_rank)
+    request = request_of(method, gradient_checkpointing=checkpointing, layers=layers, loss=loss)
+    return trace(request, with_rank=with_rank)
 
 
 def answer(trace: StepTrace, batch: int, length: int, placement: Placement, rank: int | None = None) -> MemoryAnswer:
@@ -92,6 +96,30 @@ def test_memory_never_falls_with_batch_length_or_layers(
     assert small.total_bytes <= answer(traced(method), batch + more[0], length + more[1], placement).total_bytes
     # Each trace has a replay of its own, in segments of 2 and 20 MiB: tensors are compared between traces.
     assert small.allocated_bytes <= answer(traced(method, layers=9), batch, length, placement).allocated_bytes
+
+
+@QUICK
+@given(batch=BATCHES, length=LENGTHS, more=st.tuples(st.integers(0, 8), st.integers(0, 64)), placement=PLACEMENTS)
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_memory_never_falls_with_a_chunked_loss_either(
+    method: str, checkpointing: bool, batch: int, length: int, more: tuple[int, int], placement: Placement
+) -> None:
+    trace = traced(method, checkpointing, loss="chunked")
+    small = answer(trace, batch, length, placement)
+    assert small.total_bytes <= answer(trace, batch + more[0], length + more[1], placement).total_bytes
+
+
+@QUICK
+@given(batch=BATCHES, length=LENGTHS)
+@pytest.mark.parametrize(("method", "checkpointing"), [("full", False), ("full", True), ("lora", True)])
+def test_slices_of_the_loss_save_memory_from_a_few_on(
+    method: str, checkpointing: bool, batch: int, length: int
+) -> None:
+    assume(batch * length >= 8 * CHUNK_TOKENS)
+    plain, chunked = (answer(traced(method, checkpointing, loss=loss), batch, length, Placement()) for loss in LOSSES)
+    assert chunked.allocated_bytes <= plain.allocated_bytes
+    assert chunked.loss_chain <= plain.loss_chain
 
 
 @QUICK

@@ -36,7 +36,7 @@ OFFERS = (
 def trace_of(request: TraceRequest, *, layers: int = 22, hidden: int = 2048) -> StepTrace:
     """A synthetic decoder's step in the recipe that is asked for; chunked losses are refused."""
     if request.loss == "chunked":
-        raise DataError("no slices here: the number of ops depends on the batch")
+        raise DataError("no slices here: this model caps its logits")
     shape = StepShape(
         layers=layers,
         hidden=hidden,

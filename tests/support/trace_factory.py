@@ -88,7 +88,7 @@ def _memory(shape: StepShape, gradients: float) -> tuple[MemoryPoint, ...]:
     kept: Polynomial = {"BS": shape.layers * layer}
     working: Polynomial = {"BS": 4 * hidden * width}
     logits = 10 * shape.vocabulary
-    chain: Polynomial = {"BS": logits} if shape.loss == "plain" else {"1": 1024 * logits}
+    chain: Polynomial = {"BS": logits} if shape.loss == "plain" else {"K": logits}
     if shape.gradient_checkpointing and not is_frozen:
         # The layer that runs again has its own input among what it keeps.
         kept = {"BS": layer}

@@ -10,6 +10,7 @@ import pytest
 from tasks.protocol import MethodChoice
 from tasks.step_trace import StepTrace, TraceRequest, evaluate
 from tasks.tracing.fit import trace_step
+from tests.support.trace_sums import all_flops, all_moved_bytes, op_count
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")]
 
@@ -75,6 +76,7 @@ class _Case:
 
 
 _CHECKPOINTING = (("gradient_checkpointing", True),)
+_CHUNKED = (("loss", "chunked"),)
 _CASES = {
     "bert": _Case(config=_BERT),
     "bert-mixed": _Case(config=_BERT, precision="bf16-mixed", length=384),
@@ -90,6 +92,19 @@ _CASES = {
     "modernbert": _Case(config=_MODERNBERT, precision="bf16-mixed", options=_CHECKPOINTING),
     "gemma3": _Case(config=_GEMMA, task="causal-lm", options=_CHECKPOINTING, length=480),
     "mixtral": _Case(config=_MIXTRAL, task="causal-lm", batch=4),
+    "llama-chunked": _Case(config=_LLAMA, task="causal-lm", options=_CHUNKED, batch=5, length=1024),
+    "llama-chunked-one-slice": _Case(config=_LLAMA, task="causal-lm", options=_CHUNKED, batch=1, length=256),
+    "llama-chunked-rest": _Case(config=_LLAMA, task="causal-lm", options=_CHUNKED, batch=7, length=448),
+    "llama-chunked-qlora": _Case(
+        config=_LLAMA, task="causal-lm", method="qlora", options=_CHUNKED + _CHECKPOINTING, batch=3, length=1024
+    ),
+    "llama-chunked-mixed": _Case(
+        config=_LLAMA, task="causal-lm", precision="bf16-mixed", options=_CHUNKED + _CHECKPOINTING, batch=16
+    ),
+    "gpt2-chunked": _Case(config=_GPT2, task="causal-lm", precision="fp32", options=_CHUNKED, batch=6),
+    "gpt2-chunked-mixed-lora": _Case(
+        config=_GPT2, task="causal-lm", method="lora", precision="bf16-mixed", options=_CHUNKED, batch=6
+    ),
     "gpt2": _Case(config=_GPT2, task="causal-lm", precision="bf16-mixed"),
     "deberta": _Case(config=_DEBERTA, precision="fp32", length=320),
     "t5": _Case(config=_T5, task="seq2seq-lm", batch=16, length=1024, is_whole=True),
@@ -137,9 +152,9 @@ def test_the_deep_model_at_another_batch_and_length(case: _Case, trace: StepTrac
     assert trace.exact is case.is_whole
     assert _peak_bytes(trace, **at) == pytest.approx(full.peak_bytes(), rel=1e-3)
     assert _peak_bytes(trace, **at, evaluation=True) == pytest.approx(full.peak_bytes("evaluation"), rel=1e-3)
-    assert sum(op.count * evaluate(op.flops, **at) for op in trace.ops) == pytest.approx(full.flops.sum(), rel=1e-3)
-    moved = sum(op.count * evaluate(op.bytes, **at) for op in trace.ops)
-    assert moved == pytest.approx(full.moved_bytes.sum(), rel=2e-3)
+    assert all_flops(trace, **at) == pytest.approx(full.flops.sum(), rel=1e-3)
+    assert all_moved_bytes(trace, **at) == pytest.approx(full.moved_bytes.sum(), rel=2e-3)
+    assert op_count(trace, **at) == pytest.approx(len(full.names), rel=1e-2)
     assert evaluate(trace.weights_bytes, **at) == full.weights_bytes
     assert evaluate(trace.optimizer_state_bytes, **at) == full.optimizer_state_bytes
     assert (trace.parameters, trace.trainable_parameters) == (full.parameters, full.trainable_parameters)

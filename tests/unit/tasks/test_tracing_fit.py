@@ -32,7 +32,14 @@ class _MadeUp:
         self._ops_with_length = ops_with_length
 
     def __call__(
-        self, request: TraceRequest, *, batch: int, length: int, rank: int | None = None, layers: int | None = None
+        self,
+        request: TraceRequest,
+        *,
+        batch: int,
+        length: int,
+        rank: int | None = None,
+        layers: int | None = None,
+        slices: int | None = None,
     ) -> Recording:
         self.calls += 1
         depth = layers or 40

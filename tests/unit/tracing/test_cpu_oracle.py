@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from tasks.protocol import MethodChoice
-from tasks.step_trace import TraceRequest
+from tasks.step_trace import StepTrace, TraceRequest, evaluate
 from tasks.tracing import recorder
+from tasks.tracing.fit import trace_step
+from tasks.tracing.models import read_config
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
 from tasks.tracing.traced_step import record_step
 from tests.support.cpu_oracle import observe
 from tests.support.tiny_configs import TINY_CASES, TinyCase
+from tests.support.trace_sums import training_flops
 
 pytestmark = pytest.mark.torch
 
@@ -76,6 +80,37 @@ def test_each_way_to_train_is_that_of_the_step(regime: str) -> None:
     real = observe(request, batch=case.batch, length=case.length)
     assert _peak_of_step(traced) == pytest.approx(real.peak_bytes, rel=0.01)
     assert _training_flops(traced) == real.flops
+
+
+@pytest.mark.parametrize(("batch", "length"), [(8, 128), (24, 128), (23, 120), (1, 100)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["llama-causal-lm", "qwen2-causal-lm", "gpt2-causal-lm"])
+def test_slices_of_the_loss_are_those_of_the_step(name: str, precision: str, batch: int, length: int) -> None:
+    """One full slice, three, two and a rest, less than one: recorded, and computed from few recordings."""
+    request = _chunked(name, precision)
+    traced = record_step(request, batch=batch, length=length)
+    real = observe(request, batch=batch, length=length)
+    assert _peak_of_step(traced) == pytest.approx(real.peak_bytes, rel=0.01)
+    assert _training_flops(traced) == real.flops
+    whole = _whole(name, precision)
+    peak = max(
+        sum(evaluate(line, batch=batch, length=length) for name, line in point.lines.items() if name != "inputs")
+        for point in whole.memory
+        if point.phase != "evaluation"
+    )
+    assert peak == pytest.approx(real.peak_bytes, rel=0.01)
+    assert training_flops(whole, batch=batch, length=length) == pytest.approx(real.flops, rel=1e-9)
+
+
+def _chunked(name: str, precision: str) -> TraceRequest:
+    case = next(case for case in TINY_CASES if case.name == name)
+    return replace(_request(case), loss="chunked", precision=precision)
+
+
+@lru_cache
+def _whole(name: str, precision: str) -> StepTrace:
+    request = _chunked(name, precision)
+    return trace_step(request, config=read_config(request).to_dict(), record=record_step)
 
 
 def _request(case: TinyCase) -> TraceRequest:

@@ -63,6 +63,17 @@ def test_task_without_such_a_head() -> None:
     assert "AutoModelForImageClassification" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("config", "op"),
+    [({"model_type": "gemma2", "final_logit_softcapping": 30.0}, "tanh"), ({"model_type": "cohere"}, "mul")],
+)
+def test_chunked_loss_is_refused_where_more_is_done_to_logits(config: dict[str, Any], op: str) -> None:
+    small = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 100, "head_dim": 16}
+    with pytest.raises(RefusedModel, match=f"does more to its logits .*{op}") as caught:
+        _record({**small, "num_key_value_heads": 4, **config}, "causal-lm", loss="chunked")
+    assert caught.value.field == "loss"
+
+
 def test_chunked_loss_is_for_language_models() -> None:
     with pytest.raises(RefusedModel) as refused:
         _record({"model_type": "vit", "num_hidden_layers": 1}, "image-classification", loss="chunked")
