@@ -52,8 +52,20 @@ class Recording:
     later: tuple[bool, ...] = ()
     """N: whether the op is one of a slice after the first; empty where the loss has no slices."""
 
+    storages: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
+    """M x 4, all that `live_bytes` sums: bytes, op of birth, op of death, column; empty where they were not kept."""
+
     def peak_bytes(self, phase: str | None = None) -> int:
         """Largest sum of live bytes, in one phase or in all but evaluation; weights and state apart."""
         chosen = [name == phase if phase else name != "evaluation" for name in self.phases]
         sums = self.live_bytes.sum(axis=1)[np.array(chosen, dtype=bool)]
         return int(sums.max()) if len(sums) else 0
+
+
+def live_bytes_of(storages: NDArray[np.int64], ops: int) -> NDArray[np.int64]:
+    """`Recording.live_bytes` of so many ops from `Recording.storages`."""
+    changes = np.zeros((ops + 1, len(LIVE_COLUMNS)), dtype=np.int64)
+    np.add.at(changes, (storages[:, 1], storages[:, 3]), storages[:, 0])
+    np.subtract.at(changes, (storages[:, 2] + 1, storages[:, 3]), storages[:, 0])
+    live: NDArray[np.int64] = changes[:ops].cumsum(axis=0)
+    return live

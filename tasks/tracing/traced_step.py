@@ -28,7 +28,7 @@ from tasks.tracing.models import repeated_blocks
 from tasks.tracing.old_kernels import old_softmax
 from tasks.tracing.prepared import Prepared
 from tasks.tracing.recorder import Recorder
-from tasks.tracing.recording import Recording
+from tasks.tracing.recording import Recording, live_bytes_of
 from tasks.tracing.refusal import RefusedModel, first_line
 from tasks.tracing.remembered import Remembering
 
@@ -236,6 +236,7 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
     model = prepared.tuned.model
     blocks = repeated_blocks(model)
     parameters = list(model.parameters())
+    storages = recorder.storages()
     block_bytes = [sum(part.nbytes for part in block.parameters()) for block in blocks]
     return Recording(
         batch=batch,
@@ -243,7 +244,7 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
         rank=run.request.method.lora_rank if prepared.has_adapters else 0,
         layers=prepared.layers,
         phases=tuple(op.phase for op in recorder.ops),
-        live_bytes=recorder.live_bytes(),
+        live_bytes=live_bytes_of(storages, len(recorder.ops)),
         names=tuple(op.name for op in recorder.ops),
         kinds=tuple(op.kind for op in recorder.ops),
         dtypes=tuple(op.dtype for op in recorder.ops),
@@ -260,6 +261,7 @@ def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recor
         attention=dict(kernels.met),
         notes=prepared.notes,
         lives=recorder.allocations(),
+        storages=storages,
         slice_starts=tuple(run.slice_starts),
     )
 
