@@ -50,7 +50,7 @@ def tuning(row: Row) -> Tuning:
         NotExpressible: reinforcement learning, adapters other than LoRA, weights in a format without a tracer.
     """
     method, task, quantized = row.text("method"), row.text("task"), row.text("quantization")
-    if has(r"\b(ppo|dpo|kto|orpo)|(ppo|dpo)\b|rlhf|grpo|rloo|\breward", method + " " + task):
+    if has(r"\b(ppo|dpo|kto|orpo)|(ppo|dpo)\b|rlhf|grpo|rloo|reward", method + " " + task):
         raise NotExpressible("reinforcement learning")
     for pattern, reason in (
         (r"gptq|awq|hqq|aqlm|exl2", "weights quantized with GPTQ, AWQ or the like"),
