@@ -27,6 +27,7 @@ from tasks.step_trace import (
     TraceRequest,
 )
 from tasks.tracing.deep_lives import inserted_ops, reserve_points, script_of
+from tasks.tracing.derived import deeper_recordings
 from tasks.tracing.hull import hull
 from tasks.tracing.layout import SmallDepths, small_depths
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
@@ -155,7 +156,10 @@ def _record_whole(request: TraceRequest, samples: Samples, config: Mapping[str, 
 
 def _from_two_depths(request: TraceRequest, samples: Samples, depths: SmallDepths, record: Record) -> _Whole:
     fewer = _stack(request, samples, record, layers=depths.fewer)
-    more = _stack(request, samples, record, layers=depths.more)
+    deeper = deeper_recordings(
+        fewer, samples.points, depths, lambda point: _recorded(request, point, record, layers=depths.more)
+    )
+    more = Stack(in_two_slices(deeper))
     if depths.layers > depths.more:
         point = samples.points[0]
         probe = _recorded(request, point, record, layers=depths.probe)
