@@ -154,7 +154,8 @@ def test_the_deep_model_at_another_batch_and_length(case: _Case, trace: StepTrac
     assert _peak_bytes(trace, **at, evaluation=True) == pytest.approx(full.peak_bytes("evaluation"), rel=1e-3)
     assert all_flops(trace, **at) == pytest.approx(full.flops.sum(), rel=1e-3)
     assert all_moved_bytes(trace, **at) == pytest.approx(full.moved_bytes.sum(), rel=2e-3)
-    assert op_count(trace, **at) == pytest.approx(len(full.names), rel=1e-2)
+    launched = [name for name in full.names if not name.startswith(("empty", "new_empty"))]
+    assert op_count(trace, **at) == pytest.approx(len(launched), rel=1e-2)
     assert evaluate(trace.weights_bytes, **at) == full.weights_bytes
     assert evaluate(trace.optimizer_state_bytes, **at) == full.optimizer_state_bytes
     assert (trace.parameters, trace.trainable_parameters) == (full.parameters, full.trainable_parameters)

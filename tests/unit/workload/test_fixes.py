@@ -166,3 +166,8 @@ def test_the_planner_says_what_a_rung_that_fits_costs() -> None:
     assert asked
     assert asked == [name for name, fix in found.items() if fix.fits]
     assert all((fix.effect is not None) == bool(fix.fits) for fix in found.values())
+
+
+def test_slices_of_the_loss_are_offered_to_language_models_alone() -> None:
+    assert "chunked_loss" in recipe_fits(TRACE)
+    assert "chunked_loss" not in recipe_fits(replace(TRACE, task="text-classification"))
