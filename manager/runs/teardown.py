@@ -76,6 +76,8 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
     if session.handle is not None:
         machine = _bring_home(session, session.handle, errors, end, interrupts)
         evidence = _take_down(session, session.handle, errors)
+        # A task that was killed may have written after its events were fetched; now nobody writes any more.
+        errors.attempt(lambda: store_missing_events(session), None)
     gone_at_s = session.clock() if ended_at_s is None else ended_at_s
     errors.attempt(lambda: session.charge_to(gone_at_s), None)
     verdict = errors.attempt(

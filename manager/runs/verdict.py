@@ -63,6 +63,8 @@ class Verdict:
 
 
 _OVER_CAP = frozenset({EndReason.CAP, EndReason.DURATION})
+_BROKEN = frozenset({EndReason.ENGINE_FAILED, EndReason.ERROR})
+"""Ends after which a task that stops in good order was told to by the take-down, which is not why the run ended."""
 
 
 def judge(end: End, events: Sequence[Event], machine: MachineState, *, run_id: str) -> Verdict:
@@ -109,7 +111,7 @@ def _judge_reason(end: End, machine: MachineState, run_id: str, *, stopped_itsel
         return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("interrupted; the run was ended"))
     if end.reason is EndReason.CLIENT_GONE and machine not in {MachineState.FAILED, MachineState.SETUP_FAILED}:
         return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("the client was gone; the run was ended"))
-    if stopped_itself:
+    if stopped_itself and end.reason not in _BROKEN:
         return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the task was told to stop from outside"))
     return Verdict(state=RunState.FAILED, error=_silent_failure(end, machine, run_id))
 

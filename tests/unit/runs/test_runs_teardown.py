@@ -21,9 +21,9 @@ from manager.runs.reconcile import ReconcileAction, reconcile
 from manager.runs.states import RunState
 from manager.runs.supervise import SuperviseSettings, supervise
 from manager.runs.updates import EventUpdate, EvidenceUpdate, LogUpdate, Update
-from tasks.protocol import Event
+from tasks.protocol import EVENTS_FILE, Event
 from tests.unit.runs.played_engine import PlayedEngine
-from tests.unit.runs.samples import order
+from tests.unit.runs.samples import event, order
 from tests.unit.runs.supervising_client import FAST
 
 RUN = "job-20260101-aaaa"
@@ -153,3 +153,20 @@ def test_a_signal_abandons_a_fetch_that_hangs(ledger: Ledger, tmp_path: Path) ->
     thread.join()
     assert engine.calls[-2:] == ["down", "evidence"]
     assert outcome.record.state is RunState.FAILED
+
+
+@pytest.mark.parametrize("torn", ["", '{"seq": 3, "ti'])
+def test_what_a_task_writes_between_the_fetch_and_its_death_is_stored(
+    ledger: Ledger, tmp_path: Path, torn: str
+) -> None:
+    run_dir = tmp_path / "run"
+
+    class Writing(PlayedEngine):
+        def down(self, handle: Handle) -> None:
+            super().down(handle)
+            run_dir.mkdir(exist_ok=True)
+            lines = [event(seq).to_line() for seq in range(3)]
+            (run_dir / EVENTS_FILE).write_text("".join(f"{line}\n" for line in lines) + torn)
+
+    supervise(order(run_dir), Writing(), ledger, time.time, lambda _: None, FAST)
+    assert [item.seq for item in ledger.events(RUN)] == [0, 1, 2]
