@@ -14,7 +14,7 @@ import threading
 from dataclasses import asdict
 from typing import IO, Any
 
-from manager.errors import DataError
+from manager.errors import DataError, how_to_install
 from tasks.step_trace import TraceRequest
 
 Json = dict[str, Any]
@@ -115,7 +115,7 @@ class TraceWorker:
             self.close()
             raise DataError(
                 f"the tracing worker gave no answer: {said}",
-                hint="is the [local] extra complete? `tunefare doctor` tells",
+                hint=f"`tunefare doctor` tells what is missing; {how_to_install('local')}",
             ) from error
 
     def _last_words(self) -> str:
