@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,10 @@ def length_figures(tokens: NDArray[np.int64], *, truncated: int, batch_size: int
     }
 
 
-def target_figures(tokens: NDArray[np.int64]) -> Figures:
-    """Mean and longest target."""
-    return {"mean_target_tokens": float(tokens.mean()), "longest_target_tokens": int(tokens.max())}
+def target_figures(tokens: NDArray[np.int64], held: Sequence[NDArray[np.int64]] = ()) -> Figures:
+    """Mean of the training set's targets, and the longest of these and those of the held-out sets."""
+    longest = max(int(part.max()) for part in (tokens, *held) if len(part))
+    return {"mean_target_tokens": float(tokens.mean()), "longest_target_tokens": longest}
 
 
 def packing_figures(tokens: NDArray[np.int64], max_length: int, *, samples: int) -> Figures:

@@ -125,14 +125,13 @@ def _seq2seq_lm(asked: Asked, notify: Notify) -> Figures:
     picked = _picked(len(data.train), asked.seed)
     passages = data.train.take(picked)
     sources = _text_lengths(passages.prompts or [], asked)
-    held = [
-        _text_lengths(part.take(_picked(len(part), asked.seed)).prompts or [], asked).tokens
-        for part in (data.validation, data.test)
-    ]
+    parts = [part.take(_picked(len(part), asked.seed)) for part in (data.validation, data.test)]
+    held = [_text_lengths(part.prompts or [], asked).tokens for part in parts]
+    targets = [_text_lengths(part.texts, asked).tokens for part in parts]
     return {
         **_set_sizes(data),
         **_lengths(sources.tokens, sources.truncated, asked, held),
-        **target_figures(_text_lengths(passages.texts, asked).tokens),
+        **target_figures(_text_lengths(passages.texts, asked).tokens, targets),
         **_text_basis(asked, len(picked), len(data.train)),
     }
 
@@ -158,19 +157,23 @@ def _audio_classification(asked: Asked, notify: Notify) -> Figures:
 def _speech_ctc(asked: Asked, notify: Notify) -> Figures:
     data = load_audio(asked.data, has_labels=False, seed=asked.seed, notify=notify, with_hash=False)
     # Such models spell: a character is a token.
-    spelt = np.array([len(data.train.texts[at]) for at in _picked(len(data.train), asked.seed)], dtype=np.int64)
-    return {**_recordings(data, asked), **target_figures(spelt)}
+    spelt, *held = [
+        np.array([len(part.texts[at]) for at in _picked(len(part), asked.seed)], dtype=np.int64)
+        for part in (data.train, data.validation, data.test)
+    ]
+    return {**_recordings(data, asked), **target_figures(spelt, held)}
 
 
 def _speech_seq2seq(asked: Asked, notify: Notify) -> Figures:
     data = load_audio(asked.data, has_labels=False, seed=asked.seed, notify=notify, with_hash=False)
     transcripts = _text_lengths([data.train.texts[at] for at in _picked(len(data.train), asked.seed)], asked)
-    figures = {**_recordings(data, asked), **target_figures(transcripts.tokens)}
+    figures = _recordings(data, asked)
     # The encoder reads a spectrogram of fixed length; what varies is the transcript.
     held = [
         _text_lengths([part.texts[at] for at in _picked(len(part), asked.seed)], asked).tokens
         for part in (data.validation, data.test)
     ]
+    figures |= target_figures(transcripts.tokens, held)
     figures |= _lengths(transcripts.tokens, transcripts.truncated, asked, held)
     if asked.folder is None:
         basis = f"transcripts estimated at {CHARACTERS_PER_TOKEN:g} characters a token, no tokenizer at hand"

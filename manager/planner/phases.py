@@ -149,7 +149,7 @@ def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, m
         share = math.ceil(samples / machine.replicas)
         passes = math.ceil(share / micro_batch)
         step = step_seconds(
-            traces.on(is_cpu=machine.is_cpu),
+            traces.timed(is_cpu=machine.is_cpu),
             machine.speed,
             batch=share / passes,
             length=profile.mean_step_length,
@@ -183,7 +183,7 @@ def _evaluation_s(
     profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int, samples: int
 ) -> float:
     return evaluation_seconds(
-        traces.on(is_cpu=machine.is_cpu),
+        traces.timed(is_cpu=machine.is_cpu),
         machine.speed,
         samples=samples,
         batch=EVALUATION_ROWS * micro_batch,

@@ -78,17 +78,17 @@ def count_local(spec: RunSpec) -> DataStats:
         basis=f"rows counted, tokens estimated at {CHARACTERS_PER_TOKEN:g} characters each; tunefare[local] measures",
         measured=False,
     )
-    return _with_targets(stats, train, spec)
+    return _with_targets(stats, train, spec, longest=max(max(counted[part].targets, default=0) for part in used))
 
 
-def _with_targets(stats: DataStats, train: _Split, spec: RunSpec) -> DataStats:
+def _with_targets(stats: DataStats, train: _Split, spec: RunSpec, *, longest: int) -> DataStats:
     """What is learnt of each sample and, for a causal language model, what packing would make of them."""
     if not train.targets:
         return stats
     stats = replace(
         stats,
         mean_target_tokens=sum(train.targets) / len(train.targets),
-        longest_target_tokens=max(train.targets),
+        longest_target_tokens=longest,
     )
     if spec.task != "causal-lm":
         return stats

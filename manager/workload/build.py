@@ -37,6 +37,7 @@ class _Schedule:
 def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: RunTraces) -> WorkloadProfile:
     """What the run demands of any machine."""
     training, trace, rank = spec.training, traces.cuda, traces.rank
+    timed = traces.timed(is_cpu=False)
     sequences = data.training_sequences(is_packed=training.packing)
     schedule = _schedule(spec, sequences)
     is_packed = training.packing and data.packed_sequences is not None
@@ -64,8 +65,8 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         evaluations=schedule.evaluations,
         samples_seen=_samples_seen(spec, sequences, schedule.steps),
         data=data,
-        flops_per_step=_flops(trace, ("forward", "backward", "update"), training.batch_size, length, rank),
-        flops_evaluation=_flops(trace, ("evaluation",), evaluated, data.padded_mean_tokens, rank),
+        flops_per_step=_flops(timed, ("forward", "backward", "update"), training.batch_size, length, rank),
+        flops_evaluation=_flops(timed, ("evaluation",), evaluated, data.padded_mean_tokens, rank),
         tokens_per_epoch=round(data.train_samples * data.mean_tokens),
         weights_bytes=_weights_bytes(entry, trace),
         checkpoint_bytes=round(static.trainable + static.optimizer_state),

@@ -15,6 +15,7 @@ _ADAPTER_METHODS = ("lora", "qlora")
 FEWEST_LABELS = 2
 USUAL_TARGET_SHARE = 0.25
 """Of shipped traces, and where the lengths of targets are not known: TraceRequest's own."""
+_MEAN_STEP = 0.125
 _TARGET_TASK = "seq2seq-lm"
 
 
@@ -64,12 +65,28 @@ def target_share_of(task: str, data: DataStats) -> float | None:
     return max(1, quarters) * USUAL_TARGET_SHARE
 
 
-def target_note(task: str, share: float, *, is_measured: bool) -> str | None:
-    """What the step assumes of seq2seq targets, for people; None for other tasks."""
+def mean_target_share_of(task: str, data: DataStats) -> float | None:
+    """The same of the mean ones, which time follows, to the nearest eighth; None where it is not known."""
+    if task != _TARGET_TASK or not data.mean_target_tokens or data.mean_tokens <= 0:
+        return None
+    eighths = round(data.mean_target_tokens / data.mean_tokens / _MEAN_STEP)
+    return max(1, eighths) * _MEAN_STEP
+
+
+def target_note(task: str, share: float, mean_share: float, *, is_measured: bool) -> str | None:
+    """What the step assumes of seq2seq targets, for people; None for other tasks.
+
+    Args:
+        task: of the run.
+        share: with which memory is traced.
+        mean_share: with which time is traced.
+        is_measured: whether `share` is that of the data.
+    """
     if task != _TARGET_TASK:
         return None
     how = "as the longest ones of the data" if is_measured else "an assumption, not measured on the data"
-    return f"targets are traced at {share:g} x the length of their source: {how}"
+    told = f"targets are traced at {share:g} x the length of their source: {how}"
+    return told if mean_share == share else f"{told}; time at {mean_share:g} x, as the mean of the data"
 
 
 def adapter_rank(spec: RunSpec) -> int | None:

@@ -81,6 +81,13 @@ def test_source_and_target(tmp_path: Path) -> None:
     assert stats.packed_sequences is None
 
 
+def test_the_longest_target_may_be_one_that_is_only_evaluated(tmp_path: Path) -> None:
+    for name, length in (("train", 8), ("validation", 80), ("unused", 160)):
+        _jsonl(tmp_path / f"{name}.jsonl", [{"source": "x" * 40, "target": "y" * length}] * 10)
+    stats = _count("seq2seq-lm", tmp_path, validation="validation", test=0.1)
+    assert (stats.mean_target_tokens, stats.longest_target_tokens) == (4.0, 22)
+
+
 def test_images_of_folders_and_arrays(tmp_path: Path) -> None:
     for at in range(10):
         write_png(tmp_path / "set" / "ab"[at % 2] / f"{at}.png", 10, 20)

@@ -15,13 +15,13 @@ from manager.profiling.run_traces import run_traces
 from manager.profiling.tracer import FoundTrace
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
-from manager.workload.request import target_share_of
+from manager.workload.request import mean_target_share_of, target_share_of
 from manager.workload.traces import RunTraces
 from tasks.step_trace import TraceRequest
 from tests.support.plan_factory import make_data, make_entry, make_spec, make_traces
 
 TRANSLATION = replace(make_spec(), task="seq2seq-lm")
-PAIRS = replace(make_data(longest=100), longest_target_tokens=90, mean_target_tokens=20.0)
+PAIRS = replace(make_data(longest=100), longest_target_tokens=90, mean_tokens=20.0, mean_target_tokens=20.0)
 
 
 @pytest.fixture
@@ -64,7 +64,42 @@ def test_the_measured_targets_are_traced_and_stated(asked: list[TraceRequest]) -
     found = traces_of(TRANSLATION, PAIRS)
     assert [request.target_share for request in asked] == [1.0]
     assert found.target_share == 1.0
+    assert found.timed(is_cpu=False) is found.cuda
     assert found.notes == ("targets are traced at 1 x the length of their source: as the longest ones of the data",)
+
+
+def test_time_follows_the_mean_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TraceRequest] = []
+
+    def traced(request: TraceRequest, **_: Any) -> FoundTrace:
+        asked.append(request)
+        trace = replace(make_traces().cuda, notes=(f"{request.kernels} {request.target_share:g}",))
+        return FoundTrace(trace=trace, is_shipped=False)
+
+    monkeypatch.setattr(module, "find_trace", traced)
+    found = traces_of(TRANSLATION, replace(PAIRS, mean_tokens=50.0, mean_target_tokens=12.0), has_cpu_offers=True)
+    assert (found.on(is_cpu=False).notes, found.timed(is_cpu=False).notes) == (("cuda 1",), ("cuda 0.25",))
+    assert (found.on(is_cpu=True).notes, found.timed(is_cpu=True).notes) == (("cpu 1",), ("cpu 0.25",))
+    assert found.notes == (
+        "targets are traced at 1 x the length of their source: as the longest ones of the data; time at 0.25 x, as the "
+        "mean of the data",
+    )
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(("mean", "share"), [(0.1, 0.125), (3.0, 0.125), (12.0, 0.25), (40.0, 0.75), (60.0, 1.25)])
+def test_mean_targets_are_rounded_to_the_nearest_eighth(mean: float, share: float) -> None:
+    pairs = replace(PAIRS, mean_tokens=50.0, mean_target_tokens=mean)
+    assert mean_target_share_of("seq2seq-lm", pairs) == share
+    assert mean_target_share_of("causal-lm", pairs) is None
+
+
+def test_where_the_mean_share_cannot_be_had_the_longest_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, lambda request: None if request.target_share == 0.25 else "not here")
+    monkeypatch.setattr(module, "worker_can_run", lambda: False)
+    found = traces_of(TRANSLATION, replace(PAIRS, longest_target_tokens=25, mean_tokens=20.0, mean_target_tokens=10.0))
+    assert found.timed(is_cpu=False) is found.cuda
+    assert found.notes == ("targets are traced at 0.25 x the length of their source: as the longest ones of the data",)
 
 
 def test_unknown_targets_are_an_assumption_that_is_stated(asked: list[TraceRequest]) -> None:

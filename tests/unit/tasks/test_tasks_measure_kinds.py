@@ -96,6 +96,18 @@ def test_source_and_target_texts(ask: Ask, tiny_lm: Path, write_jsonl: Write) ->
     assert again["mean_tokens"] == 4.0
 
 
+@pytest.mark.torch
+def test_the_longest_target_may_be_one_that_is_only_evaluated(
+    ask: Ask, tiny_lm: Path, write_jsonl: Write, tmp_path: Path
+) -> None:
+    for name, words in (("train", 2), ("validation", 5)):
+        rows = [{"source": f"word1 word2 word{at}", "target": "goal " * words} for at in range(30)]
+        (tmp_path / "pairs").mkdir(exist_ok=True)
+        write_jsonl(f"pairs/{name}.jsonl", rows)
+    found = ask("seq2seq-lm", tmp_path / "pairs", model=tiny_lm, validation="validation", test=0.1)
+    assert (found["mean_target_tokens"], found["longest_target_tokens"]) == (2.0, 5)
+
+
 def test_images_of_a_folder_per_class(ask: Ask, tmp_path: Path) -> None:
     for at in range(10):
         write_png(tmp_path / "set" / "cat" / f"{at}.png", 10 + at, 20)
