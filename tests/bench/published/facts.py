@@ -48,6 +48,9 @@ class Facts:
     (torch.distributed.fsdp.FullyShardedDataParallel, notes on use_orig_params and no_sync)."""
     is_litgpt: bool = False
     """Whether the step is litgpt's own, see `litgpt_step`."""
+    half_weights: bool = False
+    """Whether layers run in half precision where the row says mixed: apex's O2 and `model.half()` cast the model once,
+    autocast casts around each product; masters in float32 stay with the optimizer."""
     keeps_gradients: bool = False
     """Whether gradients are set to zero and not freed between steps, as torch did by default before 2.0
     (torch.nn.Module.zero_grad, set_to_none)."""
@@ -59,8 +62,11 @@ class Facts:
 
 
 def facts_of(row: Row) -> Facts:
-    """Overrides for one row."""
-    framework = " ".join((row.text("framework"), row.text("source"), row.text("compile"), row.text("attention")))
+    """Overrides for one row; who published it counts only where the framework is not named."""
+    named = row.text("framework") or row.text("source")
+    framework = " ".join((named, row.text("compile"), row.text("attention")))
+    if has(r"nvidia dle|deeplearningexamples", framework) and has(r"\bbert\b", row.text("model")):
+        return _NVIDIA_BERT_PRETRAINING if has(r"pre-?train", row.text("task")) else _NVIDIA_BERT
     for pattern, facts in _RULES:
         if has(pattern, framework):
             return facts
@@ -88,16 +94,33 @@ _LITGPT = Facts(
 )
 _OLD_LITGPT = replace(_LITGPT, unknown_4bit=False, deviations=("head-in-4bit", "inputs-of-4bit-kept"))
 """With bitsandbytes 0.41, whose MatMul4Bit saves its input (bitsandbytes/autograd/_functions.py)."""
-_CAST_AROUND_4BIT = Facts(
-    has_fsdp1=True,
-    unknown_4bit=True,
-    old_losses=True,
-    sources=("peft/utils/other.py prepare_model_for_kbit_training: float32 around 4-bit layers, attention cast back",),
-)
 _FMS = Facts(
     has_fsdp1=True,
     old_losses=True,
-    sources=("transformers 4.40 modeling_gpt_bigcode.py: the loss of logits as they are",),
+    adapter_precision="fp32",
+    deviations=("logits-shifted", "cache-kept"),
+    sources=(
+        "fms-acceleration scripts/benchmarks/refs/requirements.txt: transformers 4.45.2, peft 0.13.2, trl 0.11.4",
+        "peft/tuners/tuners_utils.py: adapters in float32 over weights in 2 bytes (autocast_adapter_dtype)",
+        "transformers 4.45 modeling_gpt_bigcode.py: the loss of logits as they are; a cache under checkpointing",
+    ),
+)
+_FMS_4BIT = replace(
+    _FMS,
+    deviations=(*_FMS.deviations, "half-weights-in-autocast"),
+    sources=(
+        *_FMS.sources,
+        "scripts/benchmarks/scenarios.yaml: bf16: True and torch_dtype: bfloat16 for layers in 4 bits",
+        "fms_acceleration_peft/framework_plugin_bnb.py: tensors around layers in 4 bits keep their type",
+    ),
+)
+_FMS_TRL_4BIT = replace(
+    _FMS_4BIT,
+    deviations=(*_FMS_4BIT.deviations, "norms-in-float32"),
+    sources=(
+        *_FMS_4BIT.sources[:-1],
+        "trl/trainer/sft_trainer.py: prepare_model_for_kbit_training, then peft_module_casting_to_bf16",
+    ),
 )
 _MILABENCH = Facts(
     deviations=("outputs-kept",),
@@ -106,6 +129,21 @@ _MILABENCH = Facts(
         "milabench benchmarks/huggingface/bench/__main__.py: out = self.model(**data); loss = out.loss",
         "voir/instruments/gpus/nvidia.py: nvmlDeviceGetMemoryInfo without a version",
     ),
+)
+_NVIDIA_BERT = Facts(
+    half_weights=True,
+    attention="eager",
+    sources=(
+        "NVIDIA/DeepLearningExamples PyTorch/LanguageModeling/BERT/modeling.py: BertSelfAttention multiplies, masks, "
+        "takes the softmax and drops out by itself",
+        "run_squad.py: amp.initialize(opt_level='O2'); run_pretraining.py: the same, later model.half()",
+    ),
+)
+_NVIDIA_BERT_PRETRAINING = replace(
+    _NVIDIA_BERT,
+    fused=True,
+    kernels="TorchScript",
+    sources=(*_NVIDIA_BERT.sources, "run_pretraining.py: torch.jit.script of bias_gelu, later of the whole model"),
 )
 _RULES: tuple[tuple[str, Facts], ...] = (
     (r"thunder", Facts(fused=True, kernels="Thunder")),
@@ -120,7 +158,8 @@ _RULES: tuple[tuple[str, Facts], ...] = (
     (r"\bte\b|transformer engine|nemo|megatron", Facts(fused=True, kernels="Transformer Engine")),
     (r"maxtext|maxdiffusion|torch[_-]xla|tpu|jax|flax", Facts(fused=True, kernels="XLA")),
     (r"optimum-habana|gaudi", Facts(fused=True, kernels="the graph compiler of Gaudi")),
-    (r"baseline-peft-bnb", _CAST_AROUND_4BIT),
+    (r"fms.*baseline-peft-bnb", _FMS_TRL_4BIT),
+    (r"fms.*accelerated-peft-bnb", _FMS_4BIT),
     (r"fms", _FMS),
     (r"apex", Facts(optimizer="adamw")),
     (r"torch ~?1\.(\d|10|1x)\b", Facts(deviations=("softmax-inputs-kept",), keeps_gradients=True)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.protocol import MethodChoice
@@ -64,20 +64,20 @@ def recipe_of(row: Row) -> Recipe:
     layout = words.layout(row)
     facts = facts_of(row)
     config = config_of(row)
-    samples = samples_of(row, config)
+    samples = _samples(row, config, facts)
     batch, micro_batches = _batches(row, layout)
     memory_refusal = _memory_refusal(memory, tuning, config, facts, layout, samples_text=row.text("task"))
     if memory is not None and not memory_refusal and tuning.kind == "full" and layout.gpus == 1:
         memory_refusal = impossible(row, memory)
     if memory is not None and not memory_refusal and not samples.is_longest:
         memory_refusal = "length of the longest sample is not stated"
-    time_refusal = _time_refusal(rate, samples)
+    time_refusal = _time_refusal(row, rate, samples, layout)
     adapted = _adapted(config, facts, samples)
     request = TraceRequest(
         config=adapted,
         task=samples.task,
         method=_method(row, tuning.kind, adapted, facts),
-        precision=numbers.precision,
+        precision=numbers.precision.removesuffix("-mixed") if facts.half_weights else numbers.precision,
         num_labels=samples.num_labels,
         optimizer=facts.optimizer or _optimizer(row, memory, memory_refusal),
         gradient_checkpointing=_checkpointing(row, facts),
@@ -87,7 +87,7 @@ def recipe_of(row: Row) -> Recipe:
         target_share=samples.target_share,
         image_size=samples.image_size,
         upcast_logits=facts.upcast_logits and not _has_plain_loss(config, tuning, facts),
-        deviations=_deviations(row, tuning, facts),
+        deviations=_deviations(row, tuning, facts, config),
     )
     if (memory is None or memory_refusal) and (rate is None or time_refusal):
         raise NotExpressible(memory_refusal or time_refusal)
@@ -173,6 +173,8 @@ def _memory_refusal(
 ) -> str:
     if memory is None:
         return ""
+    if facts.half_weights:
+        return "copies in float32 that the optimizer keeps"
     if facts.fused:
         return f"memory of kernels of {facts.kernels}"
     if tuning.kind == "qlora" and _has_experts(config):
@@ -188,12 +190,31 @@ def _memory_refusal(
     return ""
 
 
-def _time_refusal(rate: Rate | None, samples: Samples) -> str:
+def _samples(row: Row, config: dict[str, Any], facts: Facts) -> Samples:
+    samples = samples_of(row, config)
+    if facts.is_litgpt and samples.padded and not has(r"pretrain|\b(mean|average|avg|fixed)\b", row.everything):
+        # litgpt prints the length of the longest sample; a batch is padded to its own longest (sft_collate_fn).
+        return replace(samples, mean_length=None)
+    return samples
+
+
+def _time_refusal(row: Row, rate: Rate | None, samples: Samples, layout: Layout) -> str:
     if rate is None:
         return ""
+    if layout.offloaded:
+        return "offloading to the host"
+    scope = f"{row.text('time_scope')} ; {row.text('notes')}"
+    if has(r"\bincl\w*\.?\W+(\w+ ){0,3}compil", scope) and not has(r"\bexcl", row.text("throughput_unit")):
+        return "rate includes compilation"
+    if samples.task == "image-classification" and has(_HOST_BOUND, f"{row.text('task')} ; {row.text('notes')}"):
+        return "images decoded on the host during the step, at a rate that is not stated"
     if samples.mean_length is None and not (rate.per == "token" and samples.is_longest):
         return "mean length is not stated"
     return ""
+
+
+_HOST_BOUND = r"jpe?g (data ?)?(loader|decod)|num[_ -]workers[ =]+[01]\b"
+"""One process decodes and crops some hundred images a second; no loader keeps pace with a small network."""
 
 
 def _optimizer(row: Row, memory: Memory | None, memory_refusal: str) -> str:
@@ -230,11 +251,13 @@ def _adapter_precision(row: Row, kind: str, facts: Facts) -> str:
     return facts.adapter_precision
 
 
-def _deviations(row: Row, tuning: Tuning, facts: Facts) -> tuple[str, ...]:
+def _deviations(row: Row, tuning: Tuning, facts: Facts, config: dict[str, Any]) -> tuple[str, ...]:
+    left_out = set() if config.get("model_type") == "gpt_bigcode" else {"cache-kept"}
+    named = tuple(name for name in facts.deviations if name not in left_out)
     if tuning.kind != "qlora":
-        return tuple(name for name in facts.deviations if "4bit" not in name)
+        return tuple(name for name in named if "4bit" not in name)
     is_single = not tuning.double_quantized and has(r"nf4$|once|no double|without double", row.text("quantization"))
-    return (*facts.deviations, *(("quantized-once",) if is_single else ()))
+    return (*named, *(("quantized-once",) if is_single else ()))
 
 
 def _adapted(config: dict[str, Any], facts: Facts, samples: Samples) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def _metric_in(words: str) -> str | None:
         return "device-idle" if re.search(r"minus idle|less idle|without idle|over idle", words) else "device"
     if re.search(r"reserved", words):
         return "reserved"
-    if re.search(r"allocated|\balloc\b|max_mem|mem_alloc|torch (cuda )?(max|peak)|memory_stats|peak active", words):
+    if re.search(r"(?<![a-z])alloc(ated)?(?![a-z])|max_mem|torch (cuda )?(max|peak)|memory_stats|peak active", words):
         return "allocated"
     return None
 

@@ -59,6 +59,8 @@ _AUDIO = frozenset(
 )
 _CONTRASTIVE = frozenset({"clip", "siglip", "chinese_clip", "align", "altclip"})
 _VISION_LANGUAGE = frozenset({"llava", "llava_next", "idefics2", "idefics3", "paligemma", "qwen2_vl", "qwen2_5_vl"})
+_WITH_IMAGES = r"\bvision\b|[-_ ]vl\b|image ?(to|2) ?text|vision[- ]?language|\bvqa\b|visual question|multi-?modal"
+"""Of models and tasks of text: an encoder of images runs too."""
 _SAMPLE_RATE = 16_000
 _SELDOM_REACHED = 2048
 """Tokens; a limit this long is usually longer than the longest instruction."""
@@ -97,7 +99,7 @@ def samples_of(row: Row, config: dict[str, Any]) -> Samples:
         return _whisper(row, words)
     if kind in _CONTRASTIVE:
         return Samples(task="contrastive", length=77, mean_length=77, padded=False, image_size=_pixels(row))
-    if kind in _VISION_LANGUAGE:
+    if kind in _VISION_LANGUAGE or has(_WITH_IMAGES, f"{row.text('model')} ; {words}"):
         raise NotExpressible("images per sample are not stated")
     task = _text_task(kind, words)
     if task == "masked-lm" and has(r"nvidia dle", row.text("framework")) and (row.value("seq_len") or 0) >= 512:
@@ -111,7 +113,7 @@ def samples_of(row: Row, config: dict[str, Any]) -> Samples:
         length=length,
         mean_length=mean if mean is not None else (length if packed or _is_fixed(row) else None),
         padded=not packed,
-        is_longest=packed or not (has(r"variable|unpacked", _words(row)) and length >= _SELDOM_REACHED),
+        is_longest=packed or not _may_be_shorter(row, length),
         num_labels=2,
         target_share=int(share[2]) / int(share[1]) if share else (1.0 if task == "seq2seq-lm" else 0.25),
     )
@@ -199,8 +201,15 @@ def _words(row: Row) -> str:
     return f"{_length_words(row)} ; {row.text('dataset')} ; {row.text('task')}"
 
 
+def _may_be_shorter(row: Row, length: int) -> bool:
+    """Whether no sample may have the length that is stated: a note that asks says nothing."""
+    return "?" in _length_words(row) or (has(r"variable|unpacked", _words(row)) and length >= _SELDOM_REACHED)
+
+
 def _is_packed(row: Row) -> bool:
     words = _words(row)
+    if "?" in _length_words(row):
+        return False
     if has(r"unpacked|not packed|no packing", words):
         return False
     return has(r"pack|no padding|exactly|fully|synthetic|pretrain|c4\b", words)

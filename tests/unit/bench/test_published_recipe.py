@@ -72,6 +72,33 @@ def test_a_compiled_step_is_fused() -> None:
     assert software_name(recipe(framework="torchtitan FSDP2", compile="no")) == "eager"
 
 
+def test_kernels_are_those_of_the_framework_and_not_of_who_published_the_row() -> None:
+    source = "LLaMA-Factory performance comparison (via Unsloth README)"
+    assert software_name(recipe(source=source, framework="LLaMA-Factory HF")) == "eager"
+    assert software_name(recipe(source=source, framework="LLaMA-Factory Unsloth+FA2")) == "fused"
+    assert software_name(recipe(source="Unsloth README", framework="")) == "fused"
+
+
+NVIDIA_BERT = {
+    "model": "BERT-large",
+    "method": "full",
+    "precision": "mixed fp16",
+    "framework": "NVIDIA DLE PyTorch",
+    "seq_len": "384",
+    "throughput_unit": "sequences/s whole system",
+}
+
+
+def test_nvidia_casts_its_bert_once_and_multiplies_its_attention_itself() -> None:
+    tuned = recipe(**NVIDIA_BERT, task="fine-tuning SQuAD v1.1")
+    assert (tuned.request.precision, tuned.request.attention, software_name(tuned)) == ("fp16", "eager", "eager")
+    assert "float32" in tuned.memory_refusal
+    pretrained = recipe(**NVIDIA_BERT | {"seq_len": "128"}, task="pretraining/from scratch")
+    assert (pretrained.request.attention, software_name(pretrained)) == ("eager", "fused")
+    plain = recipe(**NVIDIA_BERT | {"framework": "HF Trainer"}, task="fine-tuning SQuAD v1.1")
+    assert (plain.request.precision, plain.request.attention) == ("fp16-mixed", "auto")
+
+
 def test_lit_gpt_has_one_layer_for_query_key_and_value() -> None:
     found = recipe(framework="lit-gpt 8641822", lora_targets="query,value")
     assert found.request.config["model_type"] == "phi3"
@@ -84,6 +111,57 @@ def test_lit_gpt_has_one_layer_for_query_key_and_value() -> None:
 def test_old_torch_keeps_the_inputs_of_softmax() -> None:
     assert recipe(framework="HF Trainer, torch ~1.1x").request.deviations == ("softmax-inputs-kept",)
     assert recipe(framework="HF Trainer, torch 2.1").request.deviations == ()
+
+
+IMAGES = {
+    "model": "torchvision resnet50",
+    "method": "full",
+    "precision": "fp16 AMP",
+    "seq_len": "224",
+    "seq_len_note": "",
+    "throughput_unit": "images/s",
+    "optimizer": "SGD",
+}
+TOKENS_A_STEP = {"throughput": "", "step_time_s": "0.5"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (IMAGES | {"task": "image classification (JPEG dataloader)"}, "host"),
+        (IMAGES | {"task": "image classification", "notes": "args: --dataloader_num_workers 1"}, "host"),
+        (IMAGES | {"task": "image classification", "notes": "args: --dataloader_num_workers 16"}, ""),
+        (IMAGES | {"task": "image classification, synthetic in-GPU"}, ""),
+        ({"time_scope": "train_runtime incl. XLA compile"}, "compilation"),
+        ({"notes": "includes compilation, tiny dataset"}, "compilation"),
+        ({"time_scope": "incl. compilation", "throughput_unit": "samples/s (excl. warm-up)"}, ""),
+        ({"notes": "100 steps, no compilation"}, ""),
+        ({"parallelism": "ZeRO-3 offload", "n_gpus": "4"}, "offloading"),
+        (TOKENS_A_STEP | {"framework": "lit-gpt", "seq_len_note": "", "task": "instruction tuning"}, "mean length"),
+        (TOKENS_A_STEP | {"framework": "lit-gpt", "seq_len_note": "mean 300", "task": "instruction tuning"}, ""),
+        (TOKENS_A_STEP | {"framework": "litgpt", "seq_len_note": "", "task": "causal LM pretrain"}, ""),
+        ({"seq_len_note": "max length (packed/cut?)"}, "length"),
+    ],
+)
+def test_rates_that_are_not_those_of_the_step_are_refused(cells: dict[str, str], reason: str) -> None:
+    try:
+        refusal = recipe(**cells).time_refusal
+    except NotExpressible as error:
+        refusal = str(error)
+    assert (reason in refusal) if reason else refusal == ""
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"model": "meta-llama/Llama-3.2-11B-Vision-Instruct"},
+        {"model": "meta-llama/Llama-3.1-8B", "task": "image2text LoRA"},
+        {"model": "meta-llama/Llama-3.1-8B", "task": "ImageToTextModeling"},
+    ],
+)
+def test_tuning_on_images_is_not_timed_as_text(cells: dict[str, str]) -> None:
+    with pytest.raises(NotExpressible, match="images per sample"):
+        recipe(**cells)
 
 
 def test_mixed_precision_under_fsdp_is_half_precision_over_wide_shards() -> None:

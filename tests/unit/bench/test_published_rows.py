@@ -49,6 +49,22 @@ def test_memory_knows_its_unit_and_metric(unit: str, metric: str, unit_bytes: fl
     assert (memory.value, memory.unit_bytes, memory.metric) == (20.5, unit_bytes, kind)
 
 
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        ("peak_memory_alloc", "allocated"),
+        ("peak_alloc_gb", "allocated"),
+        ("torch.cuda.max_memory_allocated()", "allocated"),
+        ("torch alloc", "allocated"),
+        ("max_memory_reserved", "reserved"),
+    ],
+)
+def test_metrics_as_programs_write_them(metric: str, kind: str) -> None:
+    memory = memory_of(row(peak_memory_gb="20.5", peak_memory_unit="GB", memory_metric=metric))
+    assert memory is not None
+    assert memory.metric == kind
+
+
 def test_memory_of_an_unnamed_metric_is_no_measurement() -> None:
     assert memory_of(row(peak_memory_gb="20.5", peak_memory_unit="GB")) is None
 
