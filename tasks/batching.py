@@ -10,11 +10,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.sample_units import BATCHES_PER_GROUP
+
 Indices = NDArray[np.int64]
 Lengths = NDArray[np.int64]
-
-BATCHES_PER_GROUP = 20
-"""Samples are sorted by length only among this many batches: enough to save padding, few enough to stay random."""
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:

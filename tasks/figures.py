@@ -10,23 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.batching import epoch_batches, padded_tokens
+from tasks.batching import Indices, epoch_batches, padded_tokens
 from tasks.media_headers import Recording
 from tasks.packing import pack
-from tasks.sample_units import WAVEFORM_RATE_HZ
+from tasks.sample_units import WAVEFORM_RATE_HZ, padding_spans
 
 Figures = dict[str, Any]
 
 
 def length_figures(tokens: NDArray[np.int64], *, truncated: int, batch_size: int, seed: int) -> Figures:
-    """Mean, longest and padded length with the batches that training makes."""
+    """Mean, longest and padded length with the batches that training makes, whole and in micro-batches."""
     batches = epoch_batches(tokens, batch_size, seed=seed, epoch=0)
+    padded_means = [
+        {"samples": span, "tokens": padded_tokens(tokens, _parts(batches, span)) / len(tokens)}
+        for span in padding_spans(batch_size)
+    ]
     return {
         "mean_tokens": float(tokens.mean()),
         "longest_tokens": int(tokens.max()),
         "padded_mean_tokens": padded_tokens(tokens, batches) / len(tokens),
+        "padded_means": padded_means,
         "truncated_share": truncated / len(tokens),
     }
+
+
+def _parts(batches: list[Indices], span: int) -> list[Indices]:
+    """Batches cut into parts of neighbours, as micro-batches cut them."""
+    return [batch[at : at + span] for batch in batches for at in range(0, len(batch), span)]
 
 
 def target_figures(tokens: NDArray[np.int64], held: Sequence[NDArray[np.int64]] = ()) -> Figures:

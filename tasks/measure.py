@@ -4,11 +4,13 @@ Request (a JSON object, from a file or standard input):
     {"task", "model": {"source", "revision"} or null, "data": {fields of DataChoice}, "max_length", "batch_size",
      "seed"}
 Answer (one JSON object on standard output, exit status 0):
-    {"schema": 1, "train_samples", "validation_samples", "test_samples", "labels": [str], "label_counts": {str: int},
+    {"schema": 2, "train_samples", "validation_samples", "test_samples", "labels": [str], "label_counts": {str: int},
      "kind", "mean_tokens", "longest_tokens", "padded_mean_tokens", "truncated_share", "bytes", "sha256" or null,
      "basis", "measured", "warnings": [{"code", "message"}]}
-and, where the task has them, "packed_sequences", "packed_fill", "mean_target_tokens", "longest_target_tokens",
-"mean_width", "mean_height", "largest_width", "largest_height", "mean_seconds", "longest_seconds", "sampling_rate_hz".
+and, where the task has them, "padded_means": [{"samples", "tokens"}] (mean length with parts of batches padded to their
+longest, from single samples to whole batches, which is "padded_mean_tokens"), "packed_sequences", "packed_fill",
+"mean_target_tokens", "longest_target_tokens", "mean_width", "mean_height", "largest_width", "largest_height",
+"mean_seconds", "longest_seconds", "sampling_rate_hz".
 Error (exit status as in `tasks.protocol`): {"error": {"code", "message", "hint"}}
 Token figures are those of the training set after truncation to max_length, counted as `tasks.step_trace` counts the
 length of a sample: 1 for an image, samples of the waveform at 16 kHz for audio. With `model` null, tokens are estimated
@@ -33,7 +35,7 @@ from tasks.protocol import TASK_EXIT_STATUS, DataChoice, FailureCode, ModelChoic
 from tasks.sources import local_model
 from tasks.tokens import TOKENIZER_FILES, check_max_length
 
-MEASURE_VERSION = 1
+MEASURE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What lengths are counted in: characters of a token, samples of a second of sound, tokens of a slice of the loss.
+"""What lengths are counted in: characters of a token, samples of a second, tokens of a slice, batches of a group.
 
 Standard library only: planner and trainer read the same figures.
 """
@@ -11,3 +11,13 @@ WAVEFORM_RATE_HZ = 16_000
 """At which speech models read a waveform."""
 CHUNK_TOKENS = 1024
 """Of a chunked loss: keeps matrix units busy, and takes at most 0.5 GB of float32 logits for a vocabulary of 128k."""
+BATCHES_PER_GROUP = 20
+"""Samples are sorted by length only among this many batches: enough to save padding, few enough to stay random."""
+
+
+def padding_spans(batch_size: int) -> tuple[int, ...]:
+    """Parts of a batch whose padding is measured: powers of two below it, and the whole.
+
+    Each is a part of the next, so that padding never falls from one to the next.
+    """
+    return (*(2**power for power in range((batch_size - 1).bit_length())), batch_size)

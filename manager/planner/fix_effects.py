@@ -43,8 +43,10 @@ class EffectOfFix:
         trace = self.alternatives.get(fix.name) if fix.name in _OTHER_TRACES else self.trace
         if trace is None or fix.micro_batch is None or fix.name in _UNTIMED:
             return None
-        mean = self.profile.mean_step_length
-        before = self._hours(self.trace, self.card, self.placement, self._share(self.placement), mean)
+        share = self._share(self.placement)
+        mean = self.profile.mean_step_length(share * self.placement.replicas)
+        before = self._hours(self.trace, self.card, self.placement, share, mean)
+        mean = self.profile.mean_step_length(fix.micro_batch * fix.placement.replicas)
         # Samples that a shorter max_length cuts are as long as it; the others keep their length, at most the mean.
         after = self._hours(trace, fix.card, fix.placement, fix.micro_batch, min(mean, fix.length))
         if before is None or after is None:

@@ -152,7 +152,7 @@ def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, m
             traces.timed(is_cpu=machine.is_cpu),
             machine.speed,
             batch=share / passes,
-            length=profile.mean_step_length,
+            length=profile.mean_step_length(min(micro_batch, share) * machine.replicas),
             micro_batches=passes,
             replicas=machine.replicas,
             link=machine.link,
@@ -187,7 +187,7 @@ def _evaluation_s(
         machine.speed,
         samples=samples,
         batch=EVALUATION_ROWS * micro_batch,
-        length=profile.data.padded_mean_tokens,
+        length=profile.data.padded_tokens_at(EVALUATION_ROWS * micro_batch * machine.replicas),
         replicas=machine.replicas,
         rank=traces.rank or 0,
     )

@@ -19,6 +19,7 @@ from typing import Any
 from manager.errors import DataError, how_to_install
 from manager.profiling.counting_media import count_media
 from manager.profiling.counting_splits import held_out, no_column, training_split
+from manager.profiling.padding import padded_means
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.chat import as_messages
@@ -27,8 +28,6 @@ from tasks.packing import pack
 from tasks.sample_units import CHARACTERS_PER_TOKEN
 
 _SPECIAL_TOKENS = 2
-_PADDING = 1.05
-"""Padded over real length with length-grouped batches; measured sets lie between 1.01 and 1.1."""
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _LARGEST_FIELD = 2**27
 
@@ -64,6 +63,7 @@ def count_local(spec: RunSpec) -> DataStats:
     validation, test, rest = held_out(spec, sizes, train_name)
     used = {train_name, *(choice for choice in (spec.data.validation, spec.data.test) if isinstance(choice, str))}
     mean = sum(train.tokens) / len(train.tokens)
+    padded = padded_means(train.tokens, batch_size=spec.training.batch_size, seed=spec.training.seed)
     stats = DataStats(
         train_samples=rest,
         validation_samples=validation,
@@ -71,7 +71,8 @@ def count_local(spec: RunSpec) -> DataStats:
         labels=tuple(sorted(labels)),
         mean_tokens=mean,
         longest_tokens=max(max(counted[part].tokens, default=0) for part in used),
-        padded_mean_tokens=min(float(max(train.tokens)), mean * _PADDING),
+        padded_mean_tokens=padded[-1].tokens,
+        padded_means=padded,
         truncated_share=train.truncated / len(train.tokens),
         bytes=sum(path.stat().st_size for parts in files.values() for path in parts),
         sha256=None,

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from manager.errors import DataError, how_to_install
 from manager.profiling.counting_splits import held_out, no_column, training_split
+from manager.profiling.padding import padded_means
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
@@ -26,7 +27,6 @@ from tasks.media_headers import AUDIO_SUFFIXES, IMAGE_SUFFIXES, image_size, wav_
 from tasks.sample_units import CHARACTERS_PER_TOKEN, WAVEFORM_RATE_HZ
 
 _MOST_SAMPLES = 20_000
-_PADDING = 1.05
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _TABLES = (".csv", ".tsv")
 _PATH_COLUMNS = ("audio", "image", "path", "file_name", "file")
@@ -111,7 +111,6 @@ def _with_durations(stats: DataStats, spec: RunSpec, train: _Split, picked: list
     lengths = [max(1, round(second * WAVEFORM_RATE_HZ)) for second in seconds]
     stats = replace(
         stats,
-        measured=len(set(lengths)) == 1 and len(picked) == len(train.files),
         mean_seconds=sum(seconds) / len(seconds),
         longest_seconds=max(seconds),
         sampling_rate_hz=Counter(recording.sampling_rate_hz for recording in found).most_common(1)[0][0],
@@ -128,8 +127,14 @@ def _with_durations(stats: DataStats, spec: RunSpec, train: _Split, picked: list
             lengths = [min(target, spec.training.max_length) for target in targets]
             stats = replace(stats, measured=False)
     mean = sum(lengths) / len(lengths)
-    padded = min(float(max(lengths)), mean * _PADDING)
-    return replace(stats, mean_tokens=mean, longest_tokens=max(lengths), padded_mean_tokens=padded)
+    padded = padded_means(lengths, batch_size=spec.training.batch_size, seed=spec.training.seed)
+    return replace(
+        stats,
+        mean_tokens=mean,
+        longest_tokens=max(lengths),
+        padded_mean_tokens=padded[-1].tokens,
+        padded_means=padded,
+    )
 
 
 def _splits(spec: RunSpec, source: Path) -> dict[str, _Split]:

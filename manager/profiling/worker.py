@@ -12,14 +12,16 @@ from typing import Any
 
 from manager.errors import DataError, how_to_install
 from manager.spec.model import RunSpec
-from manager.workload.profile import DataStats
+from manager.workload.profile import DataStats, PaddedMean
 from tasks.kinds import TASK_KINDS
 
 Json = dict[str, Any]
 
-MEASURE_VERSION = 1
+MEASURE_VERSION = 2
 _WORKER = "tasks.measure"
-_OPTIONAL = tuple(field.name for field in fields(DataStats) if field.default is not MISSING)
+_OPTIONAL = tuple(
+    field.name for field in fields(DataStats) if field.default is not MISSING and field.name != "padded_means"
+)
 """Figures that not every task has; the worker calls them as DataStats does."""
 
 
@@ -92,6 +94,7 @@ def data_stats(answer: Json) -> DataStats:
             sha256=answer["sha256"],
             basis="; ".join([str(answer["basis"]), *warnings]),
             measured=bool(answer["measured"]),
+            padded_means=tuple(PaddedMean(**part) for part in answer.get("padded_means", ())),
             **{name: answer[name] for name in _OPTIONAL if name in answer},
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -71,7 +71,7 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         weights_bytes=_weights_bytes(entry, trace),
         checkpoint_bytes=round(static.trainable + static.optimizer_state),
         basis=_basis(trace),
-        step_length=length,
+        step_length=length if is_packed else None,
         longest_length=longest,
         model_from_hub=not entry.is_folder and entry.name == spec.model.source,
         model_is_here=entry.weights_bytes is not None,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedMean:
+    """Padding of batches that are cut into parts."""
+
+    samples: int
+    """Of a part, all padded to its longest."""
+    tokens: float
+    """Of a training sample, mean, padding included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +65,22 @@ class DataStats:
     longest_seconds: float | None = None
     sampling_rate_hz: int | None = None
     """Of most recordings."""
+    padded_means: tuple[PaddedMean, ...] = ()
+    """With length-grouped batches of the asked size in smaller and smaller parts, from single samples to the whole
+    batch; empty where it was not measured, or samples are equally long."""
+
+    def padded_tokens_at(self, samples: float) -> float:
+        """Mean length with so many neighbours of a batch padded to their longest; between measured parts by their
+        logarithm, since the longest of many grows about as slowly."""
+        known = self.padded_means
+        if not known:
+            return self.padded_mean_tokens
+        above = next((at for at, part in enumerate(known) if part.samples >= samples), len(known) - 1)
+        after, before = known[above], known[max(0, above - 1)]
+        if samples >= after.samples or before is after:
+            return after.tokens
+        share = math.log(samples / before.samples) / math.log(after.samples / before.samples)
+        return before.tokens + share * (after.tokens - before.tokens)
 
     @property
     def padding_share(self) -> float:
@@ -104,7 +131,7 @@ class WorkloadProfile:
     basis: str
     """How FLOPs and memory came about, for people."""
     step_length: float | None = None
-    """Mean length of a sample in a training step, padding included; None: that of the data."""
+    """Length of all sequences of a training step, when they are packed; None: that of the data."""
     longest_length: int | None = None
     """Longest sample of a training step, which sets the peak of memory; None: that of the data."""
     model_from_hub: bool = True
@@ -125,10 +152,9 @@ class WorkloadProfile:
     attention: str = "auto"
     """auto, eager, sdpa or flash_attention_2, as the run asks for it."""
 
-    @property
-    def mean_step_length(self) -> float:
-        """Length that time follows."""
-        return self.data.padded_mean_tokens if self.step_length is None else self.step_length
+    def mean_step_length(self, samples: float) -> float:
+        """Length that time follows where so many samples are padded to their longest; devices wait for each other."""
+        return self.data.padded_tokens_at(samples) if self.step_length is None else self.step_length
 
     @property
     def peak_length(self) -> int:

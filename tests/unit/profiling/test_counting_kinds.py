@@ -17,9 +17,9 @@ from tasks.protocol import DataChoice, ModelChoice, TrainingChoice
 from tests.support.media_samples import write_idx, write_png, write_wav
 
 
-def _count(task: str, source: Path, *, max_length: int = 64, **data: Any) -> DataStats:
+def _count(task: str, source: Path, *, max_length: int = 64, batch_size: int = 32, **data: Any) -> DataStats:
     choice = DataChoice(source=str(source), **data)
-    training = TrainingChoice(max_length=max_length)
+    training = TrainingChoice(max_length=max_length, batch_size=batch_size)
     return count_local(RunSpec(name="x", task=task, model=ModelChoice(source="m"), data=choice, training=training))
 
 
@@ -63,10 +63,17 @@ def test_evaluated_splits_count_for_the_longest(tmp_path: Path) -> None:
     assert (stats.mean_tokens, stats.longest_tokens) == (12.0, 22)
 
 
-def test_guessed_padding_is_not_measured(tmp_path: Path) -> None:
+def test_padding_is_counted_in_batches_of_neighbours(tmp_path: Path) -> None:
     for at in range(10):
         write_wav(tmp_path / "set" / "ab"[at % 2] / f"{at}.wav", 0.5 + 0.1 * at)
-    assert not _count("audio-classification", tmp_path / "set").measured
+    stats = _count("audio-classification", tmp_path / "set", batch_size=4)
+    # Longest first, ten recordings from 1.4 s down: fours padded to 1.4, 1.0 and 0.6 s, pairs to 1.4, 1.2 ... 0.6 s.
+    whole, pairs = (4 * 1.4 + 4 * 1.0 + 2 * 0.6) / 10, (1.4 + 1.2 + 1.0 + 0.8 + 0.6) * 2 / 10
+    assert [part.samples for part in stats.padded_means] == [1, 2, 4]
+    seconds = [part.tokens / 16_000 for part in stats.padded_means]
+    assert seconds == pytest.approx([0.95, pairs, whole])
+    assert stats.padded_mean_tokens == stats.padded_means[-1].tokens
+    assert stats.measured
 
 
 def test_conversations_and_plain_text(tmp_path: Path) -> None:

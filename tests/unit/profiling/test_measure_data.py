@@ -21,7 +21,7 @@ from manager.spec.model import RunSpec
 from tasks.protocol import DataChoice, ModelChoice
 
 _ANSWER: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "train_samples": 8,
     "validation_samples": 1,
     "test_samples": 1,
@@ -30,6 +30,7 @@ _ANSWER: dict[str, Any] = {
     "mean_tokens": 12.5,
     "longest_tokens": 20,
     "padded_mean_tokens": 13.0,
+    "padded_means": [{"samples": 1, "tokens": 12.5}, {"samples": 2, "tokens": 13.0}],
     "truncated_share": 0.0,
     "bytes": 123,
     "sha256": "ab",
@@ -100,7 +101,7 @@ def test_a_second_call_is_answered_from_the_cache_until_the_data_changes(tmp_pat
 def test_a_torn_cache_file_is_measured_again(tmp_path: Path, answering: _Worker) -> None:
     cache = tmp_path / "cache"
     measure_data(_spec(tmp_path), cache_dir=cache, timeout_s=5)
-    next(cache.glob("measure-*.json")).write_text('{"schema": 1, "tr', encoding="utf-8")
+    next(cache.glob("measure-*.json")).write_text('{"schema": 2, "tr', encoding="utf-8")
     measure_data(_spec(tmp_path), cache_dir=cache, timeout_s=5)
     assert len(answering.requests) == 2
 
@@ -163,7 +164,7 @@ def test_a_worker_that_takes_too_long_is_a_data_error(tmp_path: Path, monkeypatc
 
 
 def test_an_incomplete_answer_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _replace_worker(monkeypatch, _Worker(stdout=json.dumps({"schema": 1})))
+    _replace_worker(monkeypatch, _Worker(stdout=json.dumps({"schema": 2})))
     with pytest.raises(DataError, match="incomplete"):
         measure_data(_spec(tmp_path), cache_dir=tmp_path / "cache", timeout_s=5)
 

@@ -59,7 +59,7 @@ def test_packed_text_is_counted_in_full_sequences() -> None:
     profile = build_profile(spec, make_entry(), data, make_traces(spec=spec))
     assert profile.samples_seen == 210
     assert profile.steps == 53
-    assert profile.mean_step_length == profile.peak_length == 512
+    assert profile.mean_step_length(1) == profile.mean_step_length(4) == profile.peak_length == 512
 
 
 def test_weights_are_those_of_the_files_or_follow_the_stored_type() -> None:
