@@ -11,6 +11,9 @@ from typing import Any
 import torch
 
 from tasks.step_trace import TraceRequest
+from tasks.tracing.image_inputs import image_inputs
+from tasks.tracing.images_in_text import image_part
+from tasks.tracing.sounds import sound_inputs
 
 DEFAULT_IMAGE_SIZE = 224
 WAVE_SAMPLES_PER_CHARACTER = 1000
@@ -90,18 +93,15 @@ class _Maker:
         return self._floats(self.batch, int(getattr(config, "num_channels", None) or 3), int(edges[0]), int(edges[1]))
 
     def _sound(self) -> dict[str, torch.Tensor]:
-        bins = int(getattr(self.config, "num_mel_bins", None) or 0)
-        if self.config.model_type == "audio-spectrogram-transformer":
-            return {"input_values": self._floats(self.batch, int(self.config.max_length), bins)}
-        if self.config.model_type == "whisper":
-            # Thirty seconds, always: two frames per position of the encoder.
-            frames = 2 * int(self.config.max_source_positions)
-            return {"input_features": self._floats(self.batch, bins, frames)}
-        inputs = {"input_values": self._floats(self.batch, self.length)}
-        # Models whose first layer normalizes over time take no mask; their processors make none.
-        if self.request.padded and getattr(self.config, "feat_extract_norm", "layer") != "group":
-            inputs["attention_mask"] = torch.ones(self.batch, self.length, dtype=torch.long, device=self.device)
-        return inputs
+        return sound_inputs(
+            self.request.task,
+            self.config,
+            batch=self.batch,
+            length=self.length,
+            dtype=self.dtype,
+            device=self.device,
+            padded=self.request.padded,
+        )
 
     def _pairs(self) -> dict[str, torch.Tensor]:
         text, vision = self.config.text_config, self.config.vision_config

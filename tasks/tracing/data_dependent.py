@@ -163,3 +163,11 @@ RESULTS: dict[Any, Callable[..., Any]] = {
     aten._use_cudnn_ctc_loss.Tensor: _no_cudnn,
     aten._grouped_mm.default: _grouped_product,
 }
+def _filled(values: torch.Tensor, mask: torch.Tensor, value: torch.Tensor) -> Any:
+    """Devices take a number that stands in a tensor of the host."""
+    if value.device.type != "cpu" or value.dim() != 0:
+        return NotImplemented
+    return aten.masked_fill.Scalar(values, mask, value.item())
+
+
+    aten.masked_fill.Tensor: _filled,

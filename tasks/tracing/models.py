@@ -17,7 +17,7 @@ from torch import nn
 from tasks.methods import FreshModel, fresh_model
 from tasks.step_trace import TraceRequest
 from tasks.tracing.layers import set_layers
-from tasks.tracing.refusal import RefusedModel, first_line
+from tasks.tracing.refusal import RefusedModel, cause, first_line
 
 AUTO_CLASSES = {
     "text-classification": ("AutoModelForSequenceClassification",),
@@ -37,7 +37,7 @@ STALE = ("torch_dtype", "quantization_config", "output_attentions", "output_hidd
 LABELLED = ("text-classification", "image-classification", "audio-classification")
 """Tasks whose head is new: one output per label."""
 
-LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop", "speech_encoder_layerdrop")
 """Shares of layers that are left out at random; the step that leaves out none is traced."""
 ADAPTER_TASKS = {
     "text-classification": "SEQ_CLS",
@@ -70,8 +70,14 @@ def build(request: TraceRequest, *, layers: int | None = None, device: str = "me
         RefusedModel: the config cannot be built, or has no layers to count.
     """
     config = read_config(request)
-    if layers is not None:
-        set_layers(config, layers)
+    try:
+        if layers is not None:
+            set_layers(config, layers)
+        _set_for_training(request, config)
+    except RefusedModel:
+        raise
+    except Exception as error:  # Configs of transformers are code: what a field raises is up to it.
+        raise _not_built(request, error) from error
     model = _instantiate(request, config, device)
     vocabulary = None if request.task in (*LABELLED, "contrastive") else _vocabulary(config)
     return BuiltModel(fresh=_fresh(model, request), config=config, vocabulary=vocabulary)
@@ -96,7 +102,7 @@ def read_config(request: TraceRequest) -> Any:
             field="model_type",
             hint="It names the architecture (`llama`, `bert`): take the config.json of a model of transformers.",
         )
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         is_remote = "auto_map" in values
         raise RefusedModel(
             f"transformers knows no model_type {kind!r}"
@@ -115,7 +121,7 @@ def read_config(request: TraceRequest) -> Any:
         raise _missing_package(request, error) from error
     except Exception as error:  # Each architecture checks its own values and raises what it likes.
         raise RefusedModel(
-            f"The config of {kind!r} cannot be read: {first_line(error)}",
+            f"The config of {kind!r} cannot be read: {cause(error)}",
             field=_named_field(error, values),
             hint="Compare the field with the config.json of a published model of this architecture.",
         ) from error
@@ -132,23 +138,30 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _instantiate(request: TraceRequest, config: Any, device: str) -> nn.Module:
-    import transformers
-
+def _set_for_training(request: TraceRequest, config: Any) -> None:
     config.use_cache = False
     # Where a type has several classes for a task, this field chooses; transformers takes the first of an empty list.
     config.architectures = list(request.config.get("architectures") or ())
-    for name in LAYER_DROPS:
-        if getattr(config, name, None):
-            setattr(config, name, 0.0)
-    if request.task == "text-classification" and config.get_text_config().pad_token_id is None:
-        # As our program does: some token must stand for padding.
-        config.pad_token_id = 0
+    for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
+        for name in LAYER_DROPS:
+            if getattr(part, name, None):
+                setattr(part, name, 0.0)
+    if request.task == "text-classification":
+        for part in (config, config.get_text_config()):
+            # As our program does: some token must stand for padding.
+            if getattr(part, "pad_token_id", 0) is None:
+                part.pad_token_id = 0
+
+
+def _instantiate(request: TraceRequest, config: Any, device: str) -> nn.Module:
+    import transformers
+
     error: Exception | None = None
     for name in AUTO_CLASSES[request.task]:
         auto: Any = getattr(transformers, name, None)
         if auto is None:
             continue
+        failed: Exception | None = None
         for attention in _implementations(request):
             try:
                 with torch.device(device), warnings.catch_warnings():
@@ -158,19 +171,28 @@ def _instantiate(request: TraceRequest, config: Any, device: str) -> nn.Module:
             except ImportError as raised:
                 raise _missing_package(request, raised) from raised
             except Exception as raised:  # Constructors raise what they like.
-                error = error or raised
+                failed = raised
                 if isinstance(raised, ValueError) and "attn_implementation" in str(raised):
                     continue
                 break
             # Some constructors make tensors without asking for the default device.
             return model.to(device)
+        error = error or failed
     assert error is not None
-    raise RefusedModel(
-        f"{type(config).__name__} cannot be built for {request.task}: {first_line(error)}",
+    raise _not_built(request, error) from error
+
+
+def _not_built(request: TraceRequest, error: Exception) -> RefusedModel:
+    return RefusedModel(
+        f"A model of type {_kind(request)!r} cannot be built for {request.task}: {cause(error)}",
         field=_named_field(error, request.config),
         hint=f"transformers loads this task with {AUTO_CLASSES[request.task][0]}; "
         "check that the architecture has such a head and that the config's values fit together.",
-    ) from error
+    )
+
+
+def _kind(request: TraceRequest) -> str:
+    return str(request.config.get("model_type", "timm_wrapper"))
 
 
 def _implementations(request: TraceRequest) -> tuple[str, ...]:
@@ -194,9 +216,8 @@ def _vocabulary(config: Any) -> int | None:
 
 
 def _missing_package(request: TraceRequest, error: ImportError) -> RefusedModel:
-    kind = request.config.get("model_type", "timm_wrapper")
     return RefusedModel(
-        f"{kind} needs a package that is not installed: {first_line(error)}",
+        f"{_kind(request)} needs a package that is not installed: {first_line(error)}",
         field="model_type",
         hint="Models of timm need timm (and torchvision); others name what they need.",
     )

@@ -31,6 +31,7 @@ from tasks.tracing.quantized import AdamW8bit, quantize_linear_layers
 from tasks.tracing.refusal import RefusedModel, first_line
 
 WEIGHT_TYPES = {**precision.WEIGHT_TYPES, "fp16": torch.float16}
+from tasks.tracing.sounds import RECORDING_S, takes_recordings_of_30_s
 """The training program refuses pure fp16; recipes of others use it."""
 COMPUTE_TYPES = {**precision.COMPUTE_TYPES, "fp16": torch.float16}
 AUTOCAST_TYPES = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
@@ -145,7 +146,7 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
         has_adapters=hasattr(model, "peft_config"),
         input_dtype=weight_type,
         scaler=MetaScaler() if request.precision == "fp16-mixed" else None,
-        notes=_notes(built.config),
+        notes=_notes(request, built.config),
     )
     if "outputs-kept" in request.deviations:
         _keep_outputs(model, prepared)
@@ -237,7 +238,10 @@ def _enable_autocast(model: Any, dtype: torch.dtype, prepared: Prepared, *, is_u
     model.forward = MethodType(convert_outputs_to_fp32(in_autocast) if is_upcast else in_autocast, model)
 
 
-def _notes(config: Any) -> tuple[str, ...]:
+def _notes(request: TraceRequest, config: Any) -> tuple[str, ...]:
     text = config.get_text_config()
     experts = getattr(text, "num_local_experts", None) or getattr(text, "num_experts", None)
-    return ("Expert routing is taken as balanced.",) if experts else ()
+    notes = ["Expert routing is taken as balanced."] if experts else []
+    if takes_recordings_of_30_s(request.task, config.model_type):
+        notes.append(f"Recordings are taken as {RECORDING_S} s long.")
+    return tuple(notes)

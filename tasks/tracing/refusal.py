@@ -18,3 +18,8 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, cut."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def cause(error: BaseException) -> str:
+    """An error of a library in one line: its type, which its text may not make sense without, and the text."""
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -29,7 +29,8 @@ from tasks.tracing.old_kernels import old_softmax
 from tasks.tracing.prepared import Prepared
 from tasks.tracing.recorder import Recorder
 from tasks.tracing.recording import Recording, live_bytes_of
-from tasks.tracing.refusal import RefusedModel, first_line
+from tasks.tracing.refusal import RefusedModel
+from tasks.tracing.refused_step import refused_step
 from tasks.tracing.remembered import Remembering
 
 MAX_GRAD_NORM = 1.0
@@ -77,11 +78,7 @@ def record_step(
         except RefusedModel:
             raise
         except Exception as error:  # A model may do anything that meta tensors cannot.
-            raise RefusedModel(
-                f"{type(prepared.fresh_model).__name__} does not trace: {type(error).__name__}: {first_line(error)}",
-                field=_innermost_module(error),
-                hint=_hint(error),
-            ) from error
+            raise refused_step(error, request, prepared.fresh_model, given=run.given) from error
     recording = _recording(run, kernels, batch=batch, length=length)
     if not accumulate:
         reuse.keep(prepared, request, layers=layers)
@@ -101,6 +98,8 @@ class _Run:
     weights_bytes: int = 0
     optimizer_state_bytes: int = 0
     layer_input_bytes: int = 0
+    given: tuple[str, ...] = ()
+    """Names of the inputs of the model."""
 
     def all(self, batch: int, length: int) -> None:
         prepared, recorder = self.prepared, self.recorder
@@ -118,6 +117,7 @@ class _Run:
                 dtype=prepared.input_dtype,
                 device="meta",
             )
+            self.given = tuple(device_batch.inputs)
             for tensor in device_batch.tensors():
                 recorder.follow(tensor, "inputs")
             if "attention_mask" in device_batch.inputs:
@@ -285,20 +285,3 @@ def tensor_sums(learned: list[nn.Parameter]) -> TensorSums:
         ),
         matrix_elements=factored,
     )
-
-
-def _hint(error: BaseException) -> str:
-    if "scalar type" in str(error) or "same dtype" in str(error):
-        return "It mixes types and fails in real training too: take a mixed precision or fp32."
-    return "Its forward or backward pass needs values, which a trace without weights does not have."
-
-
-def _innermost_module(error: BaseException) -> str | None:
-    """The class whose forward pass raised."""
-    trace, found = error.__traceback__, None
-    while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
-            found = type(owner).__name__
-        trace = trace.tb_next
-    return found
