@@ -11,8 +11,6 @@ from typing import Any
 import torch
 
 from tasks.step_trace import TraceRequest
-from tasks.tracing.image_inputs import image_inputs
-from tasks.tracing.images_in_text import image_part
 from tasks.tracing.sounds import sound_inputs
 
 DEFAULT_IMAGE_SIZE = 224
