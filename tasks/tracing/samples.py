@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.step_trace import TraceRequest, monomials
+from tasks.tracing.refusal import RefusedModel
 
 Floats = NDArray[np.float64]
 
@@ -26,8 +27,9 @@ _BLOCK_BYTES = 512
 _RANKS = (16, 32)
 _SLICES = 2
 """The first and one after it."""
-_UNITS = (128, 64, 32, 16, 8)
-"""Steps of length in tokens, the largest that fits the positions three times."""
+_UNITS = (128, 64, 32, 16, 4)
+"""Steps of length in tokens, the largest that fits the positions three times: all three lengths are multiples of
+`meta_kernels.MASK_ALIGNMENT`, or none is, so that all pad their masks or none does."""
 _AUDIO_UNIT = 24_000
 """Samples of the waveform: 75 strides of the feature encoders (320 for Wav2Vec2, HuBERT, WavLM), whole thousands."""
 _AUDIO_TASKS = ("audio-classification", "speech-ctc")
@@ -94,7 +96,7 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
         longest = 1
     else:
         longest = _longest(request, config)
-        unit = _unit(request, longest)
+        unit = _unit(request, config, longest)
         shortest = unit * (request.target_share if request.task == "seq2seq-lm" else 1.0)
         batch = max(_LEAST_BATCH, math.ceil(_BLOCK_BYTES / shortest))
         grid = [(times * batch, steps * unit) for times in (1, 2) for steps in (1, 2, 3)]
@@ -117,17 +119,28 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
 def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:
     if request.task in _AUDIO_TASKS:
         return _LONGEST_AUDIO
-    text = config.get("text_config")
     found = [
         value
-        for part in (config, text if isinstance(text, Mapping) else {})
+        for part in _parts(config)
         for key in _POSITION_KEYS
         if isinstance(value := part.get(key), int) and value > 0
     ]
     return min([*found, _LONGEST])
 
 
-def _unit(request: TraceRequest, longest: int) -> int:
+def _unit(request: TraceRequest, config: Mapping[str, Any], longest: int) -> int:
     if request.task in _AUDIO_TASKS:
         return _AUDIO_UNIT
-    return next((unit for unit in _UNITS if 3 * unit <= longest), _UNITS[-1])
+    fitting = next((unit for unit in _UNITS if 3 * unit <= longest), None)
+    if fitting is None:
+        raise RefusedModel(
+            f"The model takes {longest} tokens at most, and its step is recorded at up to {3 * _UNITS[-1]}.",
+            field=next(key for part in _parts(config) for key in _POSITION_KEYS if part.get(key) == longest),
+            hint="Compare the field with the config.json of a published model of this architecture.",
+        )
+    return fitting
+
+
+def _parts(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    text = config.get("text_config")
+    return (config, text) if isinstance(text, Mapping) else (config,)
