@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from tasks.step_trace import TraceRequest
+from tasks.tracing.image_inputs import image_inputs
+from tasks.tracing.images_in_text import image_part
 from tasks.tracing.sounds import sound_inputs
 
 DEFAULT_IMAGE_SIZE = 224
@@ -107,5 +109,8 @@ class _Maker:
         return {**self._text(length), "pixel_values": self._image(vision)}
 
     def _image_and_text(self) -> Batch:
-        inputs = {**self._text(self.length), "pixel_values": self._image(self.config.vision_config)}
-        return Batch(inputs=inputs, targets=self._ids(self.batch, self.length))
+        image = image_part(self.request, self.config.to_dict())
+        tokens = self.length + image.tokens
+        text = self._text(tokens)
+        more = image_inputs(self.config, image, text["input_ids"], dtype=self.dtype, device=self.device)
+        return Batch(inputs={**text, **more}, targets=self._ids(self.batch, tokens))

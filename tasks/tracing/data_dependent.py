@@ -11,12 +11,16 @@ from typing import Any
 
 import torch
 
+from tasks.tracing.refusal import RefusedModel
+
 aten = torch.ops.aten
 
 _MASK = "tunefare_is_mask"
 _QUESTION = "tunefare_question"
 _LENGTH = "tunefare_length"
 _ZEROS = "tunefare_zeros"
+_WHOLE = "tunefare_is_whole"
+_PLACES = "tunefare_places"
 _FRESH = frozenset((aten.new_zeros.default, aten.zeros_like.default))
 _IN_PLACE = {
     aten.scatter_add.default: aten.scatter_add_.default,
@@ -26,7 +30,7 @@ _IN_PLACE = {
 }
 _KEEPING = frozenset(("_to_copy", "clone", "index", "constant_pad_nd", "cat", "sum"))
 """What they make of a mask still says where padding is."""
-_ASKING = frozenset(("all", "any", "eq", "ne", "gt", "lt", "logical_not", "bitwise_not"))
+_ASKING = frozenset(("all", "any", "eq", "ne", "gt", "lt", "logical_not", "bitwise_not", "_is_all_true"))
 
 
 def mark_mask(tensor: torch.Tensor) -> None:
@@ -34,13 +38,29 @@ def mark_mask(tensor: torch.Tensor) -> None:
     _mark(tensor, _MASK, True)
 
 
+def mark_whole(tensor: torch.Tensor) -> None:
+    """Say that a tensor is a mask without padding: of images that fill their frame."""
+    _mark(tensor, _WHOLE, True)
+
+
+def mark_places(tensor: torch.Tensor, count: int) -> None:
+    """Say in how many positions token ids stand for features of images; what is compared with one of the ids knows it
+    too."""
+    _mark(tensor, _PLACES, count)
+
+
 def answers(*, padded: bool) -> Callable[[Any, Sequence[Any], dict[str, Any]], Any]:
     """A `recorder.Substitute`; padded: a mask of samples x positions that a model makes itself has padding too."""
 
     def substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if padded and func._opname == "all" and args[0].dim() == 2 and args[0].dtype == torch.bool:
+        is_of_samples = func._opname == "all" and args[0].dim() == 2 and args[0].dtype == torch.bool
+        if padded and is_of_samples and not _marked(args[0], _WHOLE, False):
             mark_mask(args[0])
-        return _substitute(func, args, kwargs)
+        known = _with_places(func, args)
+        if known is None:
+            return _substitute(func, args, kwargs)
+        out = _substitute(func, known, kwargs)
+        return func(*known, **kwargs) if out is NotImplemented else out
 
     return substitute
 
@@ -72,11 +92,39 @@ def _substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         is_mask = _marked(first, _MASK, False)
         if is_mask:
             _mark(out, _MASK, True)
+        for name_of_mark in (_WHOLE, _PLACES):
+            if (mark := _marked(first, name_of_mark, None)) is not None:
+                _mark(out, name_of_mark, mark)
         if name in _ASKING and out.numel() == 1:
-            _mark(out, _QUESTION, name)
+            _mark(out, _QUESTION, "all" if name == "_is_all_true" else name)
         elif name == "sum":
             _mark(out, _LENGTH, first.numel() // max(1, out.numel()))
     return out
+
+
+def _with_places(func: Any, args: Sequence[Any]) -> Sequence[Any] | None:
+    """Arguments of an op that picks by a mask of places, with as many indices instead; None for all others."""
+    name = func._opname
+    if name == "masked_scatter" and _marked(args[1], _PLACES, None) is not None:
+        wanted = _marked(args[1], _PLACES, 0) * args[0].shape[-1]
+        if wanted != args[2].numel():
+            raise RefusedModel(
+                f"The model makes {args[2].numel():,} features of its images and has places for {wanted:,}.",
+                field="vision_config",
+                hint="Compare its fields with the config.json of a published model of this architecture.",
+            )
+    if not name.strip("_").startswith(("index", "unsafe_index")) or len(args) < 2 or not isinstance(args[1], list):
+        return None
+    if not any(part is not None and _marked(part, _PLACES, None) is not None for part in args[1]):
+        return None
+    indices: list[torch.Tensor | None] = []
+    for part in args[1]:
+        count = None if part is None or part.dtype != torch.bool else _marked(part, _PLACES, None)
+        if count is None:
+            indices.append(part)
+        else:
+            indices += [torch.empty(count, dtype=torch.long, device=part.device) for _ in range(part.dim())]
+    return (args[0], indices, *args[2:])
 
 
 def _answer(asked: torch.Tensor) -> bool | int | float:
@@ -147,6 +195,13 @@ def _grouped_product(
     return left.new_empty(*groups, left.shape[-2], right.shape[-1], dtype=out_dtype or left.dtype)
 
 
+def _filled(values: torch.Tensor, mask: torch.Tensor, value: torch.Tensor) -> Any:
+    """Devices take a number that stands in a tensor of the host."""
+    if value.device.type != "cpu" or value.dim() != 0:
+        return NotImplemented
+    return aten.masked_fill.Scalar(values, mask, value.item())
+
+
 def _no_cudnn(*_: Any, **__: Any) -> bool:
     return False
 
@@ -162,12 +217,5 @@ RESULTS: dict[Any, Callable[..., Any]] = {
     aten._use_cudnn_ctc_loss.default: _no_cudnn,
     aten._use_cudnn_ctc_loss.Tensor: _no_cudnn,
     aten._grouped_mm.default: _grouped_product,
-}
-def _filled(values: torch.Tensor, mask: torch.Tensor, value: torch.Tensor) -> Any:
-    """Devices take a number that stands in a tensor of the host."""
-    if value.device.type != "cpu" or value.dim() != 0:
-        return NotImplemented
-    return aten.masked_fill.Scalar(values, mask, value.item())
-
-
     aten.masked_fill.Tensor: _filled,
+}

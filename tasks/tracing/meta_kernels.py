@@ -201,6 +201,12 @@ def workspace_bytes(name: str, args: Sequence[Any]) -> int:
     if name == "embedding_dense_backward":
         # Sorted indices and their origins in 8 bytes each, counts in 8, and the sort's own buffer.
         return int(args[1].numel() * 8 * 5)
+    if name == "masked_scatter":
+        # The mask at full size, and a sum over what stands before each element in 8 bytes (`IndexKernel.cpp`).
+        return int(args[0].numel() * (1 + 8))
+    if name == "masked_scatter_backward":
+        # The mask at full size, and what it selects as indices of 8 bytes for each dimension (`Nonzero.cu`).
+        return int(args[0].numel() + 8 * args[0].dim() * math.prod(args[2]))
     return 0
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from tasks.methods import FreshModel, fresh_model
 from tasks.step_trace import TraceRequest
+from tasks.tracing.equal_images import take_at_once
 from tasks.tracing.layers import set_layers
 from tasks.tracing.refusal import RefusedModel, cause, first_line
 
@@ -39,6 +40,8 @@ LABELLED = ("text-classification", "image-classification", "audio-classification
 
 LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop", "speech_encoder_layerdrop")
 """Shares of layers that are left out at random; the step that leaves out none is traced."""
+CONNECTORS = ("multi_modal_projector", "connector", "merger")
+"""Names of what stands between the encoder of images and the language model."""
 ADAPTER_TASKS = {
     "text-classification": "SEQ_CLS",
     "causal-lm": "CAUSAL_LM",
@@ -79,6 +82,8 @@ def build(request: TraceRequest, *, layers: int | None = None, device: str = "me
     except Exception as error:  # Configs of transformers are code: what a field raises is up to it.
         raise _not_built(request, error) from error
     model = _instantiate(request, config, device)
+    if device == "meta" and request.task == "image-text-to-text":
+        take_at_once(model, config.model_type)
     vocabulary = None if request.task in (*LABELLED, "contrastive") else _vocabulary(config)
     return BuiltModel(fresh=_fresh(model, request), config=config, vocabulary=vocabulary)
 
@@ -207,6 +212,10 @@ def _fresh(model: nn.Module, request: TraceRequest) -> FreshModel:
         # Two encoders, and what projects their results into one space.
         projections = {name for name, child in model.named_children() if isinstance(child, nn.Linear)}
         return replace(fresh, head=frozenset(projections))
+    if request.task == "image-text-to-text" and request.method.kind == "frozen":
+        # Two models, and what brings features of the one to the width of the other (first stage of LLaVA).
+        names = (name for name, _ in model.named_modules())
+        return replace(fresh, head=frozenset(name for name in names if name.rpartition(".")[2] in CONNECTORS))
     return fresh
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.step_trace import TraceRequest, monomials
+from tasks.tracing.images_in_text import image_part
 from tasks.tracing.refusal import RefusedModel
 
 Floats = NDArray[np.float64]
@@ -97,9 +98,13 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
     else:
         longest = _longest(request, config)
         unit = _unit(request, config, longest)
+        # An image stands in the sequence beside the text, whose tokens are the length.
+        beside = image_part(request, config).tokens if request.task == "image-text-to-text" else 0
+        longest -= beside
+        first = unit - beside % unit
         shortest = unit * (request.target_share if request.task == "seq2seq-lm" else 1.0)
         batch = max(_LEAST_BATCH, math.ceil(_BLOCK_BYTES / shortest))
-        grid = [(times * batch, steps * unit) for times in (1, 2) for steps in (1, 2, 3)]
+        grid = [(times * batch, first + steps * unit) for times in (1, 2) for steps in (0, 1, 2)]
         names = ("1", "B", "S", "BS", "SS", "BSS")
     slices = _SLICES if request.loss == "chunked" else None
     points = [Point(batch=batch, length=length, rank=ranks[0], slices=slices) for batch, length in grid]
