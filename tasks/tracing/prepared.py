@@ -24,14 +24,15 @@ from tasks.quantized import elements
 from tasks.step import Scaler
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
+from tasks.tracing.images_in_text import image_notes
 from tasks.tracing.layers import layer_count
 from tasks.tracing.meta_kernels import Kernels
 from tasks.tracing.models import build, repeated_blocks
 from tasks.tracing.quantized import AdamW8bit, quantize_linear_layers
 from tasks.tracing.refusal import RefusedModel, first_line
+from tasks.tracing.sounds import RECORDING_S, takes_recordings_of_30_s
 
 WEIGHT_TYPES = {**precision.WEIGHT_TYPES, "fp16": torch.float16}
-from tasks.tracing.sounds import RECORDING_S, takes_recordings_of_30_s
 """The training program refuses pure fp16; recipes of others use it."""
 COMPUTE_TYPES = {**precision.COMPUTE_TYPES, "fp16": torch.float16}
 AUTOCAST_TYPES = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
@@ -244,4 +245,6 @@ def _notes(request: TraceRequest, config: Any) -> tuple[str, ...]:
     notes = ["Expert routing is taken as balanced."] if experts else []
     if takes_recordings_of_30_s(request.task, config.model_type):
         notes.append(f"Recordings are taken as {RECORDING_S} s long.")
+    if request.task == "image-text-to-text":
+        notes += image_notes(request, config.to_dict())
     return tuple(notes)
