@@ -24,6 +24,7 @@ from tasks.step import Inputs, LossSum
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
 from tasks.tracing.op_facts import is_view
+from tasks.tracing.other_programs import KeptResults, copied_loss_sum
 from tasks.tracing.refusal import RefusedModel
 
 
@@ -37,13 +38,19 @@ class Slices:
     """Called as each slice begins, in the forward pass and when it is made again in the backward pass."""
 
 
-def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None, slices: Slices | None = None) -> LossSum:
+def loss_of(
+    request: TraceRequest,
+    on_copy: autocast.OnCopy | None = None,
+    slices: Slices | None = None,
+    kept: KeptResults | None = None,
+) -> LossSum:
     """The `tasks.step.LossSum` of a request.
 
     Args:
         request: what is trained.
         on_copy: is told copies of weights that autocast keeps for a loss.
         slices: of a chunked loss; None: those of the trainer.
+        kept: results of layers that live as long as the forward pass.
 
     Raises:
         RefusedModel: a loss that the task does not have.
@@ -60,6 +67,8 @@ def loss_of(request: TraceRequest, on_copy: autocast.OnCopy | None = None, slice
         return contrastive_loss_sum
     if request.task == "speech-ctc":
         return ctc_loss_sum
+    if request.task == "causal-lm" and "logits-copied" in request.deviations:
+        return copied_loss_sum(is_upcast=request.upcast_logits, kept=kept)
     return functools.partial(
         _token_loss_sum,
         is_next=request.task in ("causal-lm", "image-text-to-text"),

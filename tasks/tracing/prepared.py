@@ -28,6 +28,7 @@ from tasks.tracing.images_in_text import image_notes
 from tasks.tracing.layers import layer_count
 from tasks.tracing.meta_kernels import Kernels
 from tasks.tracing.models import build, repeated_blocks
+from tasks.tracing.other_programs import KeptResults, leave_adapter_inputs, widen_norms
 from tasks.tracing.quantized import AdamW8bit, quantize_linear_layers
 from tasks.tracing.refusal import RefusedModel, first_line
 from tasks.tracing.sounds import RECORDING_S, takes_recordings_of_30_s
@@ -62,6 +63,8 @@ class Prepared:
     notes: tuple[str, ...]
     outputs: Any = None
     """Of the last forward pass, where the request keeps them."""
+    kept: KeptResults | None = None
+    """Of layers, where the request keeps them."""
     _on_weight_copy: list[OnTensor] = field(default_factory=list)
     _on_stash: list[OnTensor] = field(default_factory=list)
 
@@ -153,8 +156,10 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
         _keep_outputs(model, prepared)
     if request.gradient_checkpointing:
         _enable_checkpointing(model, prepared)
-    if request.precision in AUTOCAST_TYPES:
-        _enable_autocast(model, AUTOCAST_TYPES[request.precision], prepared, is_upcast=request.upcast_logits)
+    if "cache-kept" in request.deviations:
+        prepared.kept = KeptResults(model)
+    if request.precision in AUTOCAST_TYPES or "half-weights-in-autocast" in request.deviations:
+        _enable_autocast(model, COMPUTE_TYPES[request.precision], prepared, is_upcast=request.upcast_logits)
     return prepared
 
 
@@ -166,6 +171,10 @@ def _set_types(model: nn.Module, request: TraceRequest, weight_type: torch.dtype
             if "lora_" in name:
                 parameter.data = parameter.data.float()
 
+    if "norms-in-float32" in request.deviations:
+        widen_norms(model)
+    if "half-weights-in-autocast" in request.deviations and request.method.kind == "qlora":
+        leave_adapter_inputs(model)
     if "float32-around-4bit" in request.deviations:
         for parameter in model.parameters():
             if parameter.is_floating_point():

@@ -168,6 +168,7 @@ class _Run:
                 self.request,
                 lambda copy: recorder.follow(copy, "weight_copies"),
                 Slices(count=self.slices, on_start=lambda: self.slice_starts.append(len(recorder.ops))),
+                prepared.kept,
             ),
             backward=backward,
             weight=1.0,

@@ -1,0 +1,83 @@
+"""What other programs do around a model: each deviation holds the bytes that its code holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.protocol import MethodChoice
+from tasks.step_trace import TraceRequest
+from tasks.tracing.recording import Recording
+from tasks.tracing.traced_step import record_step
+
+BATCH, LENGTH = 2, 64
+TOKENS = BATCH * LENGTH
+LAYERS, HIDDEN, HEADS, VOCABULARY = 2, 64, 4, 8192
+BIGCODE: dict[str, Any] = {
+    "model_type": "gpt_bigcode",
+    "n_embd": HIDDEN,
+    "n_layer": LAYERS,
+    "n_head": HEADS,
+    "n_positions": 256,
+    "vocab_size": VOCABULARY,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": HIDDEN,
+    "intermediate_size": 128,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": HEADS,
+    "vocab_size": VOCABULARY,
+}
+
+
+def recorded(config: dict[str, Any], *deviations: str, kind: str = "full", is_upcast: bool = True) -> Recording:
+    method = MethodChoice(kind=kind, lora_rank=4, lora_alpha=8, lora_targets="all-linear") if kind != "full" else None
+    return record_step(
+        TraceRequest(
+            config=config,
+            task="causal-lm",
+            method=method or MethodChoice(kind="full"),
+            precision="bf16",
+            optimizer="sgd",
+            gradient_checkpointing=True,
+            padded=False,
+            upcast_logits=is_upcast,
+            deviations=deviations,
+        ),
+        batch=BATCH,
+        length=LENGTH,
+    )
+
+
+def peak(recording: Recording, phase: str) -> int:
+    total = recording.live_bytes.sum(axis=1)
+    return int(max(total[at] for at, name in enumerate(recording.phases) if name == phase))
+
+
+def test_a_copied_loss_holds_the_logits_once_more_in_the_forward_pass() -> None:
+    plain, copied = (recorded(LLAMA, *names) for names in ((), ("logits-copied",)))
+    assert peak(copied, "forward") - peak(plain, "forward") == pytest.approx(2 * TOKENS * VOCABULARY, rel=0.3)
+
+
+def test_a_kept_cache_holds_all_that_it_is_a_part_of() -> None:
+    copied = recorded(BIGCODE, "logits-copied", is_upcast=False)
+    kept = recorded(BIGCODE, "logits-copied", "cache-kept", is_upcast=False)
+    # Query, key and value of one head come from one product.
+    width = HIDDEN + 2 * HIDDEN // HEADS
+    assert peak(kept, "forward") - peak(copied, "forward") == 2 * LAYERS * TOKENS * width
+
+
+def test_layers_in_4_bits_under_autocast_return_what_their_norms_do() -> None:
+    plain, autocast = (recorded(BIGCODE, *names, kind="qlora") for names in ((), ("half-weights-in-autocast",)))
+    assert autocast.layer_input_bytes == 2 * plain.layer_input_bytes == 4 * TOKENS * HIDDEN
+
+
+def test_norms_in_float32_widen_what_layers_hand_on() -> None:
+    narrow = recorded(LLAMA, "half-weights-in-autocast", kind="qlora")
+    wide = recorded(LLAMA, "half-weights-in-autocast", "norms-in-float32", kind="qlora")
+    assert wide.layer_input_bytes == 2 * narrow.layer_input_bytes == 4 * TOKENS * HIDDEN
