@@ -1,6 +1,7 @@
 """Rates: a published speed, what it counts, whose it is and its scale ("1.2k tok/s/GPU", "250 ms/step", "3.1 it/s").
 
-A rate in FLOP/s or as a share of a peak is none: the formula behind it is the publisher's own.
+A rate in FLOP/s or as a share of a peak is none: the formula behind it is the publisher's own. Nor is one of a machine,
+whose devices the row does not count.
 """
 
 from __future__ import annotations
@@ -27,13 +28,31 @@ _SECONDS: dict[str, float] = {
     "day": 86400.0,
 }
 _TIME = "|".join(sorted(_SECONDS, key=len, reverse=True))
-_SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6}
+_SCALES = {
+    "1000": 1e3,
+    "k": 1e3,
+    "thousand": 1e3,
+    "m": 1e6,
+    "million": 1e6,
+    "b": 1e9,
+    "billion": 1e9,
+    "t": 1e12,
+    "trillion": 1e12,
+}
+_SCALE = "|".join(sorted(_SCALES, key=len, reverse=True))
 _FLOPS = re.compile(r"\b[tpg]?flops?\b|\b[tpg]flop|\bmfu\b|\bhfu\b|% of peak")
 _COUNTED = (
     (r"micro[- ]?(batch|step|iter)", "micro-step"),
     (r"tok|\btps\b|\btgs\b|\bwords?\b", "token"),
     (r"sample|seq|sentence|quer|im(a)?g|item|example|utt|clip|frame|pair|row|prompt|document", "sample"),
     (r"step|iter|\bits?\b|batch|update", "step"),
+)
+_OF_A_MACHINE = re.compile(r"(/|per[- ])\s*(node|host|machine|server|instance|pod|slice)\b")
+_OF_A_DEVICE = re.compile(
+    r"(/|\b(per|each|a|every)[- ])\s*(gpu|chip|device|card|accelerator|rank|hpu|tpu|core|worker)|\btgs\b"
+)
+_STEP_TIME = re.compile(
+    r"\b(step|iter\w*|batch|update)[- _]?(time|duration|latency)|\btime (per|/|of a) ?(\w+[- ])?(step|iter)"
 )
 _STEP_COLUMNS: tuple[tuple[str, float], ...] = (("step_time_s", 1.0), ("step_time_ms", 1e-3), ("step_time", 1.0))
 
@@ -54,12 +73,14 @@ def rate_of(row: Row) -> Rate | None:
     """The row's speed in seconds or per second: throughput before step time, because units are named there."""
     value, unit = row.value("throughput"), row.text("throughput_unit")
     if value is not None and value > 0:
-        found = _rate(value, f"{_words_of(row.text('throughput'))} {unit}".strip())
+        found = _rate(value, f"{_words_of(row.text('throughput'))} {unit}".strip(), samples=row.value("n_examples"))
         if found is not None:
             return found
     for column, seconds in _STEP_COLUMNS:
-        value = row.value(column)
+        value = _clock(row.text(column)) or row.value(column)
         if value is not None and value > 0:
+            if re.search(r"^(it|iter\w*|step)s? ?(/|per )", _words_of(row.text(column))):
+                return Rate(value=value, per="step", whole_system=True)
             micro = re.search(r"micro[- ]?batch (iteration|step)|per micro", row.everything) is not None
             scale = _unit_seconds(_words_of(row.text(column)), seconds)
             return Rate(value=value * scale, per="seconds-micro-step" if micro else "seconds-step", whole_system=True)
@@ -82,17 +103,41 @@ def _unit_seconds(words: str, otherwise: float) -> float:
     return _SECONDS[unit[1]] if unit else otherwise
 
 
-def _rate(value: float, unit: str) -> Rate | None:
-    if _FLOPS.search(unit):
+def _clock(cell: str) -> float | None:
+    """Seconds of `1:20` or `1:02:03`."""
+    parts = re.fullmatch(r"(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)", cell)
+    return None if parts is None else int(parts[1] or 0) * 3600.0 + int(parts[2]) * 60.0 + float(parts[3])
+
+
+def _rate(value: float, unit: str, *, samples: float | None = None) -> Rate | None:
+    """A speed in a unit.
+
+    Args:
+        value: the number beside it.
+        unit: in lower case.
+        samples: of an epoch, where they are known.
+    """
+    if _FLOPS.search(unit) or _OF_A_MACHINE.search(unit):
         return None
+    whole = not _OF_A_DEVICE.search(unit)
+    if _STEP_TIME.search(unit):
+        named = re.search(rf"\b({_TIME})s?\b", unit)
+        return Rate(value=value * (_SECONDS[named[1]] if named else 1.0), per="seconds-step", whole_system=True)
     duration = re.match(rf"\(?({_TIME})s?\b\.?\s*(?:/|per)\s*(.*)", unit)
-    counted = _counted(duration[2] if duration else unit)
+    if duration is None:
+        counted = _counted(unit)
+        if counted is None:
+            return None
+        return Rate(value=value * _scale(unit) / _denominator(unit), per=counted, whole_system=whole)
+    seconds, each = value * _SECONDS[duration[1]], duration[2]
+    if re.match(r"(an? |one )?epoch", each):
+        return Rate(value=samples / seconds, per="sample", whole_system=True) if samples else None
+    counted = _counted(each)
     if counted is None:
         return None
-    whole = _is_of_all(unit)
-    if duration is None:
-        return Rate(value=value * _scale(unit) / _denominator(unit), per=counted, whole_system=whole)
-    seconds = value * _SECONDS[duration[1]]
+    several = re.match(r"(\d[\d,]*(?:\.\d+)?)(k?)\s", each)
+    if several:
+        seconds /= float(several[1].replace(",", "")) * (1e3 if several[2] else 1.0)
     if counted in ("step", "micro-step"):
         return Rate(value=seconds, per=f"seconds-{counted}", whole_system=True)
     return Rate(value=1 / seconds, per=counted, whole_system=whole)
@@ -104,18 +149,11 @@ def _counted(unit: str) -> str | None:
 
 
 def _scale(unit: str) -> float:
-    """Of `k tokens/s`, `ktok/s`, `million tokens/day`."""
-    found = re.match(r"(k|m|thousand|million)(?:[ -](?=tok|sample|im|seq)|(?=tok|sample|img|image))", unit)
+    """Of `k tokens/s`, `ktok/s`, `million tokens/day`, `1000 tokens/s`."""
+    found = re.match(rf"({_SCALE})(?:[ -](?=tok|sample|im|seq)|(?=tok|sample|img|image))", unit)
     return _SCALES[found[1]] if found else 1.0
 
 
 def _denominator(unit: str) -> float:
     found = re.search(rf"(?:/|\bper\b|\ba\b)\s*({_TIME})s?\b", unit)
     return _SECONDS[found[1]] if found else 1.0
-
-
-def _is_of_all(unit: str) -> bool:
-    """Per device only where the unit says so: trainers print the rate of the whole job."""
-    if re.search(r"\btgs\b", unit):
-        return False
-    return not re.search(r"(/|per )\s*(gpu|chip|device|card|accelerator|rank|hpu|tpu|core|worker)", unit)

@@ -206,18 +206,24 @@ def _may_be_shorter(row: Row, length: int) -> bool:
     return "?" in _length_words(row) or (has(r"variable|unpacked", _words(row)) and length >= _SELDOM_REACHED)
 
 
+_UNPACKED_SWITCH = r"--packing[ =]false\b"
+
+
+def _says_unpacked(row: Row) -> bool:
+    return has(r"unpacked|not packed|no packing", _words(row)) or has(_UNPACKED_SWITCH, row.text("notes"))
+
+
 def _is_packed(row: Row) -> bool:
-    words = _words(row)
-    if "?" in _length_words(row):
+    if "?" in _length_words(row) or _says_unpacked(row):
         return False
-    if has(r"unpacked|not packed|no packing", words):
-        return False
-    return has(r"pack|no padding|exactly|fully|synthetic|pretrain|c4\b", words)
+    return has(r"pack|no padding|exactly|fully|synthetic|pretrain|c4\b", _words(row))
 
 
 def _is_fixed(row: Row) -> bool:
     """Whether each sample has the full length, by padding or by nature."""
     words = _length_words(row)
+    if has(_UNPACKED_SWITCH, row.text("notes")):
+        return False
     if has(r"padded to max|padded to \d|fixed|constant|all |script default", words):
         return True
     return not has(r"max|variable|longest|up to|typical|shorter", words)

@@ -50,6 +50,8 @@ def tuning(row: Row) -> Tuning:
         NotExpressible: reinforcement learning, adapters other than LoRA, weights in a format without a tracer.
     """
     method, task, quantized = row.text("method"), row.text("task"), row.text("quantization")
+    if method == "full" and has(r"--use_peft[ =]t(rue)?\b", row.text("notes")):
+        method = "lora"
     if has(r"\b(ppo|dpo|kto|orpo)|(ppo|dpo)\b|rlhf|grpo|rloo|reward", method + " " + task):
         raise NotExpressible("reinforcement learning")
     for pattern, reason in (
@@ -186,13 +188,24 @@ class Layout:
     offloaded: bool = False
 
 
+def _switches(row: Row) -> str:
+    """What a command line in the notes says of devices: DeepSpeed's stage by its file, degrees of parallelism."""
+    notes = row.text("notes")
+    stage = re.search(r"--deepspeed\S*[ =]\S*(?:zero|stage)[-_]?(\d)", notes)
+    degrees = re.findall(
+        r"--(context|tensor|pipeline|sequence|expert)[-_](?:model[-_])?parallel[-_]size[ =](\d+)", notes
+    )
+    found = [f"zero {stage[1]}"] if stage else []
+    return " ".join(found + [f"{name} parallel" for name, degree in degrees if int(degree) > 1])
+
+
 def layout(row: Row) -> Layout:
     """Devices and sharding; several devices without a word are data parallel.
 
     Raises:
         NotExpressible: tensor, pipeline, context or expert parallel.
     """
-    text = row.text("parallelism").replace("_", " ")
+    text = f"{row.text('parallelism')} {_switches(row)}".replace("_", " ").strip()
     gpus = row.devices
     for letters, name in (
         ("tp", "tensor"),
@@ -215,6 +228,6 @@ def layout(row: Row) -> Layout:
         return Layout(gpus=gpus, sharding="zero2", offloaded=offloaded)
     if has(r"fsdp|\bz(ero)?[ -]?3\b|stage ?3|full[- ]shard", text) and not has(r"ddp/fsdp|fsdp/ddp|fsdp0\b", text):
         return Layout(gpus=gpus, sharding="fsdp", offloaded=offloaded)
-    if has(r"ddp/fsdp|fsdp/ddp|per recipe", text):
+    if has(r"ddp/fsdp|fsdp/ddp|per recipe|^deepspeed$", text):
         raise NotExpressible("sharding is not stated")
     return Layout(gpus=gpus, sharding="ddp", offloaded=offloaded)

@@ -140,6 +140,8 @@ TOKENS_A_STEP = {"throughput": "", "step_time_s": "0.5"}
         (TOKENS_A_STEP | {"framework": "lit-gpt", "seq_len_note": "", "task": "instruction tuning"}, "mean length"),
         (TOKENS_A_STEP | {"framework": "lit-gpt", "seq_len_note": "mean 300", "task": "instruction tuning"}, ""),
         (TOKENS_A_STEP | {"framework": "litgpt", "seq_len_note": "", "task": "causal LM pretrain"}, ""),
+        (TOKENS_A_STEP | {"seq_len_note": "as passed", "notes": "args: --packing False"}, "mean length"),
+        (TOKENS_A_STEP | {"seq_len_note": "as passed", "notes": "args: --packing True"}, ""),
         ({"seq_len_note": "max length (packed/cut?)"}, "length"),
     ],
 )

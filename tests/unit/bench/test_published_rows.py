@@ -86,6 +86,47 @@ def test_rates_know_what_they_count(unit: str, per: str, whole: bool) -> None:
     assert (rate.value, rate.per, rate.whole_system) == (100.0, per, whole)
 
 
+@pytest.mark.parametrize(
+    ("unit", "value", "per", "whole"),
+    [
+        ("s/100 steps", 0.02, "seconds-step", True),
+        ("seconds per 1,000 iterations", 0.002, "seconds-step", True),
+        ("min per 1k steps", 0.12, "seconds-step", True),
+        ("step time (s)", 2.0, "seconds-step", True),
+        ("iteration time in ms", 0.002, "seconds-step", True),
+        ("time per training step (ms)", 0.002, "seconds-step", True),
+        ("min/epoch", 25.0, "sample", True),
+        ("hours per epoch", 3000 / 7200, "sample", True),
+        ("billion tokens/day", 2e9 / 86400, "token", True),
+        ("B tokens/day", 2e9 / 86400, "token", True),
+        ("1000 tokens/s/GPU", 2000.0, "token", False),
+        ("tokens/s (each GPU)", 2.0, "token", False),
+        ("tokens/s [per-device]", 2.0, "token", False),
+        ("tokens/s (aggregate over 8 GPUs)", 2.0, "token", True),
+    ],
+)
+def test_units_as_people_vary_them(unit: str, value: float, per: str, whole: bool) -> None:
+    rate = rate_of(row(throughput="2", throughput_unit=unit, n_examples="3000"))
+    assert rate is not None
+    assert rate.value == pytest.approx(value)
+    assert (rate.per, rate.whole_system) == (per, whole)
+
+
+@pytest.mark.parametrize("unit", ["tokens/s/node", "samples/s per host", "min/epoch", "GPU-hours", "TFLOP/s/GPU"])
+def test_speeds_that_cannot_be_told(unit: str) -> None:
+    assert rate_of(row(throughput="2", throughput_unit=unit)) is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "per"),
+    [("400 ms", 0.4, "seconds-step"), ("1:20", 80.0, "seconds-step"), ("1.5 it/s", 1.5, "step")],
+)
+def test_step_times_as_people_write_them(cell: str, value: float, per: str) -> None:
+    rate = rate_of(row(step_time_s=cell))
+    assert rate is not None
+    assert (rate.value, rate.per) == (value, per)
+
+
 def test_step_time_stands_in_for_a_missing_rate() -> None:
     rate = rate_of(row(step_time_s="0.5"))
     assert rate is not None

@@ -134,6 +134,32 @@ def test_layouts(text: str, gpus: str, sharding: str) -> None:
     assert (found.gpus, found.sharding) == (int(gpus), sharding)
 
 
+@pytest.mark.parametrize(
+    ("switches", "sharding"),
+    [
+        ("args: --max_seq_length 128 --deepspeed tests/configs/deepspeed_zero_2.json", "zero2"),
+        ("args: --bf16 --deepspeed configs/zero3.json", "fsdp"),
+        ("args: --tensor_parallel_size 1 --deepspeed ds_stage_1.json", "zero1"),
+    ],
+)
+def test_layouts_of_command_lines(switches: str, sharding: str) -> None:
+    assert words.layout(row(parallelism="deepspeed", notes=switches, n_gpus="8")).sharding == sharding
+
+
+@pytest.mark.parametrize(
+    ("notes", "reason"),
+    [("", "sharding is not stated"), ("args: --context_parallel_size 4", "context parallel")],
+)
+def test_layouts_that_command_lines_leave_open(notes: str, reason: str) -> None:
+    with pytest.raises(NotExpressible, match=reason):
+        words.layout(row(parallelism="deepspeed", notes=notes, n_gpus="8"))
+
+
+def test_the_switch_for_adapters_counts_where_the_method_says_full() -> None:
+    assert words.tuning(row(method="full", notes="args: --bf16 True --use_peft True")).kind == "lora"
+    assert words.tuning(row(method="full", notes="args: --bf16 True --use_peft False")).kind == "full"
+
+
 @pytest.mark.parametrize("text", ["TP8 PP1", "FSDP 8, TP 8, PP 8", "TP1 PP4", "model parallel"])
 def test_layouts_that_cannot_be_expressed(text: str) -> None:
     with pytest.raises(NotExpressible):
