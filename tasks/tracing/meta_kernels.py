@@ -187,7 +187,10 @@ def workspace_bytes(name: str, args: Sequence[Any]) -> int:
     Flash attention's backward: sums over rows and query gradients in float32, sequence and head rounded up, and for
     grouped heads one gradient of keys and values per query head (`flash_api.cpp`). Memory-efficient attention's:
     row sums and blocks of 64 x 64 for query gradients (`kernel_backward.h`, workspace_elements_gq).
+    Grouped convolutions: see `_grouped_convolution_bytes`.
     """
+    if name in ("convolution", "convolution_backward"):
+        return _grouped_convolution_bytes(args, is_backward=name == "convolution_backward")
     if name == "_scaled_dot_product_flash_attention_backward":
         query, key = args[1], args[2]
         batch, heads, length, head = query.shape
@@ -208,6 +211,26 @@ def workspace_bytes(name: str, args: Sequence[Any]) -> int:
         # The mask at full size, and what it selects as indices of 8 bytes for each dimension (`Nonzero.cu`).
         return int(args[0].numel() + 8 * args[0].dim() * math.prod(args[2]))
     return 0
+
+
+def _grouped_convolution_bytes(args: Sequence[Any], *, is_backward: bool) -> int:
+    """Copies of images in the layout of tensor cores, channels last, where groups have several channels each.
+
+    cuDNN makes them of 2-byte operands in its workspace (NVIDIA, Convolutional Layers User's Guide, "Tensor Layouts In
+    Memory"); milabench's 20 figures of RegNet show them for forward and backward, those of ResNet none without groups.
+    """
+    result, images, weight, *rest = args if is_backward else (None, args[0], args[1], *args[2:])
+    strides, paddings, dilations, groups = rest[1], rest[2], rest[3], rest[6]
+    channels = images.shape[1]
+    if images.dim() != 4 or not 1 < groups < channels or images.element_size() != 2 or not images.is_contiguous():
+        return 0
+    if is_backward:
+        return int(images.element_size() * (result.numel() + 2 * images.numel()))
+    edges = zip(images.shape[2:], weight.shape[2:], strides, paddings, dilations, strict=True)
+    pixels = math.prod(
+        (edge + 2 * pad - step * (size - 1) - 1) // stride + 1 for edge, size, stride, pad, step in edges
+    )
+    return int(images.element_size() * (images.numel() + images.shape[0] * weight.shape[0] * pixels))
 
 
 def _up(number: int, multiple: int) -> int:

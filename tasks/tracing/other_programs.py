@@ -27,9 +27,9 @@ def widen_norms(model: nn.Module) -> None:
 
 def leave_adapter_inputs(model: nn.Module) -> None:
     """Under autocast adapters of layers in 4 bits take their input as it is (peft/tuners/lora/bnb.py, Linear4bit)."""
-    for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = False
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "cast_input_dtype_enabled")]
+    for layer in layers:
+        layer.cast_input_dtype_enabled = False
 
 
 class KeptResults:

@@ -1,15 +1,19 @@
-"""What other programs do around a model: each deviation holds the bytes that its code holds."""
+"""What other programs do around a model, and what cuDNN takes: each holds the bytes that its code holds."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import torch
 
 from tasks.protocol import MethodChoice
 from tasks.step_trace import TraceRequest
+from tasks.tracing.meta_kernels import workspace_bytes
 from tasks.tracing.recording import Recording
 from tasks.tracing.traced_step import record_step
+
+pytestmark = pytest.mark.torch
 
 BATCH, LENGTH = 2, 64
 TOKENS = BATCH * LENGTH
@@ -81,3 +85,15 @@ def test_norms_in_float32_widen_what_layers_hand_on() -> None:
     narrow = recorded(LLAMA, "half-weights-in-autocast", kind="qlora")
     wide = recorded(LLAMA, "half-weights-in-autocast", "norms-in-float32", kind="qlora")
     assert wide.layer_input_bytes == 2 * narrow.layer_input_bytes == 4 * TOKENS * HIDDEN
+
+
+@pytest.mark.parametrize(("groups", "copies"), [(1, 0), (4, 1), (8, 0)])
+def test_grouped_convolutions_copy_what_they_read_and_write(groups: int, copies: int) -> None:
+    images = torch.empty(2, 8, 6, 6, dtype=torch.float16, device="meta")
+    weight = torch.empty(16, 8 // groups, 3, 3, dtype=torch.float16, device="meta")
+    rest = ([2, 2], [1, 1], [1, 1], False, [0, 0], groups)
+    read, written = 2 * images.numel(), 2 * 2 * 16 * 3 * 3
+    assert workspace_bytes("convolution", (images, weight, None, *rest)) == copies * (read + written)
+    gradient = torch.empty(2, 16, 3, 3, dtype=torch.float16, device="meta")
+    backward = workspace_bytes("convolution_backward", (gradient, images, weight, None, *rest))
+    assert backward == copies * (2 * read + written)
