@@ -12,28 +12,16 @@ from typing import Any
 
 from manager.catalog.config_dimensions import check_dimensions
 from manager.catalog.config_fields import field_error
+from manager.catalog.config_values import check_values
 from manager.catalog.model_types import ModelType, model_type, type_of_architecture
 from manager.catalog.timm_names import timm_config
 
 _QUANTIZED_FIELDS = ("quantization_config", "compression_config", "quantization")
+_DEQUANTIZED = ("fp8", "mxfp4")
+"""Methods of published models (DeepSeek V3, gpt-oss) whose loaders of transformers can dequantize."""
 _NESTED = ("text_config", "vision_config", "audio_config")
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")
 """Fields under which composite configs keep their language model."""
-_ROPE_TYPES = frozenset(
-    {
-        "default",
-        "axial",
-        "linear",
-        "dynamic",
-        "yarn",
-        "longrope",
-        "su",
-        "llama3",
-        "mrope",
-        "proportional",
-        "deepseek_yarn",
-    }
-)
 _DTYPES = ("float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2")
 _ENDINGS = (
     ("ForCausalLM", ("causal-lm",)),
@@ -68,7 +56,7 @@ def checked_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     parts = {name: _nested(config, name, where) for name in _NESTED}
     for part in (config, *(nested for nested in parts.values() if nested)):
         _check_flags(part, where)
-        _check_rope(part, where)
+        check_values(part, where)
     if known is not None:
         check_dimensions(config, known, where)
     text = _text_part(config)
@@ -193,12 +181,18 @@ def _check_quantization(config: Mapping[str, Any], where: str) -> None:
             if value:
                 method = value.get("quant_method") if isinstance(value, dict) else None
                 raise field_error(
-                    where,
-                    prefix + name,
-                    method or value,
-                    "no quantized weights",
-                    hint="use the unquantized model that it came from; method qlora quantizes that to 4 bits itself",
+                    where, prefix + name, method or value, "no quantized weights", hint=_unquantized(method)
                 )
+
+
+def _unquantized(method: object) -> str:
+    """What to do about weights that are stored quantized; models that are published in 8 or 4 bits have no original."""
+    if method in _DEQUANTIZED:
+        return (
+            "use a version with weights in 16 bits (load it with `dequantize=True` in its quantization config and "
+            "`save_pretrained` it); method qlora quantizes that to 4 bits itself"
+        )
+    return "use the unquantized model that it came from; method qlora quantizes that to 4 bits itself"
 
 
 def _nested(config: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any] | None:
@@ -213,20 +207,3 @@ def _check_flags(config: Mapping[str, Any], where: str) -> None:
         value = config.get(name)
         if value is not None and not isinstance(value, bool):
             raise field_error(where, name, value, "true or false")
-
-
-def _check_rope(config: Mapping[str, Any], where: str) -> None:
-    for name in ("rope_scaling", "rope_parameters"):
-        value = config.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, dict):
-            raise field_error(where, name, value, "null or an object with rope_type and factor")
-        # Models with two kinds of layers keep one object for each kind.
-        for part in [part for part in value.values() if isinstance(part, dict)] or [value]:
-            kind = part.get("rope_type", part.get("type", "default"))
-            if kind not in _ROPE_TYPES:
-                raise field_error(where, f"{name}.rope_type", kind, f"one of {', '.join(sorted(_ROPE_TYPES))}")
-            factor = part.get("factor", 1.0)
-            if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < 1e6:
-                raise field_error(where, f"{name}.factor", factor, "a number above 0")

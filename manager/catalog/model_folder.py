@@ -45,7 +45,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # No JSON, no UTF-8, a number with thousands of digits.
         raise DataError(f"{path} cannot be read: {error}", hint="download or save the model again") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} holds no JSON object", hint="download or save the model again")
@@ -86,7 +86,7 @@ def _sentence_modules(folder: Path) -> list[Path]:
         return []
     try:
         modules = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="download or save the model again") from error
     if not isinstance(modules, list):
         raise DataError(f"{path} holds no JSON list", hint="download or save the model again")

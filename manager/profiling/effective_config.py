@@ -66,6 +66,8 @@ def _without(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     found: dict[str, Any] = {}
     for name, value in config.items():
         default = defaults.get(name)
+        if name == "pad_token_id" and _is_beyond(value, config, defaults):
+            found[name] = value
         if name in _WITHOUT_EFFECT or name.endswith(_WITHOUT_EFFECT_ENDINGS):
             continue
         if name in defaults and (value == default or _is_unused(name, config, defaults)):
@@ -81,6 +83,12 @@ def _without(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
         elif value is not None or name in defaults:
             found[name] = value
     return found
+
+
+def _is_beyond(token: object, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    """Whether a token stands outside the vocabulary, which embeddings refuse as their padding."""
+    vocabulary = config.get("vocab_size", defaults.get("vocab_size"))
+    return isinstance(token, int) and isinstance(vocabulary, int) and token >= vocabulary
 
 
 def _is_unused(name: str, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:

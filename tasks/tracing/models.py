@@ -7,8 +7,9 @@ that the architecture does not accept. Knows nothing of methods, batches or devi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -108,13 +109,7 @@ def read_config(request: TraceRequest) -> Any:
             hint="It names the architecture (`llama`, `bert`): take the config.json of a model of transformers.",
         )
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        is_remote = "auto_map" in values
-        raise RefusedModel(
-            f"transformers knows no model_type {kind!r}"
-            + (", and the code in auto_map is not run." if is_remote else "."),
-            field="auto_map" if is_remote else "model_type",
-            hint="Code of a repository is never executed; the architecture must be one of transformers' own.",
-        )
+        raise _unknown_type(request, kind)
     values.pop("auto_map", None)
     extra: dict[str, Any] = {"num_labels": request.num_labels} if request.task in LABELLED else {}
     if extra:
@@ -130,6 +125,23 @@ def read_config(request: TraceRequest) -> Any:
             field=_named_field(error, values),
             hint="Compare the field with the config.json of a published model of this architecture.",
         ) from error
+
+
+def _unknown_type(request: TraceRequest, kind: object) -> RefusedModel:
+    saved_by = request.config.get("transformers_version")
+    by = f" (its config was saved by {saved_by})" if isinstance(saved_by, str) else ""
+    message = f"transformers {version('transformers')} knows no model_type {kind!r}{by}"
+    if "auto_map" in request.config:
+        return RefusedModel(
+            f"{message}, and the code in auto_map is not run.",
+            field="auto_map",
+            hint="Code of a repository is never executed; the architecture must be one of transformers' own.",
+        )
+    return RefusedModel(
+        f"{message}.",
+        field="model_type",
+        hint="Correct a misspelt type; one that is newer needs a tunefare with a newer transformers.",
+    )
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
@@ -232,8 +244,13 @@ def _missing_package(request: TraceRequest, error: ImportError) -> RefusedModel:
     )
 
 
-def _named_field(error: Exception, values: dict[str, Any]) -> str | None:
-    """The longest field of the config that the error's text names."""
+def _named_field(error: Exception, values: Mapping[str, Any]) -> str | None:
+    """The longest field of the config that the error's text names, or the one whose value is all that it says."""
     text = str(error)
     named: Sequence[str] = sorted((name for name in values if name in text), key=len, reverse=True)
-    return named[0] if named else None
+    if named:
+        return named[0]
+    if "Padding_idx" in text:
+        return "pad_token_id"
+    said = error.args[0] if isinstance(error, KeyError) and error.args else None
+    return next((name for name, value in values.items() if isinstance(value, str) and value == said), None)

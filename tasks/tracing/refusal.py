@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_SHOWN = 300
+"""Characters of an error of a library."""
+
 
 class RefusedModel(ValueError):
     """A config that gives no trace: what is wrong, in which field, and what to do."""
@@ -15,9 +18,11 @@ class RefusedModel(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, cut."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
+    """The first line of an error's text, cut; with the next one where it only introduces that."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_SHOWN]
 
 
 def cause(error: BaseException) -> str:

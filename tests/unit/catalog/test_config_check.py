@@ -87,7 +87,7 @@ ACCEPTED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "linear rope": ({**LLAMA, "rope_scaling": {"type": "linear", "factor": 2.0}}, "llama", "causal-lm"),
     "llama3 rope": (
-        {**LLAMA, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}},
+        {**LLAMA, "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}},
         "llama",
         "causal-lm",
     ),
