@@ -15,7 +15,9 @@ from tasks.media_headers import AUDIO_SUFFIXES, Recording, wav_recording
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import Notify
 
-AUDIO = MediaKind(name="audio", suffixes=AUDIO_SUFFIXES, columns=("audio", "path", "file_name", "file"))
+AUDIO = MediaKind(
+    name="audio", text="transcript", suffixes=AUDIO_SUFFIXES, columns=("audio", "path", "file_name", "file")
+)
 
 
 def load_audio(choice: DataChoice, *, has_labels: bool, seed: int, notify: Notify, with_hash: bool) -> MediaData:

@@ -1,4 +1,4 @@
-"""Images with labels: folders, tables, and arrays as the classic sets come (idx as MNIST has it, npz).
+"""Images with labels or texts: folders, tables, and arrays as the classic sets come (idx as MNIST has it, npz).
 
 Knows sizes, and pixels only where they lie in arrays; decoding is `tasks.pixels`.
 """
@@ -19,7 +19,7 @@ from tasks.media_headers import IMAGE_SUFFIXES, image_size
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import ALL, Notify
 
-IMAGES = MediaKind(name="image", suffixes=IMAGE_SUFFIXES, columns=("image", "img", "file_name", "path"))
+IMAGES = MediaKind(name="image", text="text", suffixes=IMAGE_SUFFIXES, columns=("image", "img", "file_name", "path"))
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _SPLIT_OF_PREFIX = {"t10k": "test"}
 _NPZ_NAMES = (
@@ -33,12 +33,16 @@ _NPZ_NAMES = (
 )
 
 
-def load_images(choice: DataChoice, *, seed: int, notify: Notify, with_hash: bool) -> MediaData:
-    """Fetch, read, check and split labelled images.
+def load_images(
+    choice: DataChoice, *, has_labels: bool = True, seed: int, notify: Notify, with_hash: bool
+) -> MediaData:
+    """Fetch, read, check and split images, with labels or else with texts.
 
     Raises:
         TaskError: data_not_found, data_invalid or bad_job.
     """
+    if not has_labels:
+        return load_media(choice, IMAGES, has_labels=False, seed=seed, notify=notify, with_hash=with_hash)
     return load_media(
         choice, IMAGES, has_labels=True, seed=seed, notify=notify, with_hash=with_hash, arrays=_array_source
     )

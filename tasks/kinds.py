@@ -61,6 +61,7 @@ TASK_KINDS: dict[str, TaskKind] = {
         _kind("audio-classification", "audio label", "audio", length="waveform"),
         _kind("speech-ctc", "audio transcript", "audio", length="waveform"),
         _kind("speech-seq2seq", "audio transcript", "audio", length="tokens"),
+        _kind("image-text-to-text", "image text", "images", length="tokens"),
     )
 }
 DATA_COLUMNS = tuple(dict.fromkeys(column for kind in TASK_KINDS.values() for column in kind.columns))

@@ -181,6 +181,26 @@ def _speech_seq2seq(asked: Asked, notify: Notify) -> Figures:
     return figures
 
 
+def _image_text(asked: Asked, notify: Notify) -> Figures:
+    data = load_images(asked.data, has_labels=False, seed=asked.seed, notify=notify, with_hash=False)
+    picked = _picked(len(data.train), asked.seed)
+    texts = _text_lengths([data.train.texts[at] for at in picked], asked)
+    held = [
+        _text_lengths([part.texts[at] for at in _picked(len(part), asked.seed)], asked).tokens
+        for part in (data.validation, data.test)
+    ]
+    figures = {
+        **_set_sizes(data),
+        **image_figures([stored_size(data.train.items[at]) for at in picked]),
+        **_media_basis("images", len(picked), len(data.train)),
+        **_lengths(texts.tokens, texts.truncated, asked, held),
+    }
+    if asked.folder is None:
+        basis = f"texts estimated at {CHARACTERS_PER_TOKEN:g} characters a token, no tokenizer at hand"
+        figures |= {"basis": f"{figures['basis']}; {basis}", "measured": False}
+    return figures
+
+
 _BY_TASK: dict[str, Callable[[Asked, Notify], Figures]] = {
     "text-classification": _text_classification,
     "causal-lm": _causal_lm,
@@ -189,6 +209,7 @@ _BY_TASK: dict[str, Callable[[Asked, Notify], Figures]] = {
     "audio-classification": _audio_classification,
     "speech-ctc": _speech_ctc,
     "speech-seq2seq": _speech_seq2seq,
+    "image-text-to-text": _image_text,
 }
 
 

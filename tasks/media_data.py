@@ -40,9 +40,9 @@ class MediaSet:
 
     items: list[Item]
     texts: list[str]
-    """Name of the label, or transcript."""
+    """Name of the label, or text or transcript."""
     labels: NDArray[np.int64]
-    """Index into MediaData.labels; all 0 where there are transcripts."""
+    """Index into MediaData.labels; all 0 where there are none."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -64,7 +64,7 @@ class MediaData:
     validation: MediaSet
     test: MediaSet
     labels: tuple[str, ...]
-    """Names; empty for transcripts."""
+    """Names; empty without labels."""
     source: str
     bytes: int
     sha256: str | None
@@ -92,6 +92,8 @@ class MediaKind:
 
     name: str
     """image or audio."""
+    text: str
+    """What samples without labels have: a text or a transcript."""
     suffixes: tuple[str, ...]
     columns: tuple[str, ...]
     """Columns of a table that may hold or name the files, the likeliest first."""
@@ -112,7 +114,7 @@ def load_media(
     Args:
         choice: names source, columns and splits.
         kind: which files are meant.
-        has_labels: whether samples have labels; else transcripts, which only a table has.
+        has_labels: whether samples have labels; else texts, which only a table has.
         seed: of the held-out shares.
         notify: takes warnings.
         with_hash: whether to hash all files, which reads them.
@@ -207,7 +209,7 @@ def _rows(
 ) -> tuple[list[Item], list[str]]:
     given = choice.image if kind.name == "image" else choice.audio
     column = given or _first(table, kind.columns)
-    text_column = choice.label if has_labels else choice.transcript or _first(table, ("transcript", choice.text))
+    text_column = choice.label if has_labels else _text_column(table, choice, kind)
     check_columns(table, [column, text_column], split)
     items: list[Item] = []
     texts: list[str] = []
@@ -217,10 +219,16 @@ def _rows(
             items.append(item)
             texts.append(said)
     if len(items) < len(table):
-        what = "label" if has_labels else "transcript"
+        what = "label" if has_labels else kind.text
         lacking = len(table) - len(items)
         notify("missing_values", f"{lacking} of {len(table)} {split} rows lack {kind.name} or {what}; left out.")
     return items, texts
+
+
+def _text_column(table: Table, choice: DataChoice, kind: MediaKind) -> str:
+    if kind.name == "image":
+        return choice.text
+    return choice.transcript or _first(table, ("transcript", choice.text))
 
 
 def _item(cell: Any, root: Path) -> Item | None:
@@ -248,8 +256,8 @@ def _folders(path: Path, kind: MediaKind, *, has_labels: bool) -> MediaSource:
     if not has_labels:
         raise TaskError(
             FailureCode.DATA_INVALID,
-            f"{str(path)!r} has {kind.name} files and no table with their transcripts.",
-            hint=f"Put a table such as metadata.csv beside them, with the columns {kind.columns[1]} and transcript.",
+            f"{str(path)!r} has {kind.name} files and no table with their {kind.text}s.",
+            hint=f"Put a table such as metadata.csv beside them, with the columns {kind.columns[1]} and {kind.text}.",
         )
     depths = {len(file.relative_to(path).parts) for file in files}
     if depths not in ({2}, {3}):

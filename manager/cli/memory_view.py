@@ -63,6 +63,8 @@ def pass_text(report: MemoryReport) -> str:
         text = f"{_counted(count, 'recording')} of {report.length / WAVEFORM_RATE_HZ:.1f} s"
     elif kind.samples == "audio":
         text = f"{_counted(count, 'recording')} with transcripts of {report.length:,} tokens"
+    elif kind.samples == "images":
+        text = f"{_counted(count, 'image')} with texts of {report.length:,} tokens"
     else:
         text = f"{_counted(count, 'sample')} of {report.length:,} tokens"
     passes = -(-report.share // count)

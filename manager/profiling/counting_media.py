@@ -27,6 +27,7 @@ from tasks.media_headers import AUDIO_SUFFIXES, IMAGE_SUFFIXES, image_size, wav_
 from tasks.sample_units import CHARACTERS_PER_TOKEN, WAVEFORM_RATE_HZ
 
 _MOST_SAMPLES = 20_000
+_SPECIAL_TOKENS = 2
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _TABLES = (".csv", ".tsv")
 _PATH_COLUMNS = ("audio", "image", "path", "file_name", "file")
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class _Split:
-    """One split: a file and a label or a transcript per sample."""
+    """One split: a file and a label, a transcript or a text per sample."""
 
     files: list[Path] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -49,7 +50,7 @@ def count_media(spec: RunSpec, source: Path) -> DataStats:
         DataError: a format or layout that needs the worker, a file that cannot be read, nothing to train on.
     """
     idx = [file for file in sorted(source.iterdir()) if _IDX.match(file.name)] if source.is_dir() else []
-    if idx and TASK_KINDS[spec.task].samples == "images":
+    if idx and TASK_KINDS[spec.task].length == "images":
         return _count_idx(spec, idx)
     splits = _splits(spec, source)
     sizes = {name: len(split.files) for name, split in splits.items()}
@@ -72,7 +73,9 @@ def count_media(spec: RunSpec, source: Path) -> DataStats:
         basis=basis,
     )
     if TASK_KINDS[spec.task].samples == "images":
-        return _with_sizes(stats, [_read(image_size, train.files[at]) for at in picked_list])
+        stats = _with_sizes(stats, [_read(image_size, train.files[at]) for at in picked_list])
+        is_alone = TASK_KINDS[spec.task].length == "images"
+        return stats if is_alone else _with_texts(stats, spec, [train.texts[at] for at in picked_list])
     return _with_durations(stats, spec, train, picked_list)
 
 
@@ -105,6 +108,18 @@ def _with_sizes(stats: DataStats, sizes: list[tuple[int, int]]) -> DataStats:
     )
 
 
+def _with_texts(stats: DataStats, spec: RunSpec, texts: list[str]) -> DataStats:
+    whole = [math.ceil(len(text) / CHARACTERS_PER_TOKEN) + _SPECIAL_TOKENS for text in texts]
+    most = spec.training.max_length
+    stats = replace(
+        stats,
+        truncated_share=sum(tokens > most for tokens in whole) / len(whole),
+        basis=f"{stats.basis}; tokens of texts estimated at {CHARACTERS_PER_TOKEN:g} characters each",
+        measured=False,
+    )
+    return _with_lengths(stats, spec, [min(tokens, most) for tokens in whole])
+
+
 def _with_durations(stats: DataStats, spec: RunSpec, train: _Split, picked: list[int]) -> DataStats:
     found = [_read(wav_recording, train.files[at]) for at in picked]
     seconds = [recording.seconds for recording in found]
@@ -126,6 +141,10 @@ def _with_durations(stats: DataStats, spec: RunSpec, train: _Split, picked: list
         if spec.task == "speech-seq2seq":
             lengths = [min(target, spec.training.max_length) for target in targets]
             stats = replace(stats, measured=False)
+    return _with_lengths(stats, spec, lengths)
+
+
+def _with_lengths(stats: DataStats, spec: RunSpec, lengths: list[int]) -> DataStats:
     mean = sum(lengths) / len(lengths)
     padded = padded_means(lengths, batch_size=spec.training.batch_size, seed=spec.training.seed)
     return replace(
@@ -156,7 +175,7 @@ def _splits(spec: RunSpec, source: Path) -> dict[str, _Split]:
 
 
 def _table(spec: RunSpec, table: Path) -> _Split:
-    """Paths, meant from the table's folder, with labels or transcripts."""
+    """Paths, meant from the table's folder, with labels, transcripts or texts."""
     if table.suffix.lower() not in _TABLES:
         raise DataError(
             f"a {table.suffix or 'nameless'} file cannot be read without the libraries", hint=_install_hint()
@@ -168,7 +187,8 @@ def _table(spec: RunSpec, table: Path) -> _Split:
                 column = data.audio or data.image or next((name for name in _PATH_COLUMNS if name in row), "path")
                 text = data.label
                 if not TASK_KINDS[spec.task].has_labels:
-                    text = data.transcript or ("transcript" if "transcript" in row else data.text)
+                    is_spoken = TASK_KINDS[spec.task].samples == "audio"
+                    text = data.transcript or ("transcript" if is_spoken and "transcript" in row else data.text)
                 for name in (column, text):
                     if name not in row:
                         raise no_column(table, name, row)

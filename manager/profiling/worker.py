@@ -28,7 +28,7 @@ _OPTIONAL = tuple(
 def worker_request(spec: RunSpec, *, model_folder: Path | None) -> Json:
     """What the worker is asked; see `tasks.measure`. Without a folder it estimates lengths from characters."""
     kind = TASK_KINDS[spec.task]
-    reads_text = kind.samples == "tokens" or spec.task == "speech-seq2seq"
+    reads_text = kind.length == "tokens"
     model = {"source": str(model_folder), "revision": None} if model_folder is not None and reads_text else None
     return {
         "task": spec.task,

@@ -87,7 +87,8 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
 
 def longest_text(spec: RunSpec) -> int | None:
     """Most tokens of a sample; None where samples are no text."""
-    return spec.training.max_length if TASK_KINDS[spec.task].samples == "tokens" else None
+    kind = TASK_KINDS[spec.task]
+    return spec.training.max_length if kind.length == "tokens" and kind.samples != "audio" else None
 
 
 def narrowed(spec: RunSpec, *, on: str | None, max_usd: Decimal | None) -> RunSpec:

@@ -21,6 +21,7 @@ Task = Literal[
     "audio-classification",
     "speech-ctc",
     "speech-seq2seq",
+    "image-text-to-text",
 ]
 Method = Literal["full", "lora", "qlora", "frozen", "gradual"]
 Precision = Literal["fp32", "bf16-mixed", "fp16-mixed", "bf16"]
