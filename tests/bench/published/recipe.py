@@ -192,6 +192,8 @@ def _memory_refusal(
 
 def _samples(row: Row, config: dict[str, Any], facts: Facts) -> Samples:
     samples = samples_of(row, config)
+    if facts.scores_masked_alone and samples.task == "masked-lm":
+        samples = replace(samples, task="text-classification")
     if facts.is_litgpt and samples.padded and not has(r"pretrain|\b(mean|average|avg|fixed)\b", row.everything):
         # litgpt prints the length of the longest sample; a batch is padded to its own longest (sft_collate_fn).
         return replace(samples, mean_length=None)

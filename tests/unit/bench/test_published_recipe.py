@@ -95,6 +95,7 @@ def test_nvidia_casts_its_bert_once_and_multiplies_its_attention_itself() -> Non
     assert "float32" in tuned.memory_refusal
     pretrained = recipe(**NVIDIA_BERT | {"seq_len": "128"}, task="pretraining/from scratch")
     assert (pretrained.request.attention, software_name(pretrained)) == ("eager", "fused")
+    assert pretrained.request.task == "text-classification", "the head sees masked words alone"
     plain = recipe(**NVIDIA_BERT | {"framework": "HF Trainer"}, task="fine-tuning SQuAD v1.1")
     assert (plain.request.precision, plain.request.attention) == ("fp16-mixed", "auto")
 
