@@ -72,6 +72,8 @@ def facts_of(row: Row) -> Facts:
         return _NVIDIA_BERT_PRETRAINING if has(r"pre-?train", row.text("task")) else _NVIDIA_BERT
     if has(r"milabench", framework) and has(r"^timm ", row.text("model")):
         return _MILABENCH_TIMM
+    if has(r"milabench", framework) and has(r"^timm ", row.text("model")):
+        return _MILABENCH_TIMM
     for pattern, facts in _RULES:
         if has(pattern, framework):
             return facts
@@ -133,6 +135,14 @@ _MILABENCH = Facts(
     sources=(
         "milabench benchmarks/huggingface/bench/__main__.py: out = self.model(**data); loss = out.loss",
         "voir/instruments/gpus/nvidia.py: nvmlDeviceGetMemoryInfo without a version",
+    ),
+)
+_MILABENCH_TIMM = replace(
+    _MILABENCH,
+    optimizer="sgd-momentum",
+    sources=(
+        "milabench benchmarks/timm/benchfile.py: pytorch-image-models/train.py, whose --momentum is 0.9",
+        _MILABENCH.sources[1],
     ),
 )
 _MILABENCH_TIMM = replace(
