@@ -72,7 +72,7 @@ def tuning(row: Row) -> Tuning:
         raise NotExpressible("4-bit weights without LoRA")
     if "lora" in method:
         return Tuning(kind="lora")
-    if has(r"feature encoder frozen|frozen feature", method):
+    if has(r"(encoder|tower|embeddings?|layers) frozen|frozen (feature|vision|encoder|tower|embedding|layers)", method):
         raise NotExpressible("part of the model is frozen")
     if has(r"head only|frozen|linear prob|feature extraction", method):
         return Tuning(kind="frozen")
@@ -85,8 +85,14 @@ _PURE_FRAMEWORKS = r"torchtune|fms|litgpt|lit-gpt|vectorlm|unsloth|thunder"
 """Their bf16 recipes keep weights and optimizer state in bf16 (recipe files and docs of each)."""
 
 
-_FLOAT16 = r"fp16|float16|half|\b16-(mixed|true)|^(torch |pytorch |native )?(amp|autocast|mixed([- ]precision)?)$"
+_FLOAT16 = (
+    r"fp16|float16|half|\b16-(mixed|true)|\b(apex|amp)[ -]o1\b|"
+    r"^(torch |pytorch |native )?(amp|autocast|mixed([- ]precision)?)$"
+)
 """`16-mixed` as Lightning writes it; autocast computes in float16 on CUDA unless told otherwise."""
+
+
+_WIDE_WEIGHTS = r"(fp|float)32 (model )?(weights|param)"
 
 
 def numbers(row: Row, kind: str) -> Numbers:
@@ -108,13 +114,17 @@ def numbers(row: Row, kind: str) -> Numbers:
             return Numbers(precision="fp32", tf32=tf32, stated=True)
         raise NotExpressible("precision is not stated")
     adapters = kind in ("lora", "qlora")
-    if has(r"fp16 ?/ ?fp32|bf16 ?/ ?fp32", text):
+    if has(r"fp16 ?/ ?(fp32|bf16)|bf16 ?/ ?(fp32|fp16)|\bor\b", text):
         raise NotExpressible("precision is not stated")
-    if adapters and not has(r"fp32 weights|fp32 base|bf16-mixed|fp16-mixed", text):
+    if adapters and not has(rf"{_WIDE_WEIGHTS}|fp32 base|bf16-mixed|fp16-mixed", text):
         return Numbers(precision=half, tf32=tf32, stated=True)
     if has(r"fp32 states|fp32 master|master weights", states + " " + text) or has(r"composer|torchtitan", framework):
         return Numbers(precision=f"{half}-mixed", tf32=tf32, stated=True)
-    if has(r"pure|true|weights|params|full bf16|bf16 everything|^b?float16\b(?!.*(autocast|amp))", text):
+    if has(_WIDE_WEIGHTS, text):
+        return Numbers(precision=f"{half}-mixed", tf32=tf32, stated=True)
+    if has(
+        r"pure|true|weights|params|full (b?fp?16|half)|bf16 everything|^(torch\.)?b?float16\b(?!.*(autocast|amp))", text
+    ):
         return Numbers(precision=half, tf32=tf32, stated=True)
     if has(r"amp|autocast|mixed|grad ?scaler", text):
         return Numbers(precision=f"{half}-mixed", tf32=tf32, stated=True)
@@ -132,6 +142,8 @@ def optimizer(row: Row) -> str:
     text = row.text("optimizer").replace("_", " ").replace("-", " ")
     if "unknown" in text:
         raise NotExpressible("optimizer is not stated")
+    if has(r"galore|apollo|lomo|fira|\bcame\b|ademamix|schedule ?free|cpu ?adam", text):
+        raise NotExpressible(f"optimizer {text}")
     if has(r"8 ?bit", text):
         return "adamw-8bit"
     if "adafactor" in text:
@@ -141,8 +153,14 @@ def optimizer(row: Row) -> str:
     if has(r"adam|^$|lamb", text):
         return "adamw" if has(r"fused|apex", text) else "adamw-foreach"
     if has(r"sgd|momentum", text):
-        return "sgd-momentum" if "momentum" in text else "sgd"
+        return "sgd-momentum" if has(r"momentum|nesterov", text) else "sgd"
     raise NotExpressible(f"optimizer {text}")
+
+
+_RECOMPUTED = (
+    r"^(yes|y|true|1|on|full|enabled?|block|(all )?layers?|with)\b|"
+    r"check|ckpt|recomput|reentrant|unsloth|\b(ac|gc)\b|(per|each|every)[- ]layer"
+)
 
 
 def checkpointing(row: Row) -> bool:
@@ -152,11 +170,14 @@ def checkpointing(row: Row) -> bool:
         NotExpressible: a part of the layers only.
     """
     text = row.text("gradient_checkpointing", "activation_checkpointing", "recompute")
-    if not text or has(r"^(no|n|false|0|off|disabled|without)\b", text):
+    if not text or has(r"^(no|not|n|false|0|off|disabled|without|never)\b", text):
         return False
-    if has(r"selective|sac\b|every other|per-op|partial|recipe remat|policy", text):
+    if has(r"selective|sac\b|every (other|\d)|per-op|partial|recipe remat|policy", text):
         raise NotExpressible("activations of some layers recomputed, others kept")
-    if has(r"^(yes|y|true|1|on|full|enabled?|block|(all )?layers?|with)\b|check|recomput|reentrant|unsloth", text):
+    if has(
+        _RECOMPUTED,
+        text,
+    ):
         return True
     raise NotExpressible("whether activations are recomputed is not stated clearly")
 
@@ -167,9 +188,9 @@ def attention(row: Row) -> str:
     if has(r"torch ~?1\.\d", row.text("framework")) and not has(r"flash|xformers|\bfa ?[123]\b", text):
         # scaled_dot_product_attention came with torch 2.0.
         return "eager"
-    if has(r"eager|manual|naive|matmul", text) and not has(r"sdpa|flash", text):
+    if has(r"eager|manual|naive|vanilla|matmul", text) and not has(r"sdpa|flash", text):
         return "eager"
-    if has(r"flash|\bfa ?[23]\b", text):
+    if has(r"flash|\bfa ?[23]\b|triton|flex|cudnn", text):
         return "flash"
     if has(r"xformers|efficient", text):
         return "efficient"
@@ -186,6 +207,9 @@ class Layout:
     sharding: str
     """none (one device), ddp, fsdp (weights, gradients and state sharded), zero1, zero2."""
     offloaded: bool = False
+
+
+_OF_ONE_MACHINE = 8
 
 
 def _switches(row: Row) -> str:
@@ -214,20 +238,33 @@ def layout(row: Row) -> Layout:
         ("ep", "expert"),
         ("sp", "sequence"),
     ):
-        degree = re.search(rf"\b{letters}[ =]?(\d+)", text)
-        if (degree and int(degree[1]) > 1) or has(rf"\b{name}[- ]parallel", text):
+        degree = re.search(rf"\b{letters}(?: size| degree)?[ =]*(\d+)", text)
+        is_one_of_several = has(rf"\+ ?{letters}\b(?! ?=? ?\d)", text)
+        if (degree and int(degree[1]) > 1) or is_one_of_several or has(rf"\b{name}[- ]parallel", text):
             raise NotExpressible(f"{name} parallel")
+    if has(r"ulysses|ring attention", text):
+        raise NotExpressible("sequence parallel")
     if has(r"model parallel|model split|device ?map|naive mp", text):
         raise NotExpressible("model split over devices")
-    offloaded = "offload" in text
+    offloaded = has(r"offload|infinity", text)
     if gpus <= 1:
         return Layout(gpus=1, sharding="none", offloaded=offloaded)
+    if has(r"hsdp|hybrid[- ]shard|\bmics\b", text):
+        if gpus > _OF_ONE_MACHINE:
+            raise NotExpressible("sharded within machines, copied between them")
+        return Layout(gpus=gpus, sharding="fsdp", offloaded=offloaded)
     if has(r"\bz(ero)?[ -]?1\b|stage ?1|distributed optimizer", text):
         return Layout(gpus=gpus, sharding="zero1", offloaded=offloaded)
     if has(r"\bz(ero)?[ -]?2\b|stage ?2|shard grad op", text):
         return Layout(gpus=gpus, sharding="zero2", offloaded=offloaded)
     if has(r"fsdp|\bz(ero)?[ -]?3\b|stage ?3|full[- ]shard", text) and not has(r"ddp/fsdp|fsdp/ddp|fsdp0\b", text):
         return Layout(gpus=gpus, sharding="fsdp", offloaded=offloaded)
-    if has(r"ddp/fsdp|fsdp/ddp|per recipe|^deepspeed$", text):
+    if has(r"ddp/fsdp|fsdp/ddp|per recipe|\b3d\b", text):
+        raise NotExpressible("sharding is not stated")
+    if (
+        has(r"deepspeed|\bzero\b|\bg?spmd\b|\bpjit\b", text)
+        and not has(r"zero[ -]?0|stage ?0|\bddp\b", text)
+        and not offloaded
+    ):
         raise NotExpressible("sharding is not stated")
     return Layout(gpus=gpus, sharding="ddp", offloaded=offloaded)

@@ -204,3 +204,58 @@ def test_accelerators(text: str, memory: str, expected: str | None) -> None:
 )
 def test_lora_targets(text: str, model_type: str, expected: str | list[str]) -> None:
     assert lora_targets(text, model_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "precision"),
+    [
+        ("bf16 compute, fp32 params", "bf16-mixed"),
+        ("float32 weights + bf16 compute", "bf16-mixed"),
+        ("full fp16", "fp16"),
+        ("torch.bfloat16", "bf16"),
+        ("apex O1", "fp16-mixed"),
+    ],
+)
+def test_weights_and_arithmetic_are_two_things(text: str, precision: str) -> None:
+    assert words.numbers(row(precision=text, framework="HF Trainer"), "full").precision == precision
+
+
+@pytest.mark.parametrize("text", ["fp16/bf16", "bf16 or fp32"])
+def test_two_precisions_are_none(text: str) -> None:
+    with pytest.raises(NotExpressible, match="precision"):
+        words.numbers(row(precision=text), "full")
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus", "sharding"),
+    [("HSDP", "8", "fsdp"), ("ZeRO-Infinity", "8", "ddp"), ("tp_size=1, DDP", "8", "ddp"), ("DeepSpeed", "1", "none")],
+)
+def test_further_layouts(text: str, gpus: str, sharding: str) -> None:
+    found = words.layout(row(parallelism=text, n_gpus=gpus))
+    assert found.sharding == sharding
+    assert found.offloaded == ("Infinity" in text)
+
+
+@pytest.mark.parametrize("text", ["hybrid shard", "tp_size=4", "FSDP+TP", "3D parallel", "Ulysses 8", "ZeRO", "SPMD"])
+def test_further_layouts_that_cannot_be_expressed(text: str) -> None:
+    with pytest.raises(NotExpressible):
+        words.layout(row(parallelism=text, n_gpus="64"))
+
+
+@pytest.mark.parametrize("text", ["galore_adamw", "DeepSpeedCPUAdam", "AdamWScheduleFree"])
+def test_optimizers_with_another_state_are_not_adamw(text: str) -> None:
+    with pytest.raises(NotExpressible, match="optimizer"):
+        words.optimizer(row(optimizer=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "recomputed"), [("AC full", True), ("ckpt", True), ("every layer", True), ("not used", False)]
+)
+def test_checkpointing_in_short(text: str, recomputed: bool) -> None:
+    assert words.checkpointing(row(gradient_checkpointing=text)) == recomputed
+
+
+@pytest.mark.parametrize("method", ["encoder frozen", "frozen vision tower"])
+def test_a_part_that_is_frozen_is_not_the_head_alone(method: str) -> None:
+    with pytest.raises(NotExpressible, match="part of the model"):
+        words.tuning(row(method=method))
