@@ -6,6 +6,7 @@ checkpointing on one device, whose highest moment is at the loss.
 
 from __future__ import annotations
 
+import math
 import re
 
 from manager.workload.memory_answer import MemoryAnswer
@@ -15,6 +16,7 @@ from tests.bench.published.recipe import Recipe
 _FLOAT32_BYTES = 4
 _HALF_BYTES = 2
 _LEARNT = {"query": r"q(uery)?(_proj)?", "key": r"k(ey)?(_proj)?", "value": r"v(alue)?(_proj)?"}
+_CHUNK_TOKENS = 128
 _CHECKPOINT_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -53,10 +55,27 @@ def _loss_bytes(recipe: Recipe) -> float:
     """Logits in float32 live to the end of the step beside the results of log_softmax, which their gradients replace
     chunk by chunk; then those are cast, and the head is multiplied (litgpt/finetune/lora.py; chunked_cross_entropy in
     litgpt/utils.py; Fabric returns float32)."""
-    logits = recipe.batch * recipe.samples.length * _number(recipe.request.config, "vocab_size")
+    config = recipe.request.config
+    logits = recipe.batch * recipe.samples.length * _number(config, "vocab_size")
     at_loss = 2 * _FLOAT32_BYTES * logits
     at_head = (_FLOAT32_BYTES + _HALF_BYTES) * logits + _unpacked_head_bytes(recipe)
-    return float(max(at_loss, at_head))
+    # Where logits are capped, the tangents are kept as well (litgpt/model.py, do_softcapping).
+    capped = _HALF_BYTES * logits if config.get("model_type") == "gemma2" else 0
+    return float(max(at_loss, at_head) + capped + _head_copies_bytes(recipe))
+
+
+def _head_copies_bytes(recipe: Recipe) -> float:
+    """A frozen head in float32 is cast for each chunk of tokens, and each copy is kept for the chunk's gradient.
+
+    Autocast remembers only casts of weights that learn (ATen/autocast_mode.cpp, cached_cast). The trace holds one.
+    """
+    request = recipe.request
+    has_frozen_head = not re.search(r"head", recipe.row.text("lora_targets"))
+    if not request.precision.endswith("-mixed") or not has_frozen_head:
+        return 0.0
+    chunks = math.ceil(recipe.samples.length / _CHUNK_TOKENS)
+    config = request.config
+    return float((chunks - 1) * _HALF_BYTES * _number(config, "vocab_size") * _number(config, "hidden_size"))
 
 
 def _unpacked_head_bytes(recipe: Recipe) -> float:

@@ -296,8 +296,11 @@ def _with_fused_layers(config: dict[str, Any]) -> dict[str, Any]:
     return {"model_type": "phi3", "pad_token_id": 0} | {key: config[key] for key in _SHARED_FIELDS if key in config}
 
 
-_EAGER_ALONE = frozenset({"t5", "mt5", "umt5", "switch_transformers", "longt5", "deberta", "deberta-v2", "bloom"})
-"""Architectures whose code had no scaled_dot_product_attention before transformers 5, of whenever the figures are."""
+_EAGER_ALONE = frozenset(
+    {"t5", "mt5", "umt5", "switch_transformers", "longt5", "deberta", "deberta-v2", "bloom", "gemma2"}
+)
+"""Architectures whose code had no scaled_dot_product_attention before transformers 5, of whenever the figures are;
+Gemma 2 caps its scores, which no fused kernel of torch does."""
 
 _PLAIN_LOSSES = frozenset({"gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "opt", "bloom", "falcon", "codegen", "gptj"})
 """Language models whose loss took logits as they were before transformers 4.46 (their modeling files)."""

@@ -52,6 +52,22 @@ def test_grouped_values_are_narrower() -> None:
     assert found == 2 * TOKENS * LAYERS * (HIDDEN + 1024) + 8 * TOKENS * VOCABULARY - 1000
 
 
+def test_a_frozen_head_in_float32_is_cast_for_each_chunk_of_128_tokens() -> None:
+    cells = {"framework": LIT, "lora_targets": "query,key,value", "precision": "bf16-mixed"}
+    logits = 8 * TOKENS * VOCABULARY - 1000
+    # The trace holds one of the eight copies that 1,024 tokens take.
+    copies = 7 * 2 * HIDDEN * VOCABULARY
+    assert held_bytes(recipe(**cells), answer(1000)) == logits + copies
+    learnt = recipe(**cells | {"lora_targets": "query,key,value,head"})
+    assert held_bytes(learnt, answer(1000)) == logits
+
+
+def test_capped_logits_keep_their_tangents() -> None:
+    capped = recipe(framework=LIT, lora_targets="query,key,value,head", model="google/gemma-2-2b")
+    vocabulary = capped.request.config["vocab_size"]
+    assert held_bytes(capped, answer(1000)) == 10 * TOKENS * vocabulary - 1000
+
+
 @pytest.mark.parametrize("cells", [{"method": "full"}, {"gradient_checkpointing": "yes"}])
 def test_other_steps_of_litgpt_are_taken_as_they_are(cells: dict[str, str]) -> None:
     assert held_bytes(recipe(framework=LIT, **cells), answer(1000)) == 0.0
