@@ -72,8 +72,6 @@ def facts_of(row: Row) -> Facts:
         return _NVIDIA_BERT_PRETRAINING if has(r"pre-?train", row.text("task")) else _NVIDIA_BERT
     if has(r"milabench", framework) and has(r"^timm ", row.text("model")):
         return _MILABENCH_TIMM
-    if has(r"milabench", framework) and has(r"^timm ", row.text("model")):
-        return _MILABENCH_TIMM
     for pattern, facts in _RULES:
         if has(pattern, framework):
             return facts
@@ -142,15 +140,7 @@ _MILABENCH_TIMM = replace(
     optimizer="sgd-momentum",
     sources=(
         "milabench benchmarks/timm/benchfile.py: pytorch-image-models/train.py, whose --momentum is 0.9",
-        _MILABENCH.sources[1],
-    ),
-)
-_MILABENCH_TIMM = replace(
-    _MILABENCH,
-    optimizer="sgd-momentum",
-    sources=(
-        "milabench benchmarks/timm/benchfile.py: pytorch-image-models/train.py, whose --momentum is 0.9",
-        _MILABENCH.sources[1],
+        _MILABENCH.sources[-1],
     ),
 )
 _NVIDIA_BERT = Facts(
