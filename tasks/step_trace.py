@@ -5,7 +5,8 @@ Owns the format only; standard library only, because the manager computes with i
 
 Legend: B samples of a micro-batch on one device, S length of a sample. S is tokens (padding included) for text,
 1 for images (their size is part of the request), samples of the waveform for audio that is read raw, tokens of the
-transcript for speech models that read a spectrogram. Every quantity is a polynomial in B, S, B*S, S^2 and B*S^2 with a
+transcript for speech models that read a spectrogram, tokens of the text for vision-language models, where those of the
+one image of a sample come on top. Every quantity is a polynomial in B, S, B*S, S^2 and B*S^2 with a
 constant (S and S^2 alone: positions and masks that the batch shares); LoRA traces may carry terms in the rank R too.
 A chunked loss runs slice by slice: K tokens of the first, which is the largest, C slices; M is 1 and KM is K with more
 than one slice, else 0. They follow from B*S and the trainer's size of a slice. Use `evaluate`, which knows every

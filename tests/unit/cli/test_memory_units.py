@@ -18,6 +18,7 @@ from tests.support.memory_stage import report_of, set_stage
         ("image-classification", 1, "2 images a pass, 8 passes a step"),
         ("speech-ctc", 80_000, "2 recordings of 5.0 s a pass, 8 passes a step"),
         ("audio-classification", 80_000, "2 recordings of 5.0 s a pass, 8 passes a step"),
+        ("image-text-to-text", 120, "2 images with texts of 120 tokens a pass, 8 passes a step"),
         ("speech-seq2seq", 120, "2 recordings with transcripts of 120 tokens a pass, 8 passes a step"),
     ],
 )

@@ -123,6 +123,19 @@ def test_recordings_of_folders_and_tables(tmp_path: Path) -> None:
     assert (written.mean_tokens, written.mean_seconds, written.measured) == (3.0, 0.5, False)
 
 
+def test_images_with_texts_of_a_table(tmp_path: Path) -> None:
+    rows = ["image,text,transcript"]
+    for at in range(10):
+        write_png(tmp_path / f"{at}.png", 10, 20)
+        rows.append(f"{at}.png,{'x' * 40 if at else 'x' * 400},short")
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    stats = _count("image-text-to-text", tmp_path / "m.csv")
+    assert (stats.kind, stats.train_samples, stats.labels, stats.mean_width) == ("images", 8, (), 10.0)
+    # Ten and two for start and end; the long one is cut at 64.
+    assert stats.mean_tokens == pytest.approx((9 * 12 + 64) / 10)
+    assert (stats.longest_tokens, stats.truncated_share, stats.measured) == (64, 0.1, False)
+
+
 def test_many_files_are_sampled_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting_media, "_MOST_SAMPLES", 4)
     for at in range(10):
@@ -135,6 +148,7 @@ def test_many_files_are_sampled_and_it_is_said(tmp_path: Path, monkeypatch: pyte
     [
         ("image-classification", "flat", "no layout of"),
         ("speech-ctc", "sound", "no layout of"),
+        ("image-text-to-text", "torn", "no layout of"),
         ("image-classification", "d.parquet", "cannot be read without"),
         ("image-classification", "torn", "cannot be read: no PNG"),
         ("audio-classification", "t.csv", "has no column 'label'"),

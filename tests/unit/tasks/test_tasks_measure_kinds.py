@@ -168,6 +168,21 @@ def test_speech_of_a_table_with_transcripts(ask: Ask, tmp_path: Path) -> None:
     assert (written["mean_seconds"], written["mean_tokens"], written["measured"]) == (0.5, 5.0, False)
 
 
+@pytest.mark.torch
+def test_images_of_a_table_with_texts(ask: Ask, tiny_lm: Path, tmp_path: Path) -> None:
+    rows = ["image,text"]
+    for at in range(10):
+        write_png(tmp_path / "set" / f"{at}.png", 10, 20)
+        rows.append(f"{at}.png,word1 word2 word3")
+    (tmp_path / "set" / "m.csv").write_text("\n".join(rows) + "\n")
+    found = ask("image-text-to-text", tmp_path / "set", model=tiny_lm)
+    assert (found["kind"], found["train_samples"], found["labels"], found["mean_height"]) == ("images", 8, [], 20.0)
+    assert (found["mean_tokens"], found["longest_tokens"], found["measured"]) == (3.0, 3, True)
+    estimated = ask("image-text-to-text", tmp_path / "set")
+    assert (estimated["mean_tokens"], estimated["measured"]) == (7.0, False)
+    assert "4 characters a token" in estimated["basis"]
+
+
 def test_large_sets_are_sampled_with_a_seed(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.measuring, "MOST_SAMPLES", 10)
     images, labels = [bytes([at] * 4) for at in range(40)], [at % 2 for at in range(40)]
