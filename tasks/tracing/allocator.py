@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import NamedTuple
 
 MIB = 2**20
@@ -21,6 +20,9 @@ _SMALL_SEGMENT = 2 * MIB
 _MIDDLE_REQUEST = 10 * MIB
 _MIDDLE_SEGMENT = 20 * MIB
 _LARGE_STEP = 2 * MIB
+_NUMBER_BITS = 32
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
+"""Blocks are numbered as they are made; a listed block is its size above its number."""
 _STEPS = 2
 """Steps that are replayed: the optimizer's state comes with the first update, between blocks of the first step."""
 
@@ -45,12 +47,13 @@ class Held:
 
 
 class _Block:
-    __slots__ = ("after", "before", "bytes", "is_free", "is_small", "number", "segment")
+    __slots__ = ("after", "before", "bytes", "free", "is_free", "number", "segment")
 
-    def __init__(self, size: int, segment: _Segment, is_small: bool, number: int) -> None:
+    def __init__(self, size: int, segment: _Segment, free: list[int], number: int) -> None:
         self.bytes = size
         self.segment = segment
-        self.is_small = is_small
+        self.free = free
+        """Where it is listed while it is free: small or large ones."""
         self.number = number
         self.is_free = True
         self.before: _Block | None = None
@@ -66,48 +69,72 @@ class _Segment:
 
 
 class Allocator:
-    """The allocator of one device."""
+    """The allocator of one device.
+
+    Free blocks are listed by size and age as one number each, which sorts in a fraction of the time of a pair.
+    """
 
     def __init__(self) -> None:
-        self._free: dict[bool, list[tuple[int, int, _Block]]] = {True: [], False: []}
-        self._numbers = count()
+        self._small: list[int] = []
+        self._large: list[int] = []
+        self._blocks: list[_Block] = []
+        """All that there ever were, by number."""
         self._allocated = self._reserved = self._occupied = 0
         self.peak_allocated = self.peak_reserved = self.peak_occupied = 0
 
     def allocate(self, size: float) -> _Block:
         """A block of at least this size."""
-        wanted = max(1, -(-int(size) // BLOCK_BYTES)) * BLOCK_BYTES
+        return self.take(rounded(size))
+
+    def take(self, wanted: int) -> _Block:
+        """A block of a size that is rounded already."""
         is_small = wanted <= _SMALL_REQUEST
-        free = self._free[is_small]
-        place = bisect_left(free, (wanted, -1))
-        block = free.pop(place)[2] if place < len(free) else self._new_segment(wanted, is_small)
+        free = self._small if is_small else self._large
+        place = bisect_left(free, wanted << _NUMBER_BITS)
+        if place < len(free):
+            block = self._blocks[free.pop(place) & _NUMBER_MASK]
+        else:
+            block = self._new_segment(wanted, free, is_small)
         rest = block.bytes - wanted
         if rest >= BLOCK_BYTES if is_small else rest > _SMALL_REQUEST:
-            self._split(block, wanted)
+            self._split(block, wanted, rest)
         block.is_free = False
         segment = block.segment
         if segment.living == 0:
             self._occupied += segment.bytes
-            self.peak_occupied = max(self.peak_occupied, self._occupied)
+            if self._occupied > self.peak_occupied:
+                self.peak_occupied = self._occupied
         segment.living += 1
         self._allocated += block.bytes
-        self.peak_allocated = max(self.peak_allocated, self._allocated)
+        if self._allocated > self.peak_allocated:
+            self.peak_allocated = self._allocated
         return block
 
     def release(self, block: _Block) -> None:
         """Give a block back to the cache."""
         self._allocated -= block.bytes
-        block.segment.living -= 1
-        if block.segment.living == 0:
-            self._occupied -= block.segment.bytes
+        segment, free = block.segment, block.free
+        segment.living -= 1
+        if segment.living == 0:
+            self._occupied -= segment.bytes
         block.is_free = True
-        if block.before is not None and block.before.is_free:
-            block = self._merge(block.before, block)
-        if block.after is not None and block.after.is_free:
-            block = self._merge(block, block.after, is_second_listed=True)
-        insort(self._free[block.is_small], (block.bytes, block.number, block))
+        before, after = block.before, block.after
+        if before is not None and before.is_free:
+            free.pop(bisect_left(free, before.bytes << _NUMBER_BITS | before.number))
+            before.bytes += block.bytes
+            before.after = after
+            if after is not None:
+                after.before = before
+            block = before
+        if after is not None and after.is_free:
+            free.pop(bisect_left(free, after.bytes << _NUMBER_BITS | after.number))
+            block.bytes += after.bytes
+            block.after = after.after
+            if after.after is not None:
+                after.after.before = block
+        insort(free, block.bytes << _NUMBER_BITS | block.number)
 
-    def _new_segment(self, wanted: int, is_small: bool) -> _Block:
+    def _new_segment(self, wanted: int, free: list[int], is_small: bool) -> _Block:
         if is_small:
             size = _SMALL_SEGMENT
         elif wanted < _MIDDLE_REQUEST:
@@ -116,29 +143,30 @@ class Allocator:
             size = -(-wanted // _LARGE_STEP) * _LARGE_STEP
         self._reserved += size
         self.peak_reserved = max(self.peak_reserved, self._reserved)
-        return _Block(size, _Segment(size), is_small, next(self._numbers))
+        return self._new_block(size, _Segment(size), free)
 
-    def _split(self, block: _Block, wanted: int) -> None:
-        rest = _Block(block.bytes - wanted, block.segment, block.is_small, next(self._numbers))
-        rest.before, rest.after = block, block.after
-        if block.after is not None:
-            block.after.before = rest
+    def _new_block(self, size: int, segment: _Segment, free: list[int]) -> _Block:
+        block = _Block(size, segment, free, len(self._blocks))
+        self._blocks.append(block)
+        return block
+
+    def _split(self, block: _Block, wanted: int, left: int) -> None:
+        free, after = block.free, block.after
+        rest = self._new_block(left, block.segment, free)
+        rest.before, rest.after = block, after
+        if after is not None:
+            after.before = rest
         block.after, block.bytes = rest, wanted
-        insort(self._free[block.is_small], (rest.bytes, rest.number, rest))
-
-    def _merge(self, first: _Block, second: _Block, *, is_second_listed: bool = False) -> _Block:
-        listed = second if is_second_listed else first
-        free = self._free[listed.is_small]
-        free.pop(bisect_left(free, (listed.bytes, listed.number)))
-        first.bytes += second.bytes
-        first.after = second.after
-        if second.after is not None:
-            second.after.before = first
-        return first
+        insort(free, left << _NUMBER_BITS | rest.number)
 
 
-Schedule = tuple[dict[int, list[int]], dict[int, list[int]]]
-"""Places of allocations by the op of their birth, and by that of their death."""
+def rounded(size: float) -> int:
+    """Whole blocks of 512 bytes, at least one."""
+    return max(1, -(-int(size) // BLOCK_BYTES)) * BLOCK_BYTES
+
+
+Schedule = list[tuple[int, list[int], list[int]]]
+"""Ops in their order that allocate or release: places of the allocations born with each, and of those that die."""
 
 
 def schedule_of(births: Sequence[int], deaths: Sequence[int]) -> Schedule:
@@ -148,7 +176,7 @@ def schedule_of(births: Sequence[int], deaths: Sequence[int]) -> Schedule:
     for place, (birth, death) in enumerate(zip(births, deaths, strict=True)):
         born.setdefault(birth, []).append(place)
         died.setdefault(death, []).append(place)
-    return born, died
+    return [(op, born.get(op, []), died.get(op, [])) for op in sorted(born.keys() | died.keys())]
 
 
 def replayed(
@@ -179,23 +207,28 @@ def replayed_schedule(
 ) -> Held:
     """The same from a schedule and the sizes of its allocations; those of size 0 are left out."""
     allocator = Allocator()
-    for size in standing:
-        allocator.allocate(size)
-    births, deaths = schedule
-    busy = sorted(births.keys() | deaths.keys() | {state_at})
+    _allocate_all(allocator, standing)
+    wanted = [rounded(size) if size > 0 else 0 for size in sizes]
     for step in range(steps):
+        is_state_due = step == 0
         living: dict[int, _Block] = {}
-        for op in busy:
-            if step == 0 and op == state_at:
-                for size in state:
-                    allocator.allocate(size)
-            for place in births.get(op, ()):
-                if sizes[place] > 0:
-                    living[place] = allocator.allocate(sizes[place])
-            for place in deaths.get(op, ()):
-                block = living.pop(place, None)
-                if block is not None:
-                    allocator.release(block)
+        for op, births, deaths in schedule:
+            if is_state_due and op >= state_at:
+                _allocate_all(allocator, state)
+                is_state_due = False
+            for place in births:
+                if wanted[place]:
+                    living[place] = allocator.take(wanted[place])
+            for place in deaths:
+                if place in living:
+                    allocator.release(living.pop(place))
+        if is_state_due:
+            _allocate_all(allocator, state)
         for block in living.values():
             allocator.release(block)
     return Held(allocated=allocator.peak_allocated, reserved=allocator.peak_reserved, occupied=allocator.peak_occupied)
+
+
+def _allocate_all(allocator: Allocator, sizes: Iterable[float]) -> None:
+    for size in sizes:
+        allocator.allocate(size)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from tasks.tracing.op_facts import facts_of
 from tasks.tracing.refusal import RefusedModel
 
 aten = torch.ops.aten
@@ -31,6 +32,10 @@ _IN_PLACE = {
 _KEEPING = frozenset(("_to_copy", "clone", "index", "constant_pad_nd", "cat", "sum"))
 """What they make of a mask still says where padding is."""
 _ASKING = frozenset(("all", "any", "eq", "ne", "gt", "lt", "logical_not", "bitwise_not", "_is_all_true"))
+
+_INDEXING = ("index", "unsafe_index")
+_concerned: dict[int, bool] = {}
+"""By the identity of the op, whose hash is a function in Python."""
 
 
 def mark_mask(tensor: torch.Tensor) -> None:
@@ -53,6 +58,8 @@ def answers(*, padded: bool) -> Callable[[Any, Sequence[Any], dict[str, Any]], A
     """A `recorder.Substitute`; padded: a mask of samples x positions that a model makes itself has padding too."""
 
     def substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if not _is_concerned(func):
+            return NotImplemented
         is_of_samples = func._opname == "all" and args[0].dim() == 2 and args[0].dtype == torch.bool
         if padded and is_of_samples and not _marked(args[0], _WHOLE, False):
             mark_mask(args[0])
@@ -63,6 +70,21 @@ def answers(*, padded: bool) -> Callable[[Any, Sequence[Any], dict[str, Any]], A
         return func(*known, **kwargs) if out is NotImplemented else out
 
     return substitute
+
+
+def _is_concerned(func: Any) -> bool:
+    """Whether anything is ever put in place of the op: most have nothing to do with data."""
+    known = _concerned.get(id(func))
+    if known is None:
+        name = facts_of(func).name
+        known = _concerned[id(func)] = (
+            func in RESULTS
+            or func in _FRESH
+            or func in _IN_PLACE
+            or name in (*_ASKING, *_KEEPING, "_local_scalar_dense", "masked_scatter")
+            or name.strip("_").startswith(_INDEXING)
+        )
+    return known
 
 
 def _substitute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -113,7 +135,7 @@ def _with_places(func: Any, args: Sequence[Any]) -> Sequence[Any] | None:
                 field="vision_config",
                 hint="Compare its fields with the config.json of a published model of this architecture.",
             )
-    if not name.strip("_").startswith(("index", "unsafe_index")) or len(args) < 2 or not isinstance(args[1], list):
+    if not name.strip("_").startswith(_INDEXING) or len(args) < 2 or not isinstance(args[1], list):
         return None
     if not any(part is not None and _marked(part, _PLACES, None) is not None for part in args[1]):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,8 +26,47 @@ OVERWRITING = _names("copy_ fill_ zero_ bernoulli_ uniform_ normal_ random_")
 _ALIASING = frozenset(
     (aten._unsafe_view.default, aten.detach.default, aten.lift_fresh.default, aten.alias.default, aten.resize_.default)
 )
-_views: dict[Any, bool] = {}
-_written: dict[Any, tuple[int, ...]] = {}
+_CHANGING = ("rand", "bernoulli", "_local_scalar_dense", "empty_strided")
+"""Random generators are an argument, scalars are no tensors; nothing is quicker than the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is the same for all calls of an op."""
+
+    func: Any
+    name: str
+    kind: str
+    is_view: bool
+    """All results share storage with an argument, and no kernel runs."""
+    is_pure: bool
+    """Results are new tensors whose layout follows from the arguments, and no argument changes."""
+    written: tuple[int, ...]
+    """Places of the arguments that it writes."""
+
+
+_facts: dict[int, Facts] = {}
+
+
+def facts_of(func: Any) -> Facts:
+    """Facts of an op, looked up by its identity: an op's hash is a function in Python."""
+    return _facts.get(id(func)) or _facts.setdefault(id(func), _new_facts(func))
+
+
+def _new_facts(func: Any) -> Facts:
+    schema, name = func._schema, str(func._opname)
+    is_alias = bool(schema.returns) and all(
+        part.alias_info is not None and not part.alias_info.is_write for part in schema.returns
+    )
+    is_view = is_alias or func in _ALIASING
+    is_pure = (
+        not is_view
+        and not any(part.alias_info for part in (*schema.arguments, *schema.returns))
+        and all(str(part.type) == "Tensor" for part in schema.returns)
+        and bool(schema.returns)
+        and not any(word in name for word in _CHANGING)
+    )
+    return Facts(func, name, kind_of(name), is_view, is_pure, _written_arguments(func))
 
 
 def tensors_in(values: Any) -> list[torch.Tensor]:
@@ -49,14 +89,7 @@ def _collect(values: Any, found: list[torch.Tensor]) -> None:
 
 def is_view(func: Any) -> bool:
     """Whether all results share storage with an argument and no kernel runs."""
-    known = _views.get(func)
-    if known is None:
-        returns = func._schema.returns
-        is_alias = bool(returns) and all(
-            part.alias_info is not None and not part.alias_info.is_write for part in returns
-        )
-        known = _views[func] = is_alias or func in _ALIASING
-    return known
+    return facts_of(func).is_view
 
 
 def kind_of(name: str) -> str:
@@ -86,7 +119,7 @@ def moved_bytes(
         return 0.0
     written = sum(_dense_bytes(part) for part in results)
     if not results:
-        written = sum(_dense_bytes(part) for at in _written_arguments(func) for part in tensors_in(args[at : at + 1]))
+        written = sum(_dense_bytes(part) for at in facts_of(func).written for part in tensors_in(args[at : at + 1]))
     if name in PICKING:
         return 2.0 * written
     read = sum(_stored_bytes(part) for part in inputs)
@@ -95,17 +128,20 @@ def moved_bytes(
     return float(read + written)
 
 
+def is_moved_known(inputs: Sequence[torch.Tensor]) -> bool:
+    """Whether `moved_bytes` follows from shapes and strides alone: no input is expanded within a storage that may be
+    larger than what it shows."""
+    return all(_dense_bytes(part) <= _extent_bytes(part) for part in inputs)
+
+
 def _written_arguments(func: Any) -> tuple[int, ...]:
-    known = _written.get(func)
-    if known is None:
-        marked = [
-            at
-            for at, argument in enumerate(func._schema.arguments)
-            if argument.alias_info is not None and argument.alias_info.is_write and not argument.kwarg_only
-        ]
-        # Fused optimizers mark gradients as written, because a gradient scaler may be folded in.
-        known = _written[func] = tuple(at for at in marked if not (func._opname.startswith("_fused") and at == 1))
-    return known
+    marked = [
+        at
+        for at, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write and not argument.kwarg_only
+    ]
+    # Fused optimizers mark gradients as written, because a gradient scaler may be folded in.
+    return tuple(at for at in marked if not (func._opname.startswith("_fused") and at == 1))
 
 
 def _dense_bytes(tensor: torch.Tensor) -> int:
@@ -115,3 +151,11 @@ def _dense_bytes(tensor: torch.Tensor) -> int:
 def _stored_bytes(tensor: torch.Tensor) -> int:
     """An expanded tensor is read once."""
     return min(_dense_bytes(tensor), tensor.untyped_storage().nbytes())
+
+
+def _extent_bytes(tensor: torch.Tensor) -> int:
+    """From the first to the last element."""
+    if tensor.numel() == 0:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (last + 1) * tensor.element_size()

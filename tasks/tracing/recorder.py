@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks.tracing.flop_formulas import op_flops
-from tasks.tracing.op_facts import is_view, kind_of, moved_bytes, tensors_in, type_of
+from tasks.tracing.op_facts import Facts, facts_of, is_moved_known, moved_bytes, tensors_in, type_of
 from tasks.tracing.recording import LIVE_COLUMNS
+from tasks.tracing.remembered import Known, Work, run
 
 BLOCK_BYTES = 512
 """CUDA's caching allocator rounds sizes up to this."""
@@ -69,6 +70,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         substitute: Substitute | None = None,
         workspace: Workspace | None = None,
         vocabulary: int | None = None,
+        remembers: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.phase = "forward"
@@ -82,6 +84,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._substitute = substitute
         self._workspace = workspace
         self._vocabulary = vocabulary
+        self._remembers = remembers
         self._live: dict[int, Life] = {}
         self._references: dict[int, Any] = {}
         self._resize: Any = None
@@ -97,8 +100,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def follow(self, tensor: torch.Tensor, tag: str | None = None) -> None:
         """Follow the tensor's storage from now on; a tag says what it is for and replaces an earlier one."""
-        if tensor.device.type != self._device_type:
-            return
+        if tensor.device.type == self._device_type:
+            self._follow(tensor, tag)
+
+    def _follow(self, tensor: torch.Tensor, tag: str | None) -> None:
         storage = tensor.untyped_storage()
         life = self._live.get(storage._cdata)
         if life is None:
@@ -166,40 +171,45 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if any(kind.__name__ == "DTensor" for kind in types):
-            # It unwraps itself, and its local ops come back here.
-            return NotImplemented
+        for kind in types:
+            if kind.__name__ == "DTensor":
+                # It unwraps itself, and its local ops come back here.
+                return NotImplemented
+        facts = facts_of(func)
         out = NotImplemented if self._substitute is None else self._substitute(func, args, kwargs)
+        known: Known | None = None
         if out is NotImplemented:
-            out = func(*args, **kwargs)
-        if is_view(func):
-            return out
-        results = tensors_in(out)
-        inputs = tensors_in((args, kwargs))
-        if not any(part.device.type == self._device_type for part in (*inputs, *results)):
-            return out
-        for result in results:
-            self.follow(result)
-        if self.is_recording:
-            self._note(func, args, kwargs, out, inputs, results)
+            if self._remembers and facts.is_pure:
+                out, known = run(facts, args, kwargs)
+            else:
+                out = func(*args, **kwargs)
+        if not facts.is_view:
+            self._ran(facts, args, kwargs, out, known)
         return out
 
-    def _note(
-        self, func: Any, args: Any, kwargs: Any, out: Any, inputs: list[torch.Tensor], results: list[torch.Tensor]
-    ) -> None:
-        name = str(func._opname)
-        space = 0 if self._workspace is None else self._workspace(name, args)
-        self.ops.append(
-            Op(
-                name=name,
-                phase=self.phase,
-                kind="update" if self.section == "optimizer" else kind_of(name),
-                dtype=type_of(inputs, results),
-                flops=op_flops(func, args, kwargs, out),
-                moved_bytes=moved_bytes(func, args, inputs, results),
-                workspace_bytes=rounded(space),
-            )
-        )
+    def _ran(self, facts: Facts, args: Any, kwargs: Any, out: Any, known: Known | None) -> None:
+        """Write an op down; what is remembered has been on this device."""
+        results = [out] if isinstance(out, torch.Tensor) else tensors_in(out)
+        work = None if known is None else known.work
+        if work is None:
+            inputs = tensors_in((args, kwargs))
+            if not any(part.device.type == self._device_type for part in (*inputs, *results)):
+                return
+            if self.is_recording:
+                work = Work(
+                    dtype=type_of(inputs, results),
+                    flops=op_flops(facts.func, args, kwargs, out),
+                    moved_bytes=moved_bytes(facts.func, args, inputs, results),
+                )
+                if known is not None and is_moved_known(inputs):
+                    known.work = work
+        for result in results:
+            if result.device.type == self._device_type:
+                self._follow(result, None)
+        if work is not None and self.is_recording:
+            kind = "update" if self.section == "optimizer" else facts.kind
+            space = 0 if self._workspace is None else rounded(self._workspace(facts.name, args))
+            self.ops.append(Op(facts.name, self.phase, kind, work.dtype, work.flops, work.moved_bytes, space))
 
     def _begin(self, storage: torch.UntypedStorage) -> Life | None:
         size = storage.nbytes()

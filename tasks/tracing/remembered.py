@@ -1,4 +1,4 @@
-"""Results of ops that were run before on meta tensors of the same shapes: made again without asking torch.
+"""Ops that were run before on meta tensors of the same shapes: their results and their work, without asking torch.
 
 Many ops find the shape of their result in Python, which takes ten times as long as an empty tensor does; layers repeat,
 and so do the recordings of one model. Only ops that neither alias nor change an argument are remembered, and only
@@ -7,45 +7,60 @@ results that fill a storage of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tasks.tracing.op_facts import tensors_in
+from tasks.tracing.op_facts import Facts, tensors_in
 
 _MOST = 200_000
-_CHANGING = ("rand", "bernoulli", "_local_scalar_dense", "empty_strided")
-"""Left alone: random generators are an argument, scalars are no tensors; nothing is quicker than the last."""
 
 Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
 
-_layouts: dict[Any, Layout | list[Layout | None]] = {}
-"""Of the one result, or of each of several, by op and arguments."""
-_pure: dict[Any, bool] = {}
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one call of an op takes."""
+
+    dtype: str
+    flops: float
+    moved_bytes: float
 
 
-class Remembering:
-    """A `recorder.Substitute` that asks another one first."""
+@dataclass(slots=True)
+class Known:
+    """One op on arguments of one kind."""
 
-    def __init__(self, first: Callable[[Any, Sequence[Any], dict[str, Any]], Any]) -> None:
-        self._first = first
+    layouts: Layout | list[Layout | None]
+    """Of the one result, or of each of several."""
+    work: Work | None = None
+    """None until it is found; never kept where it depends on more than shapes."""
 
-    def __call__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """The result of the op; NotImplemented leaves it to torch."""
-        out = self._first(func, args, kwargs)
-        if out is not NotImplemented or not _is_pure(func):
-            return out
-        try:
-            key = (func, _key(args), _key(tuple(kwargs.items())) if kwargs else None)
-            known = _layouts.get(key)
-        except TypeError:  # An argument that cannot be compared, or a tensor elsewhere.
-            return NotImplemented
-        if known is None:
-            return _remember(key, func(*args, **kwargs), tensors_in((args, kwargs)))
-        if isinstance(known, tuple):
-            return _made(known)
-        return tuple(None if part is None else _made(part) for part in known)
+
+_known: dict[Any, Known] = {}
+"""By op and arguments."""
+
+
+def run(facts: Facts, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Known | None]:
+    """The result of a pure op, and what is remembered of it."""
+    try:
+        key = (id(facts.func), _key(args), _key(tuple(kwargs.items())) if kwargs else None)
+        known = _known.get(key)
+    except TypeError:  # An argument that cannot be compared, or a tensor elsewhere.
+        return facts.func(*args, **kwargs), None
+    if known is None:
+        return _remember(key, facts.func(*args, **kwargs), tensors_in((args, kwargs)))
+    layouts = known.layouts
+    if isinstance(layouts, tuple):
+        return _made(layouts), known
+    return tuple(None if part is None else _made(part) for part in layouts), known
+
+
+def forget() -> None:
+    """Start anew."""
+    _known.clear()
 
 
 def _made(layout: Layout) -> torch.Tensor:
@@ -53,41 +68,33 @@ def _made(layout: Layout) -> torch.Tensor:
     return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
 
 
-def _is_pure(func: Any) -> bool:
-    known = _pure.get(func)
-    if known is None:
-        schema = func._schema
-        known = _pure[func] = (
-            not any(part.alias_info for part in (*schema.arguments, *schema.returns))
-            and all(str(part.type) == "Tensor" for part in schema.returns)
-            and bool(schema.returns)
-            and not any(word in func._opname for word in _CHANGING)
-        )
-    return known
+def _key(values: Sequence[Any]) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            if not value.is_meta:
+                raise TypeError
+            found.append((value.shape, value.stride(), value.dtype))
+        elif isinstance(value, (tuple, list)):
+            found.append(_key(value))
+        else:
+            found.append((value.__class__, value))
+    return tuple(found)
 
 
-def _key(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        if value.device.type != "meta":
-            raise TypeError
-        return value.shape, value.stride(), value.dtype
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_key, value))
-    return value.__class__, value
-
-
-def _remember(key: Any, out: Any, inputs: list[torch.Tensor]) -> Any:
+def _remember(key: Any, out: Any, inputs: list[torch.Tensor]) -> tuple[Any, Known | None]:
     results = tensors_in(out)
     storages = {part.untyped_storage()._cdata for part in results}
     # Some ops hand on the storage of an argument and do not say so in their schema.
     is_own = len(storages) == len(results) and storages.isdisjoint(part.untyped_storage()._cdata for part in inputs)
-    if is_own and all(_is_whole(part) for part in results):
-        if len(_layouts) >= _MOST:
-            _layouts.clear()
-        _layouts[key] = (
-            _layout(out) if isinstance(out, torch.Tensor) else [None if part is None else _layout(part) for part in out]
-        )
-    return out
+    if not is_own or not all(_is_whole(part) for part in results):
+        return out, None
+    if len(_known) >= _MOST:
+        _known.clear()
+    known = _known[key] = Known(
+        _layout(out) if isinstance(out, torch.Tensor) else [None if part is None else _layout(part) for part in out]
+    )
+    return out, known
 
 
 def _layout(tensor: torch.Tensor) -> Layout:

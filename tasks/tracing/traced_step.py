@@ -31,7 +31,6 @@ from tasks.tracing.recorder import Recorder
 from tasks.tracing.recording import Recording, live_bytes_of
 from tasks.tracing.refusal import RefusedModel
 from tasks.tracing.refused_step import refused_step
-from tasks.tracing.remembered import Remembering
 
 MAX_GRAD_NORM = 1.0
 
@@ -67,9 +66,10 @@ def record_step(
     kernels = Kernels(device=request.kernels, attention=request.attention)
     recorder = Recorder(
         device_type="meta",
-        substitute=Remembering(answers(padded=request.padded)),
+        substitute=answers(padded=request.padded),
         workspace=workspace_bytes if request.kernels == "cuda" else None,
         vocabulary=prepared.vocabulary,
+        remembers=True,
     )
     run = _Run(request, prepared, recorder, accumulate, slices)
     with _undisturbed(), kernels.active(), old_softmax("softmax-inputs-kept" in request.deviations):

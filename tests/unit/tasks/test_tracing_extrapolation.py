@@ -212,7 +212,7 @@ def test_a_kept_model_records_what_a_new_one_does(name: str) -> None:
     case = _CASES[name]
     again = [_recorded(case.request, 4, case.length) for _ in range(2)][-1]
     reuse._kept.clear()
-    remembered._layouts.clear()
+    remembered.forget()
     new = _recorded(case.request, 4, case.length)
     assert again.names == new.names
     assert (again.live_bytes == new.live_bytes).all()
