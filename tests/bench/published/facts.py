@@ -65,8 +65,11 @@ class Facts:
 
 
 def facts_of(row: Row) -> Facts:
-    """Overrides for one row; who published it counts only where the framework is not named."""
+    """Overrides for one row; who published it counts only where the framework is not named, a compiler's name not where
+    the row is the one without it."""
     named = row.text("framework") or row.text("source")
+    if has(r"^eager\b", row.text("compile")):
+        named = named.replace("thunder", "")
     framework = " ".join((named, row.text("compile"), row.text("attention")))
     if has(r"nvidia dle|deeplearningexamples", framework) and has(r"\bbert\b", row.text("model")):
         return _NVIDIA_BERT_PRETRAINING if has(r"pre-?train", row.text("task")) else _NVIDIA_BERT

@@ -214,8 +214,8 @@ def step_s_of(recipe: Recipe, trace: StepTrace, efficiencies: Efficiencies | Non
     speed = speed_of(
         card,
         software=chosen,
-        tf32_matmul=recipe.tf32,
-        tf32_convolution=not has(r"tf32 (off|disabled)", words),
+        tf32_matmul=recipe.tf32 and obeys_allow_tf32(card, words),
+        tf32_convolution=obeys_allow_tf32(card) and not has(r"tf32 (off|disabled)", words),
         channels_last=has(r"nhwc|channels[_ -]last", words),
         efficiencies=efficiencies,
     )
@@ -232,6 +232,12 @@ def step_s_of(recipe: Recipe, trace: StepTrace, efficiencies: Efficiencies | Non
         link=_link(recipe, card, speed.family),
         sharding=sharding,
     ).total_s
+
+
+def obeys_allow_tf32(card: Accelerator, words: str = "") -> bool:
+    """Whether torch's switches for TF32 do anything; on ROCm a variable of the environment has to be set for products,
+    and convolutions have none (pytorch/pytorch#130600, #139869, #162943)."""
+    return card.vendor.casefold() != "amd" or has(r"hipblaslt_allow_tf32 ?= ?1", words)
 
 
 def family_name(recipe: Recipe) -> str:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.published.predict import in_unit, measured_step_s, software_name, traced_request
+from manager.catalog.accelerators import accelerator
+from tests.bench.published.predict import (
+    in_unit,
+    measured_step_s,
+    obeys_allow_tf32,
+    software_name,
+    traced_request,
+)
 from tests.bench.published.recipe import Recipe, recipe_of
 from tests.bench.published.report import Outcome, statistics
 from tests.bench.published.rows import Row
@@ -98,6 +105,22 @@ def test_nvidia_casts_its_bert_once_and_multiplies_its_attention_itself() -> Non
     assert pretrained.request.task == "text-classification", "the head sees masked words alone"
     plain = recipe(**NVIDIA_BERT | {"framework": "HF Trainer"}, task="fine-tuning SQuAD v1.1")
     assert (plain.request.precision, plain.request.attention) == ("fp16-mixed", "auto")
+
+
+def test_rows_of_a_compiler_without_it_are_eager() -> None:
+    cells = {"framework": "litgpt extensions/thunder", "task": "causal LM pretrain", "method": "full"}
+    assert software_name(recipe(**cells, compile="thunder nvfuser")) == "fused"
+    assert software_name(recipe(**cells, compile="eager")) == "eager"
+
+
+@pytest.mark.parametrize(
+    ("card", "words", "obeys"),
+    [("MI325X", "tf32", False), ("MI325X", "env hipblaslt_allow_tf32=1", True), ("H100-SXM", "tf32", True)],
+)
+def test_switches_for_tf32_do_nothing_on_amd(card: str, words: str, obeys: bool) -> None:
+    known = accelerator(card)
+    assert known is not None
+    assert obeys_allow_tf32(known, words) == obeys
 
 
 def test_lit_gpt_has_one_layer_for_query_key_and_value() -> None:
