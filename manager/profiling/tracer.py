@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from manager.errors import DataError, how_to_install
+from manager.profiling.adapt import OTHER_BLOCKS
 from manager.profiling.archive import shipped_trace
 from manager.profiling.kept import keep, read_kept
 from manager.profiling.trace_key import trace_key
@@ -55,7 +56,7 @@ def find_trace(
     """Work and memory of one training step, for any batch and length.
 
     A shipped trace is AdamW's whatever optimizer is asked: `StepTrace.optimizer` says so, and the state of any other
-    follows from `StepTrace.trainable`.
+    follows from `StepTrace.trainable`. Where it says `OTHER_BLOCKS`, the worker's is preferred if it is installed.
 
     Args:
         request: the step.
@@ -73,7 +74,7 @@ def find_trace(
         shipped = shipped_trace(request)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:  # a damaged member; ProtocolError too
         damage = error
-    if shipped is not None:
+    if shipped is not None and not (OTHER_BLOCKS in shipped.notes and may_trace and worker_can_run()):
         return FoundTrace(trace=shipped, is_shipped=True)
     file = cache_dir / f"trace-{trace_key(request)}.json"
     kept = _kept(file)
@@ -90,7 +91,12 @@ def find_trace(
             f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
             hint=f"to have its training step traced here, {how_to_install('local')}",
         )
-    answer = (worker or shared_worker()).ask(request, timeout_s=timeout_s)
+    try:
+        answer = (worker or shared_worker()).ask(request, timeout_s=timeout_s)
+    except DataError:
+        if shipped is None:
+            raise
+        return FoundTrace(trace=shipped, is_shipped=True)
     try:
         trace = trace_from_json(answer)
     except ProtocolError as error:

@@ -15,10 +15,11 @@ import pytest
 
 from manager.errors import DataError
 from manager.profiling import archive, tracer
+from manager.profiling.adapt import OTHER_BLOCKS
 from manager.profiling.archive import is_shippable, member_name, pack_member, shipped_key, shipped_trace, unpack_header
 from manager.profiling.trace_key import config_key, trace_key
 from manager.profiling.trace_worker import TraceWorker
-from manager.profiling.tracer import trace_for
+from manager.profiling.tracer import find_trace, trace_for
 from tasks.protocol import MethodChoice, ProtocolError
 from tasks.step_trace import MemoryPoint, OpGroup, StepTrace, TensorSums, TraceRequest, evaluate
 from tasks.step_trace_codec import trace_to_json
@@ -128,6 +129,28 @@ def test_a_shipped_trace_is_brought_to_the_rank(shipped: Path, tmp_path: Path) -
     assert trace.ops[0].flops == {"BS": 1e6 + 24_000}
     assert evaluate(trace.weights_bytes, batch=1, length=1) == 4e6 + 4 * trace.trainable_parameters
     assert evaluate(trace.optimizer_state_bytes, batch=1, length=1) == 8 * trace.trainable_parameters
+
+
+def test_adapters_in_other_blocks_are_traced_where_that_can_be(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(_Worker):
+        def ask(self, request: TraceRequest, *, with_rank: bool = False, timeout_s: float) -> dict[str, Any]:
+            raise DataError("took longer than 5 s")
+
+    # The largest adapter takes 48 KiB at rank 16, and 1.1 MiB at this one.
+    request = replace(_REQUEST, method=MethodChoice(kind="lora", lora_rank=375))
+    worker = _Worker(trace_to_json(_trace(rank=375)))
+    found = find_trace(request, cache_dir=tmp_path / "cache", timeout_s=5, worker=worker)
+    assert (found.is_shipped, worker.asked) == (False, [request])
+    for stands_in in (
+        find_trace(request, cache_dir=tmp_path / "new", timeout_s=5, worker=Failing()),
+        find_trace(request, cache_dir=tmp_path / "new", timeout_s=5, may_trace=False),
+    ):
+        assert stands_in.is_shipped
+        assert OTHER_BLOCKS in stands_in.trace.notes
+    monkeypatch.setattr(tracer, "worker_can_run", lambda: False)
+    assert find_trace(request, cache_dir=tmp_path / "new", timeout_s=5).is_shipped
 
 
 def test_more_labels_widen_the_head(shipped: Path) -> None:
