@@ -78,6 +78,8 @@ def facts_of(row: Row) -> Facts:
     for pattern, facts in _RULES:
         if has(pattern, framework):
             return facts
+    if has(r"\btrl\b|sfttrainer", framework) and has("qlora", row.text("method")) and row.devices == 1:
+        return _TRL_4BIT
     if row.text("compile") and not has(r"^(no|none|false|eager|off|0)", row.text("compile")):
         return Facts(fused=True, kernels="torch.compile")
     return Facts()
@@ -128,6 +130,15 @@ _FMS_TRL_4BIT = replace(
     sources=(
         *_FMS_4BIT.sources[:-1],
         "trl/trainer/sft_trainer.py: prepare_model_for_kbit_training, then peft_module_casting_to_bf16",
+    ),
+)
+_TRL_4BIT = Facts(
+    adapter_precision="fp32",
+    deviations=("half-weights-in-autocast", "norms-in-float32"),
+    sources=(
+        "trl/trainer/sft_trainer.py 0.12: prepare_model_for_kbit_training, then peft_module_casting_to_bf16 unless "
+        "weights are sharded",
+        "peft/tuners/tuners_utils.py: adapters in float32 over weights in 2 bytes (autocast_adapter_dtype)",
     ),
 )
 _MILABENCH = Facts(

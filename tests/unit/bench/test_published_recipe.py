@@ -107,6 +107,16 @@ def test_nvidia_casts_its_bert_once_and_multiplies_its_attention_itself() -> Non
     assert (plain.request.precision, plain.request.attention) == ("fp16-mixed", "auto")
 
 
+def test_trl_widens_norms_around_layers_in_4_bits() -> None:
+    cells = {"framework": "TRL SFTTrainer", "method": "qlora", "quantization": "nf4 4-bit"}
+    found = recipe(**cells).request
+    assert "norms-in-float32" in found.deviations
+    assert found.adapter_precision == "fp32"
+    sharded = recipe(**cells, n_gpus="4", parallelism="FSDP", throughput_unit="tokens/s")
+    assert sharded.request.deviations == ()
+    assert recipe(framework="TRL SFTTrainer").request.deviations == ()
+
+
 def test_rows_of_a_compiler_without_it_are_eager() -> None:
     cells = {"framework": "litgpt extensions/thunder", "task": "causal LM pretrain", "method": "full"}
     assert software_name(recipe(**cells, compile="thunder nvfuser")) == "fused"
