@@ -82,6 +82,24 @@ def test_eight_bit_states_are_those_of_bitsandbytes() -> None:
     assert expected == own + sum(shared.values())
 
 
+def test_embeddings_are_in_eight_bits_as_the_program_trains_them() -> None:
+    """transformers' Trainer keeps their moments in 32 bits by an override; the training program registers none."""
+    pytest.importorskip("bitsandbytes")
+    model = torch.nn.Sequential(torch.nn.Embedding(512, 16), torch.nn.Linear(16, 8))
+    optimizer = new_optimizer(model, name="adamw-8bit", learning_rate=1e-3, weight_decay=0.01, device_type="cpu")
+    model(torch.tensor([1, 2])).sum().backward()
+    optimizer.step()
+    states = {parameter: optimizer.state[parameter] for parameter in model.parameters()}
+    kinds = [state["state1"].dtype for state in states.values()]
+    assert kinds == [torch.uint8, torch.float32, torch.float32]
+    shared = {state[key].data_ptr(): state[key].nbytes for state in states.values() for key in state if "qmap" in key}
+    own = sum(
+        value.nbytes for state in states.values() for key, value in state.items() if torch.is_tensor(value)
+    ) - sum(state[key].nbytes for state in states.values() for key in state if "qmap" in key)
+    expected = optimizer_cost("adamw-8bit", tensor_sums(model.parameters())).state_bytes
+    assert expected == own + sum(shared.values())
+
+
 def test_every_optimizer_of_the_contract_has_a_cost() -> None:
     sums = tensor_sums([torch.zeros(8, 4), torch.zeros(3)])
     assert all(optimizer_cost(name, sums).state_bytes >= 0 for name in OPTIMIZERS)
