@@ -58,6 +58,7 @@ DEVIATIONS = (
     "norms-in-float32",
     "logits-copied",
     "cache-kept",
+    "weights-not-decayed",
 )
 """outputs-kept: logits live until the step ends, as in `out = model(...); out.loss.backward()`. float32-around-4bit:
 tensors outside the layers in 4 bits are float32 (peft.prepare_model_for_kbit_training). head-in-4bit: the head is
@@ -65,7 +66,8 @@ quantized too. quantized-once: scales stay float32. inputs-of-4bit-kept: frozen 
 (bitsandbytes before 0.43). softmax-inputs-kept: softmax saves its input beside its result (torch before 1.11).
 half-weights-in-autocast: autocast around weights of 2 bytes, whose norms and losses then return float32.
 norms-in-float32: weights of norms are float32 (TRL, peft_module_casting_to_bf16). logits-copied: the loss takes a copy
-of the logits (transformers before 4.48). cache-kept: keys and values are cached in training (GPTBigCode's old code)."""
+of the logits (transformers before 4.48). cache-kept: keys and values are cached in training (GPTBigCode's old code).
+weights-not-decayed: the optimizer has no weight decay, which SGD adds to a copy of the gradients."""
 
 PHASES = ("forward", "backward", "update", "evaluation")
 """Evaluation: the model over a batch, and for causal-lm the scoring of its first sample, one after the other in a run;

@@ -73,6 +73,7 @@ def loss_of(
         _token_loss_sum,
         is_next=request.task in ("causal-lm", "image-text-to-text"),
         is_upcast=request.upcast_logits,
+        precision=request.precision,
     )
 
 
@@ -148,13 +149,15 @@ def contrastive_loss_sum(model: nn.Module, inputs: Inputs, _targets: torch.Tenso
 
 
 def _token_loss_sum(
-    model: nn.Module, inputs: Inputs, labels_BT: torch.Tensor, *, is_next: bool, is_upcast: bool
+    model: nn.Module, inputs: Inputs, labels_BT: torch.Tensor, *, is_next: bool, is_upcast: bool, precision: str
 ) -> torch.Tensor:
     targets_BT = losses.next_tokens(labels_BT) if is_next else labels_BT
     if is_upcast:
         return losses.token_loss_sum(model(**inputs).logits, targets_BT)
     flat_NV = model(**inputs).logits.flatten(0, -2)
-    return functional.cross_entropy(flat_NV, targets_BT.flatten(), ignore_index=losses.IGNORED, reduction="sum")
+    # Models that compute their loss themselves do so under the autocast of their forward pass.
+    with _compute_type(precision, None):
+        return functional.cross_entropy(flat_NV, targets_BT.flatten(), ignore_index=losses.IGNORED, reduction="sum")
 
 
 def _chunked_loss_sum(

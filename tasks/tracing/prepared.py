@@ -202,7 +202,7 @@ def _optimizer(model: nn.Module, request: TraceRequest) -> torch.optim.Optimizer
                 model,
                 name=request.optimizer,
                 learning_rate=LEARNING_RATE,
-                weight_decay=WEIGHT_DECAY,
+                weight_decay=0.0 if "weights-not-decayed" in request.deviations else WEIGHT_DECAY,
                 device_type=request.kernels,
             )
     except (TaskError, ValueError) as error:

@@ -59,6 +59,8 @@ class Facts:
     (torch.nn.Module.zero_grad, set_to_none)."""
     counts_driver_memory: bool = False
     """Whether the figure is NVML's first kind of `used`, which counts what the driver keeps for itself."""
+    prefetches: bool = False
+    """Whether the next batch of images waits on the device, as bytes and as float32 (timm/data/loader.py)."""
     activation: str | None = None
     """Of the model's feed-forward layers, where the framework computes it by another kernel."""
     sources: tuple[str, ...] = ()
@@ -142,16 +144,21 @@ _TRL_4BIT = Facts(
     ),
 )
 _MILABENCH = Facts(
-    deviations=("outputs-kept",),
+    # Models compute their loss under autocast, and what they return stays in float16.
+    upcast_logits=False,
+    deviations=("outputs-kept", "weights-not-decayed"),
     counts_driver_memory=True,
     sources=(
         "milabench benchmarks/huggingface/bench/__main__.py: out = self.model(**data); loss = out.loss",
+        "milabench benchmarks/torchvision/main.py: torch.optim.SGD(model.parameters(), args.lr)",
         "voir/instruments/gpus/nvidia.py: nvmlDeviceGetMemoryInfo without a version",
     ),
 )
 _MILABENCH_TIMM = replace(
     _MILABENCH,
     optimizer="sgd-momentum",
+    prefetches=True,
+    deviations=("outputs-kept",),
     sources=(
         "milabench benchmarks/timm/benchfile.py: pytorch-image-models/train.py, whose --momentum is 0.9",
         _MILABENCH.sources[-1],

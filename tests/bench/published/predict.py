@@ -31,6 +31,8 @@ _DRIVER_BYTES_ELSE = 510 * 2**20
 541,917,184 bytes less some 7 MB on an idle A10 (mayooot/detect-gpu#3)."""
 _PACKED_BYTES = 1.3
 """Per parameter; half a byte, scales, and embeddings and head in 2 or 4 bytes come to less in all models in 4 bits."""
+_COLORS = 3
+_PIXELS = 224
 _GIGABIT = 1e9 / 8
 _NODE = 8
 
@@ -138,6 +140,8 @@ def _memory(recipe: Recipe, trace: StepTrace) -> tuple[float | None, str]:
         return None, "what an accelerator of another maker than NVIDIA holds beside tensors"
     answer = memory_answer(recipe, trace)
     held = held_bytes(recipe, answer) if recipe.facts.is_litgpt else 0.0
+    if recipe.facts.prefetches:
+        held += recipe.batch * _COLORS * (recipe.request.image_size or _PIXELS) ** 2 * (1 + 4)
     if metric == "allocated":
         found = answer.allocated_bytes + held
     elif metric == "reserved":

@@ -97,3 +97,9 @@ def test_grouped_convolutions_copy_what_they_read_and_write(groups: int, copies:
     gradient = torch.empty(2, 16, 3, 3, dtype=torch.float16, device="meta")
     backward = workspace_bytes("convolution_backward", (gradient, images, weight, None, *rest))
     assert backward == copies * (2 * read + written)
+
+
+def test_sgd_without_decay_updates_without_a_copy_of_the_gradients() -> None:
+    decayed, plain = (recorded(LLAMA, *names) for names in ((), ("weights-not-decayed",)))
+    matrices = plain.trainable.matrix_elements
+    assert peak(decayed, "update") - peak(plain, "update") == pytest.approx(2 * matrices, rel=0.01)
