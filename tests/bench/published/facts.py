@@ -77,6 +77,8 @@ def facts_of(row: Row) -> Facts:
         return _NVIDIA_BERT_PRETRAINING if has(r"pre-?train", row.text("task")) else _NVIDIA_BERT
     if has(r"milabench", framework) and has(r"^timm ", row.text("model")):
         return _MILABENCH_TIMM
+    if has(r"fms.*foak", framework) and has(r"bigcode|santacoder|starcoder(?!2)", row.text("model")):
+        return _FMS_BIGCODE_4BIT if has("peft-bnb", framework) else _FMS_BIGCODE
     for pattern, facts in _RULES:
         if has(pattern, framework):
             return facts
@@ -133,6 +135,21 @@ _FMS_TRL_4BIT = replace(
         *_FMS_4BIT.sources[:-1],
         "trl/trainer/sft_trainer.py: prepare_model_for_kbit_training, then peft_module_casting_to_bf16",
     ),
+)
+_ONLY_LOSS_IS_FUSED = "fms_acceleration_foak/models/gpt_bigcode.py: cross-entropy is replaced and nothing else"
+_FMS_BIGCODE = replace(
+    _FMS,
+    fused=True,
+    kernels="a fused cross-entropy",
+    software="eager",
+    sources=(*_FMS.sources, _ONLY_LOSS_IS_FUSED),
+)
+_FMS_BIGCODE_4BIT = replace(
+    _FMS_4BIT,
+    fused=True,
+    kernels="a fused cross-entropy",
+    software="eager",
+    sources=(*_FMS_4BIT.sources, _ONLY_LOSS_IS_FUSED),
 )
 _TRL_4BIT = Facts(
     adapter_precision="fp32",

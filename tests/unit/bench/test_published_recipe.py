@@ -117,6 +117,14 @@ def test_trl_widens_norms_around_layers_in_4_bits() -> None:
     assert recipe(framework="TRL SFTTrainer").request.deviations == ()
 
 
+def test_fused_kernels_leave_bigcode_as_it_is_but_for_the_loss() -> None:
+    framework = "fms-hf-tuning/TRL SFTTrainer + foak-fast-kernels"
+    found = recipe(framework=framework, model="bigcode/gpt_bigcode-santacoder")
+    assert software_name(found) == "eager"
+    assert "cross-entropy" in found.memory_refusal
+    assert software_name(recipe(framework=framework)) == "fused"
+
+
 def test_rows_of_a_compiler_without_it_are_eager() -> None:
     cells = {"framework": "litgpt extensions/thunder", "task": "causal LM pretrain", "method": "full"}
     assert software_name(recipe(**cells, compile="thunder nvfuser")) == "fused"
