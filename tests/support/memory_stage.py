@@ -33,9 +33,9 @@ OFFERS = (
 )
 
 
-def trace_of(request: TraceRequest, *, layers: int = 22, hidden: int = 2048) -> StepTrace:
-    """A synthetic decoder's step in the recipe that is asked for; chunked losses are refused."""
-    if request.loss == "chunked":
+def trace_of(request: TraceRequest, *, layers: int = 22, hidden: int = 2048, caps_logits: bool = False) -> StepTrace:
+    """A synthetic decoder's step in the recipe that is asked for; one that caps its logits has no chunked loss."""
+    if request.loss == "chunked" and caps_logits:
         raise DataError("no slices here: this model caps its logits")
     shape = StepShape(
         layers=layers,
@@ -44,18 +44,21 @@ def trace_of(request: TraceRequest, *, layers: int = 22, hidden: int = 2048) -> 
         method=request.method.kind,
         precision=request.precision,
         gradient_checkpointing=request.gradient_checkpointing,
+        loss=request.loss,
         rank=request.method.lora_rank,
     )
     return replace(make_trace(shape), task=request.task)
 
 
-def set_stage(monkeypatch: pytest.MonkeyPatch, *, data: DataStats | None = None, **shape: int) -> list[TraceRequest]:
+def set_stage(
+    monkeypatch: pytest.MonkeyPatch, *, data: DataStats | None = None, caps_logits: bool = False, **shape: int
+) -> list[TraceRequest]:
     """Replace what would read data, trace and look for prices; gives the requests as they come."""
     asked: list[TraceRequest] = []
 
     def traced(request: TraceRequest, **_: Any) -> StepTrace:
         asked.append(request)
-        return trace_of(request, **shape)
+        return trace_of(request, caps_logits=caps_logits, **shape)
 
     def traces(spec: RunSpec, entry: Any, *, data: DataStats, **_: Any) -> RunTraces:
         request = trace_request(spec, entry.config, num_labels=len(data.labels))

@@ -72,8 +72,12 @@ def test_the_ladder_of_what_does_not_fit(tmp_path: Path) -> None:
     fixes = {fix.name: fix for fix in report.fixes}
     assert {"micro_batch", "gradient_checkpointing", "adamw_8bit", "lora", "qlora", "fsdp", "larger_card"} <= set(fixes)
     assert fixes["micro_batch"].fits
-    assert fixes["chunked_loss"].fits is None
-    assert fixes["chunked_loss"].reason == "not estimated: no slices here: this model caps its logits"
+    chunked = fixes["chunked_loss"]
+    assert chunked.answer is not None
+    # Of 16 x 1,024 tokens the logits of 1,024 are there at once: 10 bytes each, a vocabulary of 32,000.
+    assert report.answer.loss_chain == 16 * 1024 * 320_000
+    assert chunked.micro_batch is not None
+    assert chunked.answer.loss_chain == 1024 * 320_000
     for fix in report.fixes:
         if fix.answer is not None:
             assert fix.saved_bytes == report.answer.needed_bytes - fix.answer.needed_bytes
@@ -82,6 +86,14 @@ def test_the_ladder_of_what_does_not_fit(tmp_path: Path) -> None:
     assert larger.effect is not None
     assert larger.effect.hours is not None
     assert larger.effect.hours < 0
+
+
+def test_a_model_without_slices_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_stage(monkeypatch, caps_logits=True)
+    report = report_of(tmp_path, Layout(card="L4", micro_batch=16))
+    fix = next(fix for fix in report.fixes if fix.name == "chunked_loss")
+    assert (fix.fits, fix.answer) == (None, None)
+    assert fix.reason == "not estimated: no slices here: this model caps its logits"
 
 
 def test_prices_of_effects_are_on_demand_and_per_card() -> None:
