@@ -70,7 +70,12 @@ def trace(request: TraceRequest, *, with_rank: bool = False) -> StepTrace:
     from tasks.tracing.traced_step import record_step
 
     config = read_config(request).to_dict()
-    return trace_step(request, config=config, record=record_step, with_rank=with_rank)
+    try:
+        return trace_step(request, config=config, record=record_step, with_rank=with_rank)
+    except TaskError as error:
+        kind = config.get("model_type", "timm_wrapper")
+        message = f"{kind} cannot be traced for {request.task}: {error.message}"
+        raise TaskError(error.code, message, hint=error.hint) from error
 
 
 def _warm_up() -> None:

@@ -48,6 +48,7 @@ def checked_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     if timm := timm_config(config, where):
         return timm
+    _architectures(config, where)
     found = {**config, "model_type": _type_name(config, where)}
     known = model_type(found["model_type"])
     _check_code(config, known, where)

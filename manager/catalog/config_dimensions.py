@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from manager.catalog.config_defaults import defaults_of
 from manager.catalog.config_fields import field_error, whole_number
 from manager.catalog.model_types import ModelType
 from manager.errors import DataError
@@ -139,10 +140,27 @@ def _check_head_size(config: Mapping[str, Any], known: ModelType, where: str) ->
             hint="correct the dimensions",
         )
     key_name, key_values = _first(config, _KEY_VALUE_HEADS)
+    if not key_name and heads:
+        _check_default_heads(config, known, heads_name, heads, where)
     if heads and key_values and heads % key_values and key_name not in known.head_names:
         raise DataError(
             f"config.json of {where}: '{heads_name}' ({heads}) is not a multiple of '{key_name}' ({key_values})",
             hint="correct one of them",
+        )
+
+
+def _check_default_heads(config: Mapping[str, Any], known: ModelType, heads_name: str, heads: int, where: str) -> None:
+    """Heads of keys and values that are left out are those of the config class, which were made for another size."""
+    # Falcon's `num_kv_heads` is not read where all heads share keys and values.
+    name = "num_key_value_heads"
+    default = defaults_of(known.name).get(name)
+    if isinstance(default, int) and name not in config and name not in known.head_names and heads % default:
+        raise field_error(
+            where,
+            name,
+            None,
+            "",
+            hint=f"the default of '{known.name}' is {default}, which does not divide '{heads_name}' ({heads})",
         )
 
 

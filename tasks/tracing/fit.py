@@ -44,6 +44,7 @@ from tasks.tracing.stack import (
     deepen_ops,
     repeated_from,
 )
+from tasks.tracing.whole import FEW_LAYERS, whole_recordings
 
 Floats = NDArray[np.float64]
 
@@ -148,7 +149,12 @@ def _record_whole(request: TraceRequest, samples: Samples, config: Mapping[str, 
             return _from_two_depths(request, samples, depths, record)
         except (NotRepeatedError, RefusedModel):
             pass  # The config promised repeated layers and the ops say otherwise: the ops are right.
-    stack = _stack(request, samples, record, layers=request.layers)
+    recordings = whole_recordings(
+        samples.points,
+        lambda point: _recorded(request, point, record, layers=request.layers),
+        lambda point: _recorded(request, point, record, layers=FEW_LAYERS),
+    )
+    stack = Stack(in_two_slices(recordings))
     return _Whole(
         moments=stack.moments(), ops=stack.ops(), stack=stack, deeper=None, steps=0, layers=stack.first.layers
     )
@@ -230,7 +236,7 @@ def _reserve(whole: _Whole, samples: Samples) -> tuple[ReservePoint, ...]:
     if any(not len(recording.lives) for recording in recordings):
         return ()
     for stack in filter(None, (whole.stack, whole.deeper)):
-        if any((other.lives[:, 1:] != stack.first.lives[:, 1:]).any() for other in stack.recordings[1:]):
+        if any(not np.array_equal(other.lives[:, 1:], stack.first.lives[:, 1:]) for other in stack.recordings[1:]):
             return ()
     inserted = {}
     if whole.deeper is not None and whole.depths is not None:

@@ -18,13 +18,18 @@ class RefusedModel(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, cut; with the next one where it only introduces that."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_SHOWN]
+    """The first line of an error's text, cut."""
+    return _lines(error)[0][:_SHOWN]
 
 
 def cause(error: BaseException) -> str:
     """An error of a library in one line: its type, which its text may not make sense without, and the text."""
-    return f"{type(error).__name__}: {first_line(error)}"
+    name, lines = type(error).__name__, _lines(error)
+    # Config classes of transformers tell beneath theirs which error it is, with its type.
+    return (
+        lines[1][:_SHOWN] if name.startswith("StrictDataclass") and len(lines) > 1 else f"{name}: {first_line(error)}"
+    )
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

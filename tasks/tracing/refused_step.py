@@ -15,33 +15,9 @@ from torch import nn
 from tasks.step_trace import TraceRequest
 from tasks.tracing.refusal import RefusedModel, cause
 
-_OF_OTHERS = frozenset(
-    {
-        "args",
-        "cache_position",
-        "cross_attn_head_mask",
-        "decoder_attention_mask",
-        "decoder_head_mask",
-        "decoder_inputs_embeds",
-        "decoder_position_ids",
-        "encoder_outputs",
-        "future_values",
-        "head_mask",
-        "inputs_embeds",
-        "interpolate_pos_encoding",
-        "kwargs",
-        "labels",
-        "logits_to_keep",
-        "past_key_values",
-        "position_ids",
-        "return_dict",
-        "return_loss",
-        "self",
-        "token_type_ids",
-        "use_cache",
-    }
-)
-"""Arguments of forward passes that a training step does without."""
+_MEDIA = ("pixel", "image", "spatial", "patches", "audio", "feature", "video", "grid", "bbox", "input_values")
+"""Parts of the names of what models read beside text."""
+_UNFIT = ("shape", "size", "dimension")
 _MIXED = ("scalar type", "same dtype", "Unsupported dtype", "same reduction dtype")
 _PURE = ("bf16", "fp16")
 
@@ -74,10 +50,13 @@ def refused_step(
             field=missing[0],
             hint=f"Its forward pass takes {', '.join(missing)} too, which is not traced for {request.task}.",
         )
+    is_unfit = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _UNFIT)
     return RefusedModel(
         message,
         field=part,
-        hint="Its forward or backward pass needs values, which a trace without weights does not have.",
+        hint="Its dimensions may not fit together: compare them with the config.json of a published model of this type."
+        if is_unfit
+        else "Its forward or backward pass needs values, which a trace without weights does not have.",
     )
 
 
@@ -86,13 +65,14 @@ def _not_given(model: nn.Module, given: Sequence[str]) -> list[str]:
     if not given:
         return []
     main = str(getattr(model, "main_input_name", ""))
-    asked = [
+    missing = [
         name
-        for name in inspect.signature(type(model).forward).parameters
-        if name not in _OF_OTHERS and not name.startswith("output_") and name != "attention_mask"
+        for name, parameter in inspect.signature(type(model).forward).parameters.items()
+        if name not in (*given, "self")
+        and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        and (name == main or parameter.default is inspect.Parameter.empty or any(word in name for word in _MEDIA))
     ]
-    # Some classes name an input of the encoder that they hand on.
-    return [name for name in sorted(asked, key=lambda name: name != main) if name not in given]
+    return sorted(missing, key=lambda name: name != main)
 
 
 def _innermost_module(error: BaseException) -> str | None:

@@ -60,8 +60,9 @@ class Stack:
             if other.names != self.first.names or other.phases != self.first.phases:
                 raise TaskError(
                     FailureCode.INTERNAL,
-                    f"Which ops run depends on the batch here: {_first_difference(self.first, other)}.",
-                    hint="Such a model cannot be planned for any batch yet; please report its config.",
+                    f"Which ops run depends on {_what_differs(self.first, other)} here: "
+                    f"{_first_difference(self.first, other)}.",
+                    hint="Such a model runs its tokens, or its samples, one after the other; it cannot be planned yet.",
                 )
         self.live_bytes: Floats = np.array([recording.live_bytes for recording in recordings], dtype=np.float64)
         self.flops: Floats = np.array([recording.flops for recording in recordings], dtype=np.float64)
@@ -205,6 +206,12 @@ def _grown(a: OpKey, b: OpKey, steps: int) -> OpKey:
         for before, after in ((a[4], b[4]), (a[5], b[5]))
     )
     return (*a[:4], flops, moved, a[6])
+
+
+def _what_differs(a: Recording, b: Recording) -> str:
+    if a.batch == b.batch:
+        return "the length of samples"
+    return "the number of samples" if a.length == b.length else "number and length of samples"
 
 
 def _first_difference(a: Recording, b: Recording) -> str:

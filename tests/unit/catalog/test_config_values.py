@@ -121,3 +121,18 @@ def test_numbers_of_a_large_file_are_read(tmp_path: Path) -> None:
     labels = {str(number): "x" * 50 for number in range(20_000)}
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "id2label": labels}), encoding="utf-8")
     assert resolve_entry(str(tmp_path)).model_type == "llama"
+
+
+def test_heads_of_keys_left_out_are_those_of_the_config_class() -> None:
+    """Qwen2 takes 32 where the field is missing, Llama as many as it has heads."""
+    small = {**LLAMA, "model_type": "qwen2"}
+    with pytest.raises(DataError, match="no field 'num_key_value_heads'") as caught:
+        checked_config(small, "test/model")
+    assert "the default of 'qwen2' is 32" in str(caught.value.hint)
+    assert checked_config({**small, "num_key_value_heads": None}, "test/model")
+    assert checked_config(LLAMA, "test/model")
+
+
+def test_class_names_are_checked_beside_a_type() -> None:
+    with pytest.raises(DataError, match="'architectures' is nan"):
+        checked_config({**LLAMA, "architectures": math.nan}, "test/model")
