@@ -190,7 +190,7 @@ def _fixes(
     trace_of: Callable[[RunSpec], StepTrace],
 ) -> tuple[Fix, ...]:
     traces, placement = step.traces, step.placement
-    others = _alternatives(spec, traces, trace_of)
+    others = _alternatives(spec, traces, trace_of, devices=placement.devices)
     usable = [card for card in cards if card.refusal is None]
     return ladder(
         Question(
@@ -229,7 +229,9 @@ class _Alternatives:
     """Why there is none of the others."""
 
 
-def _alternatives(spec: RunSpec, traces: RunTraces, trace_of: Callable[[RunSpec], StepTrace]) -> _Alternatives:
+def _alternatives(
+    spec: RunSpec, traces: RunTraces, trace_of: Callable[[RunSpec], StepTrace], *, devices: int
+) -> _Alternatives:
     training, method = spec.training, spec.method
     changed = {
         "gradient_checkpointing": replace(spec, training=replace(training, gradient_checkpointing=True)),
@@ -243,6 +245,9 @@ def _alternatives(spec: RunSpec, traces: RunTraces, trace_of: Callable[[RunSpec]
     for name in recipe_fits(traces.cuda):
         if name == "chunked_loss" and spec.task != "causal-lm":
             reasons[name] = f"{spec.task} has no such loss"
+            continue
+        if name == "chunked_loss" and devices > 1:
+            reasons[name] = "the training program slices the loss on one device only"
             continue
         try:
             found[name] = trace_of(changed[name])

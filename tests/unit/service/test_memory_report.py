@@ -88,6 +88,14 @@ def test_the_ladder_of_what_does_not_fit(tmp_path: Path) -> None:
     assert larger.effect.hours < 0
 
 
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_slices_are_for_one_device_as_in_the_training_program(tmp_path: Path, sharding: str) -> None:
+    layout = Layout(card="L4", micro_batch=8, placement=Placement(replicas=2, sharding=sharding))
+    fix = next(fix for fix in report_of(tmp_path, layout).fixes if fix.name == "chunked_loss")
+    assert (fix.fits, fix.answer) == (None, None)
+    assert fix.reason == "not estimated: the training program slices the loss on one device only"
+
+
 def test_a_model_without_slices_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_stage(monkeypatch, caps_logits=True)
     report = report_of(tmp_path, Layout(card="L4", micro_batch=16))
