@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from manager.errors import DataError
 from manager.profiling.cache import load_answer, measurement_key, store_answer
 from manager.profiling.tokenizer import tokenizer_folder
 from manager.profiling.worker import ask_worker, data_stats, worker_request
@@ -31,6 +32,7 @@ def measure_data(spec: RunSpec, *, cache_dir: Path, timeout_s: float) -> DataSta
     Raises:
         DataError: the data cannot be used as asked, cannot be measured in time, or nothing can be known of it here.
     """
+    _check_path(spec.data.source)
     folder = tokenizer_folder(spec.model.source, spec.model.revision)
     if not _worker_can_run():
         from manager.profiling.counting import count_local  # Deferred: where the worker runs, nothing is counted here.
@@ -43,6 +45,19 @@ def measure_data(spec: RunSpec, *, cache_dir: Path, timeout_s: float) -> DataSta
         answer = ask_worker(request, timeout_s=timeout_s)
         store_answer(cache_dir, key, answer)
     return data_stats(answer)
+
+
+def _check_path(source: str) -> None:
+    """Refuse what the operating system takes for no path at all.
+
+    Raises:
+        DataError: a name too long, say.
+    """
+    try:
+        Path(source).expanduser().exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"the data cannot be looked up: {reason}", hint="check data.source") from error
 
 
 def _worker_can_run() -> bool:

@@ -196,3 +196,9 @@ def test_the_real_worker_tokenizes_a_small_file(tmp_path: Path) -> None:
     assert stats.train_samples + stats.validation_samples + stats.test_samples == 40
     assert stats.measured is False
     assert len(list((tmp_path / "cache").glob("measure-local-*.json"))) == 1
+
+
+@pytest.mark.parametrize("source", ["a" * 300 + ".csv", "~nobody-of-this-name/data.csv"])
+def test_what_is_no_path_is_no_defect(tmp_path: Path, source: str) -> None:
+    with pytest.raises(DataError, match="the data cannot be looked up"):
+        measure_data(_spec(tmp_path, data=source), cache_dir=tmp_path / "cache", timeout_s=5)
