@@ -109,7 +109,9 @@ class TraceWorker:
             if "error" not in answer:
                 return dict(answer["trace"])
             failure = answer["error"]
-            raise DataError(str(failure["message"]), hint=failure.get("hint"))
+            if not isinstance(failure["message"], str):
+                raise TypeError("no message")
+            raise DataError(failure["message"], hint=failure.get("hint"))
         except (ValueError, KeyError, TypeError) as error:
             said = self._last_words()
             self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 
 from manager.catalog.accelerators import Accelerator
 from manager.catalog.model_entry import ModelEntry
@@ -39,6 +40,8 @@ from tasks.kinds import TASK_KINDS
 from tasks.step_trace import StepTrace
 
 _DEVICE_COUNTS = (2, 4, 8)
+_SHORTEST_WAIT_S = 1.0
+"""For the trace of a change, when all others have used the time up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +162,13 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     answer = step.answer(chosen.name, micro_batch)
     it_fits = fits(answer, chosen.memory_bytes)
 
+    deadline_s = monotonic() + timeout_s
+
     def trace_of(changed: RunSpec) -> StepTrace:
         request = trace_request(changed, entry.config, num_labels=labels, target_share=traces.target_share)
-        return trace_for(request, cache_dir=cache_dir, timeout_s=timeout_s)
+        # One limit for all changes: a tracer that is too slow for the first keeps nobody waiting for each of the rest.
+        left_s = max(_SHORTEST_WAIT_S, deadline_s - monotonic())
+        return trace_for(request, cache_dir=cache_dir, timeout_s=left_s)
 
     return MemoryReport(
         spec=spec,

@@ -284,6 +284,8 @@ for line in sys.stdin:
         sys.exit("no such library")
     if what == "refuse":
         answer = {"error": {"code": "bad_job", "message": "no", "hint": "do"}}
+    elif what == "mute":
+        answer = {"error": {"message": None}}
     else:
         answer = {"trace": {"pid": __import__("os").getpid()}}
     print(json.dumps(answer), flush=True)
@@ -313,6 +315,8 @@ def test_the_process_says_what_is_wrong_and_goes_on(worker: TraceWorker) -> None
     with pytest.raises(DataError, match=r"^no$") as caught:
         worker.ask(replace(_REQUEST, task="refuse"), timeout_s=30)
     assert caught.value.hint == "do"
+    with pytest.raises(DataError, match="gave no answer"):
+        worker.ask(replace(_REQUEST, task="mute"), timeout_s=30)
     assert "pid" in worker.ask(_REQUEST, timeout_s=30)
 
 

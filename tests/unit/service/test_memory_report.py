@@ -16,6 +16,7 @@ from manager.service.memory import Layout
 from manager.service.memory_cards import card_refusal, cheapest_usd_per_hour
 from manager.workload.memory_answer import fits
 from manager.workload.placement import Placement
+from tasks.step_trace import StepTrace, TraceRequest
 from tests.support.memory_stage import OFFERS, report_of, set_stage
 from tests.support.plan_factory import make_data, make_gpu_offer, make_profile, make_spec
 
@@ -86,6 +87,22 @@ def test_the_ladder_of_what_does_not_fit(tmp_path: Path) -> None:
     assert larger.effect is not None
     assert larger.effect.hours is not None
     assert larger.effect.hours < 0
+
+
+def test_all_changes_together_wait_no_longer_than_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now: list[float] = [0.0]
+    waits: list[float] = []
+
+    def too_slow(_: TraceRequest, *, timeout_s: float, **__: Any) -> StepTrace:
+        waits.append(timeout_s)
+        now[0] += timeout_s
+        raise DataError(f"took longer than {timeout_s:g} s")
+
+    monkeypatch.setattr(memory, "monotonic", lambda: now[0])
+    monkeypatch.setattr(memory, "trace_for", too_slow)
+    report = report_of(tmp_path, Layout(card="L4", micro_batch=16))
+    assert waits == [300.0, 1.0, 1.0, 1.0]
+    assert [fix.reason for fix in report.fixes if fix.name == "lora"] == ["not estimated: took longer than 1 s"]
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
