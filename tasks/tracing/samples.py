@@ -36,6 +36,8 @@ _AUDIO_UNIT = 24_000
 _AUDIO_TASKS = ("audio-classification", "speech-ctc")
 _LEAST_BATCH = 4
 _POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "n_ctx")
+_ATTENTION = ("attention", "full_attention", "sliding_attention")
+_CHUNK_KEYS = ("mamba_chunk_size", "chunk_size")
 _LONGEST = 131_072
 _LONGEST_AUDIO = 16_000 * 60
 _NOISE = 1e-11
@@ -136,6 +138,8 @@ def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:
 def _unit(request: TraceRequest, config: Mapping[str, Any], longest: int) -> int:
     if request.task in _AUDIO_TASKS:
         return _AUDIO_UNIT
+    if (chunk := _chunk_tokens(config)) and 3 * math.lcm(_UNITS[0], chunk) <= longest:
+        return math.lcm(_UNITS[0], chunk)
     fitting = next((unit for unit in _UNITS if 3 * unit <= longest), None)
     if fitting is None:
         raise RefusedModel(
@@ -144,6 +148,14 @@ def _unit(request: TraceRequest, config: Mapping[str, Any], longest: int) -> int
             hint="Compare the field with the config.json of a published model of this architecture.",
         )
     return fitting
+
+
+def _chunk_tokens(config: Mapping[str, Any]) -> int | None:
+    """Tokens to which state-space layers pad a sample (Dao and Gu 2024, arXiv:2405.21060); None without such layers."""
+    kinds = config.get("layer_types") or config.get("layers_block_type") or ("mamba",)
+    if all(kind in _ATTENTION for kind in kinds):
+        return None
+    return next((value for key in _CHUNK_KEYS if isinstance(value := config.get(key), int) and value > 0), None)
 
 
 def _parts(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
