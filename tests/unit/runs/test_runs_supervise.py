@@ -77,9 +77,9 @@ def test_events_arrive_while_the_task_runs(local: Callable[..., RunOutcome]) -> 
     updates: list[Update] = []
     local(updates, steps=30, step_s=0.05)
     kinds = [update_to_json(update)["type"] for update in updates]
-    first_charge = kinds.index("charge")
-    assert "metric" in kinds[:first_charge]
-    assert "metric" in kinds[first_charge:]
+    metrics = [place for place, kind in enumerate(kinds) if kind == "metric"]
+    # Charges come by the clock: on a slow machine some before the task says anything.
+    assert "charge" in kinds[metrics[0] : metrics[-1]]
 
 
 def test_a_failed_task(local: Callable[..., RunOutcome]) -> None:
