@@ -24,6 +24,9 @@ from tasks.tracing.stack import Stack, repeated_from
 
 Ints = NDArray[np.int64]
 
+LIVED = 0
+"""Kind of the allocations within a step, see `Recording.lives`; the others stand whatever the batch."""
+
 
 def deeper_recordings(
     fewer: Stack, points: Sequence[Point], depths: SmallDepths, recorded: Callable[[Point], Recording]
@@ -40,25 +43,30 @@ def deeper_recordings(
         NotRepeatedError: the ops of the two depths do not line up.
     """
     first = recorded(points[0])
-    last_at = max(at for at, point in enumerate(points) if _is_alike(point, points[0]))
+    last_at = last_alike(points)
     if last_at < 2 or not len(first.storages):
         return [first, *(recorded(point) for point in points[1:])]
     places = _places(fewer, first, depths)
     last = recorded(points[last_at])
-    between = _between(_Known(fewer.recordings[: last_at + 1], first, last), places)
+    between = between_recordings(Known(fewer.recordings[: last_at + 1], first, last), places)
     if between is None:
         between = [recorded(point) for point in points[1:last_at]]
     return [first, *between, last, *(recorded(point) for point in points[last_at + 1 :])]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is recorded."""
+class Known:
+    """What is recorded of two depths at points that differ in batch and length only."""
 
     fewer: Sequence[Recording]
     """At each point."""
     first: Recording
     last: Recording
+
+
+def last_alike(points: Sequence[Point]) -> int:
+    """Place of the last point that differs from the first in batch and length only."""
+    return max(at for at, point in enumerate(points) if _is_alike(point, points[0]))
 
 
 def _is_alike(a: Point, b: Point) -> bool:
@@ -84,14 +92,20 @@ def _places(fewer: Stack, first: Recording, depths: SmallDepths) -> Ints | None:
     return places
 
 
-def _between(known: _Known, places: Ints | None) -> list[Recording] | None:
-    """The deeper model between the first and the last point."""
+def between_recordings(known: Known, places: Ints | None) -> list[Recording] | None:
+    """The deeper model between the first and the last point; None where it does not follow from the shallower.
+
+    Args:
+        known: what is recorded.
+        places: for each op of the deeper model that of the shallower, -1 where none is.
+    """
     if places is None:
         return None
     flops = _work(known, places, lambda recording: recording.flops)
     moved = _work(known, places, lambda recording: recording.moved_bytes)
-    storages = _sizes(known, places, lambda recording: recording.storages)
-    lives = _sizes(known, places, lambda recording: recording.lives)
+    stands = known.first.lives[:, 3] != LIVED
+    storages = _sizes(known, places, lambda recording: recording.storages, np.zeros(len(known.first.storages), bool))
+    lives = _sizes(known, places, lambda recording: recording.lives, stands)
     if flops is None or moved is None or storages is None or lives is None:
         return None
     first = known.first
@@ -111,13 +125,13 @@ def _between(known: _Known, places: Ints | None) -> list[Recording] | None:
     ]
 
 
-def _work(known: _Known, places: Ints, of: Callable[[Recording], NDArray[np.float64]]) -> NDArray[np.float64] | None:
-    values = np.array([of(recording)[places] for recording in known.fewer])
+def _work(known: Known, places: Ints, of: Callable[[Recording], NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    values = np.array([np.where(places >= 0, of(recording)[places], np.nan) for recording in known.fewer])
     return _taken(values, of(known.first), of(known.last))
 
 
-def _sizes(known: _Known, places: Ints, of: Callable[[Recording], Ints]) -> list[Ints] | None:
-    """Rows of bytes, birth, death and kind at each point."""
+def _sizes(known: Known, places: Ints, of: Callable[[Recording], Ints], stands: NDArray[np.bool_]) -> list[Ints] | None:
+    """Rows of bytes, birth, death and kind at each point; what stands is in the order that a used model has it in."""
     tables, first, last = [of(recording) for recording in known.fewer], of(known.first), of(known.last)
     for table, other in (*((tables[0], table) for table in tables[1:]), (first, last)):
         if table.shape != other.shape or (table[:, 1:] != other[:, 1:]).any():
@@ -126,7 +140,7 @@ def _sizes(known: _Known, places: Ints, of: Callable[[Recording], Ints]) -> list
     # Of one op over all tensors the deeper model has more results; those have no counterpart.
     found = np.array([rows.get(key, -1) for key in _keys(first, places[first[:, 1]])], dtype=np.int64)
     values = np.array([np.where(found >= 0, table[found, 0], -1) for table in tables])
-    taken = _taken(values, first[:, 0], last[:, 0])
+    taken = _taken(values, np.where(stands, last[:, 0], first[:, 0]), last[:, 0])
     return None if taken is None else [np.column_stack((sizes, first[:, 1:])) for sizes in taken]
 
 

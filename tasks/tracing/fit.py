@@ -44,6 +44,7 @@ from tasks.tracing.stack import (
     deepen_ops,
     repeated_from,
 )
+from tasks.tracing.whole import FEW_LAYERS, whole_recordings
 
 Floats = NDArray[np.float64]
 
@@ -148,7 +149,12 @@ def _record_whole(request: TraceRequest, samples: Samples, config: Mapping[str, 
             return _from_two_depths(request, samples, depths, record)
         except (NotRepeatedError, RefusedModel):
             pass  # The config promised repeated layers and the ops say otherwise: the ops are right.
-    stack = _stack(request, samples, record, layers=request.layers)
+    recordings = whole_recordings(
+        samples.points,
+        lambda point: _recorded(request, point, record, layers=request.layers),
+        lambda point: _recorded(request, point, record, layers=FEW_LAYERS),
+    )
+    stack = Stack(in_two_slices(recordings))
     return _Whole(
         moments=stack.moments(), ops=stack.ops(), stack=stack, deeper=None, steps=0, layers=stack.first.layers
     )

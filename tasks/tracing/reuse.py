@@ -1,4 +1,4 @@
-"""The model of the last recording, kept for the next one of the same request and depth at another batch or length.
+"""The models of the last recordings, kept for the next one of the same request and depth at another batch or length.
 
 A step leaves it as it was before any other than the first step of a run: optimizer state made, gradients gone.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from tasks.step_trace import TraceRequest
 from tasks.tracing.prepared import Prepared, prepare
+
+_MOST = 2
+"""The model itself, and one of few layers."""
 
 _kept: list[tuple[TraceRequest, int | None, Prepared]] = []
 
@@ -17,9 +20,9 @@ def take(request: TraceRequest, *, layers: int | None) -> Prepared:
     Raises:
         RefusedModel: naming what does not fit.
     """
-    while _kept:
-        known, depth, prepared = _kept.pop()
+    for at, (known, depth, prepared) in enumerate(_kept):
         if (known, depth) == (request, layers):
+            del _kept[at]
             # Whoever listened has gone.
             prepared._on_weight_copy.clear()
             prepared._on_stash.clear()
@@ -29,4 +32,4 @@ def take(request: TraceRequest, *, layers: int | None) -> Prepared:
 
 def keep(prepared: Prepared, request: TraceRequest, *, layers: int | None) -> None:
     """Keep a model whose step was recorded in good order."""
-    _kept[:] = [(request, layers, prepared)]
+    _kept[:] = [*_kept, (request, layers, prepared)][-_MOST:]
