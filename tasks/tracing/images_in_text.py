@@ -1,12 +1,14 @@
 """What one square image of a sample becomes for each family of vision-language models, by their processors' arithmetic.
 
-Owns numbers only: patches, tiles, places in the sequence; reads a config as a mapping. One image a sample, at the size
-at which the model computes it: training.image_size, else the config's own. Families are those whose processors are
-written down here (transformers 5.17, `models/*/processing_*.py`); others are refused by their model_type.
+Owns numbers only: patches, tiles, places in the sequence; reads a config as a mapping. One image a sample, of
+training.image_size pixels along one edge, else of the size to which config or processor bring each image; where both
+leave it as it is, the size has to be said. Families are those whose processors are written down here (transformers
+5.17, `models/*/processing_*.py` and `image_processing_*.py`); others are refused by their model_type.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,10 @@ from tasks.tracing.refusal import RefusedModel
 
 _TOWERS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Encoders of LLaVA with the positions that they put before the patches."""
+_TILES_ALONG = 4
+"""Of Idefics 3 and SmolVLM: their processors bring the longest edge of each image to as many tiles."""
+_MOST_TILES = 12
+"""Of InternVL."""
 _LEAST_TEXT = 24
 """Tokens: three lengths at which a step is recorded."""
 Config = Mapping[str, Any]
@@ -107,7 +113,7 @@ def _llava(config: Config, size: int | None) -> ImagePart:
 def _llava_next(config: Config, size: int | None) -> ImagePart:
     """Tiles of the resolution that fits best, with one place more at the end of each row, and the whole image."""
     edge, patches = _fixed(config, None)
-    size = edge if size is None else size
+    size = _said(config, size)
     height, width = _best_resolution(size, config["image_grid_pinpoints"])
     rows, columns = patches * height // edge, patches * width // edge
     # A square image fills a square of the tiles; what pads it to their shape is cut away, the same on both sides.
@@ -125,8 +131,7 @@ def _llava_next(config: Config, size: int | None) -> ImagePart:
 
 def _qwen2_vl(config: Config, size: int | None) -> ImagePart:
     vision = config["vision_config"]
-    if size is None:
-        raise _wrong_size(config, "images at their own size, so that it has to be said")
+    size = _said(config, size)
     merged = vision["spatial_merge_size"]
     factor = vision["patch_size"] * merged
     edge = max(factor, round(size / factor) * factor)
@@ -138,7 +143,7 @@ def _qwen2_vl(config: Config, size: int | None) -> ImagePart:
 def _idefics3(config: Config, size: int | None) -> ImagePart:
     """One picture, or a square of tiles, each with two marks, a line's end after each row, and the image made small."""
     edge, patches = _fixed(config, None)
-    along = -(-(size or edge) // edge)
+    along = _TILES_ALONG if size is None else -(-size // edge)
     tiles = along**2 if along > 1 else 0
     return ImagePart(
         edge=edge,
@@ -161,11 +166,13 @@ def _gemma3(config: Config, size: int | None) -> ImagePart:
 
 
 def _internvl(config: Config, size: int | None) -> ImagePart:
+    """As many tiles as cover no more than twice the image, and the image made small."""
     edge, patches = _fixed(config, None)
-    along = -(-(size or edge) // edge)
+    size = _said(config, size)
+    along = max(n for n in range(1, math.isqrt(_MOST_TILES) + 1) if n == 1 or 2 * size**2 > (n * edge) ** 2)
     tiles = along**2 + 1 if along > 1 else 1
     each = int((patches * config["downsample_ratio"]) ** 2)
-    return ImagePart(edge=edge, size=along * edge, places=tiles * each, markers=2, tiles=tiles)
+    return ImagePart(edge=edge, size=size, places=tiles * each, markers=2, tiles=tiles)
 
 
 _FAMILIES: dict[str, Callable[[Config, int | None], ImagePart]] = {
@@ -179,6 +186,12 @@ _FAMILIES: dict[str, Callable[[Config, int | None], ImagePart]] = {
     "gemma3": _gemma3,
     "internvl": _internvl,
 }
+
+
+def _said(config: Config, size: int | None) -> int:
+    if size is None:
+        raise _wrong_size(config, "images at their own size, so that it has to be said")
+    return size
 
 
 def _beside_patches(config: Config) -> int:
@@ -212,5 +225,5 @@ def _wrong_size(config: Config, what: str) -> RefusedModel:
     return RefusedModel(
         f"{config['model_type']!r} reads {what}.",
         field="image_size",
-        hint="Set training.image_size: the pixels along one edge of an image as the model computes it.",
+        hint="Set training.image_size: the pixels along one edge of an image as the processor reads it.",
     )

@@ -44,7 +44,7 @@ def _unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _request(name: str, *, size: int | None = None, method: str = "full", **options: Any) -> TraceRequest:
     config = TINY_PICTURED[name]
-    known = size or (64 if config["model_type"].startswith("qwen") else None)
+    known = size or (64 if name in ANY_SIZE else None)
     chosen: dict[str, Any] = {"precision": "fp32", "kernels": "cpu", **options}
     return TraceRequest(
         config=config,
@@ -146,8 +146,16 @@ _LONG = {"max_position_embeddings": 32_768}
         ),
         ({"model_type": "paligemma", "vision_config": {"image_size": 448, "patch_size": 14}}, None, 1_024),
         ({"model_type": "gemma3", "vision_config": {"image_size": 896, "patch_size": 14}}, None, 256 + 4),
-        ({"model_type": "internvl"}, None, 256 + 2),
-        ({"model_type": "internvl"}, 896, 5 * 256 + 2),
+        # The processor's own size is four tiles along.
+        (
+            {"model_type": "smolvlm", "scale_factor": 4, "vision_config": {"image_size": 512, "patch_size": 16}},
+            None,
+            1_127,
+        ),
+        ({"model_type": "internvl"}, 448, 256 + 2),
+        # Four tiles cover less than twice its pixels; nine are the most that make a square.
+        ({"model_type": "internvl"}, 640, 5 * 256 + 2),
+        ({"model_type": "internvl"}, 4_096, 10 * 256 + 2),
     ],
 )
 def test_tokens_of_an_image_are_those_of_the_processor(config: dict[str, Any], size: int | None, tokens: int) -> None:
@@ -159,6 +167,7 @@ def test_tokens_of_an_image_are_those_of_the_processor(config: dict[str, Any], s
     [
         ({"model_type": "mllama"}, None, "model_type"),
         ({"model_type": "qwen2_vl"}, None, "image_size"),
+        ({"model_type": "internvl"}, None, "image_size"),
         ({"model_type": "llava", "vision_config": _OF_336}, 224, "image_size"),
         ({"model_type": "llava", "vision_config": {"model_type": "pixtral"}}, None, "vision_config.model_type"),
         ({"model_type": "qwen2_vl", "text_config": {"max_position_embeddings": 256}}, 448, "image_size"),
