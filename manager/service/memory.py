@@ -160,7 +160,7 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     wanted = layout.micro_batch or profile.asked_micro_batch
     micro_batch = min(wanted, share) if wanted else chosen.micro_batch or share
     answer = step.answer(chosen.name, micro_batch)
-    it_fits = fits(answer, chosen.memory_bytes)
+    it_fits = fits(answer, chosen.memory_bytes, placement=placement)
 
     deadline_s = monotonic() + timeout_s
 

@@ -217,7 +217,7 @@ def _shorter(question: Question, now: MemoryAnswer) -> Iterator[Fix]:
         micro_batch = min(question.micro_batch, _largest(shorter, question.trace) or 1)
         answer = _answer(shorter, question.trace, micro_batch)
         is_last = length // _SHORTER < _SHORTEST
-        if is_last or fits(answer, question.memory_bytes, question.margin):
+        if is_last or fits(answer, question.memory_bytes, question.margin, placement=question.placement):
             text = f"set training.max_length: {length}; longer samples lose their end"
             yield _fix("max_length", text, question, now, answer, micro_batch)
             return
@@ -295,7 +295,7 @@ def _fix(name: str, text: str, question: Question, now: MemoryAnswer, answer: Me
         micro_batch=micro_batch,
         answer=answer,
         saved_bytes=now.needed_bytes - answer.needed_bytes,
-        fits=fits(answer, question.memory_bytes, question.margin),
+        fits=fits(answer, question.memory_bytes, question.margin, placement=question.placement),
         reason=None,
         placement=question.placement,
         length=question.length,

@@ -161,9 +161,11 @@ def memory_of(
     )
 
 
-def fits(answer: MemoryAnswer, memory_bytes: float, margin: float | None = None) -> bool:
+def fits(
+    answer: MemoryAnswer, memory_bytes: float, margin: float | None = None, *, placement: Placement = ONE_DEVICE
+) -> bool:
     """Whether the step runs in this much memory with `margin` (a share) of it to spare; None: the table's margin."""
-    spare = fit_margin().value if margin is None else margin
+    spare = fit_margin(is_sharded=placement.is_sharded).value if margin is None else margin
     return answer.needed_bytes <= memory_bytes * (1 - spare)
 
 
@@ -203,7 +205,7 @@ def largest_micro_batch(
             placement=placement,
             accumulates=batch < limit,
         )
-        return fits(answer, memory_bytes, margin)
+        return fits(answer, memory_bytes, margin, placement=placement)
 
     if limit < 1:
         return None

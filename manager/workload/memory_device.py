@@ -78,9 +78,9 @@ def architecture_of(accelerator: str) -> str | None:
     return _architectures().get(accelerator)
 
 
-def fit_margin() -> Constant:
-    """Part of the memory that a fit keeps free."""
-    return constant("fit_margin")
+def fit_margin(*, is_sharded: bool = False) -> Constant:
+    """Part of the memory that a fit keeps free; more where weights are in shards, whose buffers are known less well."""
+    return constant("fit_margin", *([_FSDP] if is_sharded else []))
 
 
 def constant(name: str, *applies_to: str) -> Constant:

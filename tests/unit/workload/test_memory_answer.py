@@ -148,6 +148,18 @@ def test_a_fit_gives_back_the_cached_blocks_and_keeps_a_margin() -> None:
     assert shown_bytes(answer, 1) == answer.needed_bytes
 
 
+def test_a_fit_in_shards_leaves_more_room() -> None:
+    placement = Placement(replicas=2, sharding="fsdp")
+    answer = asked(placement=placement)
+    room = answer.needed_bytes / (1 - fit_margin().value) + 1
+    assert fits(answer, room)
+    assert not fits(answer, room, placement=placement)
+    assert fits(answer, answer.needed_bytes / (1 - fit_margin(is_sharded=True).value) + 1, placement=placement)
+    # The search keeps the same room.
+    sought = {"limit": 1, "length": 64, "device": A100, "placement": placement}
+    assert largest_micro_batch(FULL, memory_bytes=room, **sought) is None  # type: ignore[arg-type]
+
+
 def test_the_largest_micro_batch_is_the_last_that_fits() -> None:
     memory = asked(batch=100, accumulates=True).needed_bytes
 
