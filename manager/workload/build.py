@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from manager.catalog.model_entry import ModelEntry
 from manager.spec.model import RunSpec
 from manager.workload.memory_model import memory_model, unpacked_note
-from manager.workload.polynomial import compile_polynomial, value
 from manager.workload.profile import DataStats, WorkloadProfile
-from manager.workload.repeated import repeated_groups, turns
 from manager.workload.request import FEWEST_LABELS
 from manager.workload.traces import RunTraces
+from manager.workload.work import flops_of
 from tasks.kinds import TASK_KINDS
 from tasks.step_trace import StepTrace
 
@@ -65,8 +64,12 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         evaluations=schedule.evaluations,
         samples_seen=_samples_seen(spec, sequences, schedule.steps),
         data=data,
-        flops_per_step=_flops(timed, ("forward", "backward", "update"), training.batch_size, length, rank),
-        flops_evaluation=_flops(timed, ("evaluation",), evaluated, data.padded_mean_tokens, rank),
+        flops_per_step=flops_of(
+            timed, ("forward", "backward", "update"), batch=training.batch_size, length=length, rank=rank or 0
+        ),
+        flops_evaluation=flops_of(
+            timed, ("evaluation",), batch=evaluated, length=data.padded_mean_tokens, rank=rank or 0
+        ),
         tokens_per_epoch=round(data.train_samples * data.mean_tokens),
         weights_bytes=_weights_bytes(entry, trace),
         checkpoint_bytes=round(static.trainable + static.optimizer_state),
@@ -118,17 +121,6 @@ def _samples_seen(spec: RunSpec, sequences: int, steps: int) -> int:
     if spec.training.max_steps is None:
         return round(spec.training.epochs * sequences)
     return steps * min(spec.training.batch_size, sequences)
-
-
-def _flops(trace: StepTrace, phases: tuple[str, ...], samples: int, length: float, rank: int | None) -> float:
-    """FLOPs grow with the samples, so that one pass over all of them counts as much as many over parts."""
-    by_each = turns(batch=samples, length=length, rank=rank or 0)
-    total = 0.0
-    for repeated in repeated_groups(trace):
-        group, turn = repeated.group, by_each[repeated.each]
-        if group.phase in phases:
-            total += group.count * turn.times * value(compile_polynomial(group.flops), turn.values)
-    return total
 
 
 def _weights_bytes(entry: ModelEntry, trace: StepTrace) -> int:

@@ -18,7 +18,7 @@ from manager.units import Interval
 POOLED = "*"
 """The family that stands for all without measurements of their own."""
 _MICROSECOND = 1e-6
-_TIMES = ("launch", "issue", "issue_backward", "step")
+_TIMES = ("launch", "issue", "issue_backward", "step", "tensor")
 _UNLISTED_SUSTAINED = 0.8
 
 
@@ -62,8 +62,17 @@ class Efficiencies:
     """The same with channels-last memory."""
     narrow_single: float
     """The same in float32, whose kernels are older."""
+    narrow_flops: float
+    """Arithmetic of those convolutions in half precision, of the float32 peak: it adds to the time of their bytes."""
+    narrow_flops_single: float
+    """The same in float32."""
     bandwidth: float
     """Of the memory bandwidth, by kernels that only move bytes."""
+    epilogue: float
+    """Instructions per byte that a product reads and writes, spent on tiles while its matrix units wait."""
+    layout: float
+    """How often a convolution on matrix units moves its bytes once more to order them by channel, where images are not
+    channels-last."""
     exposed: float
     """Part of the shorter of arithmetic and memory time of a product that the longer one does not hide."""
     interference: float
@@ -76,6 +85,10 @@ class Efficiencies:
     """Per op of the backward pass and the update, on the host, from C++."""
     step_s: float
     """Per micro-step, on the host: the next batch, hooks of the loop, the loss read."""
+    tensor_s: float
+    """Per trainable tensor and update, on the host: the optimizer's loops over parameters, in Python."""
+    copy_gb_per_second: float
+    """GB/s of inputs from pageable memory of the host, for which the device waits."""
 
 
 EFFICIENCY_NAMES = tuple(field.name for field in fields(Efficiencies))

@@ -1,14 +1,17 @@
 """Seconds of a step from its traced ops: a roofline per op, the host's issue of ops, the update and communication.
 
 An op takes max(FLOPs / reached FLOP/s, bytes / reached bytes/s) (Williams et al. 2009, doi:10.1145/1498765.1498785)
-plus the exposed part of the shorter of the two, and no less than a kernel's launch. A step takes the larger of their
-sum and of the time in which the host issues them; the update runs once per step. Constants are fitted
-(`manager/workload/efficiencies.py`); the interval around the outcome is the fit's own error on sources it had not seen.
+plus the exposed part of the shorter of the two, and no less than a kernel's launch. Products add the instructions that
+prepare and store their tiles while matrix units wait, convolutions the change of memory order, depthwise ones the sum
+of arithmetic and bytes. A step takes the larger of the sum over its ops and of the time in which the host issues them,
+then waits for the copy of its inputs; the update runs once per step. Constants are fitted
+(`manager/workload/efficiencies.py`); the interval around the outcome is the fit's error on rows it had not seen.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manager.units import Interval
@@ -39,6 +42,8 @@ class StepTime:
     backward_s: float
     """Of all micro-steps, recomputation of checkpointed layers included."""
     update_s: float
+    copy_s: float
+    """Of inputs from the host, for which the device waits."""
     communication_s: float
     """That nothing hides."""
     issue_bound: bool
@@ -55,6 +60,36 @@ class UntimedWorkError(ValueError):
     """Work in a type for which the device has no known rate."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How devices share one optimizer step."""
+
+    replicas: int = 1
+    """Data-parallel devices (groups of `tensor_parallel` devices each)."""
+    link: Link | None = None
+    """Between the devices; None for one device."""
+    sharding: str = "ddp"
+    """One of SHARDINGS, for more than one replica."""
+    tensor_parallel: int = 1
+    """Devices that share each product."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no time.
+
+        Raises:
+            ValueError: several devices and no link, or an unknown sharding.
+        """
+        if self.sharding not in SHARDINGS:
+            raise ValueError(f"unknown sharding {self.sharding!r}")
+        if self.link is None and (self.replicas > 1 or self.tensor_parallel > 1):
+            raise ValueError("several devices need a link")
+
+    @property
+    def shards_of_update(self) -> int:
+        """Devices among which the optimizer's work is divided."""
+        return self.tensor_parallel * (1 if self.sharding == "ddp" else self.replicas)
+
+
 def step_seconds(
     trace: StepTrace,
     speed: Speed,
@@ -67,6 +102,7 @@ def step_seconds(
     sharding: str = "ddp",
     tensor_parallel: int = 1,
     rank: int = 0,
+    inputs_on_host: bool = True,
 ) -> StepTime:
     """One optimizer step of each of the data-parallel devices.
 
@@ -76,54 +112,36 @@ def step_seconds(
         batch: samples of a micro-batch on one device.
         length: mean length of samples, padding included (time follows the mean).
         micro_batches: micro-steps per optimizer step, on each device.
-        replicas: data-parallel devices (groups of `tensor_parallel` devices each).
-        link: between the devices; None for one device.
-        sharding: one of SHARDINGS, for more than one replica.
-        tensor_parallel: devices that share each product.
+        replicas: as in Sharing.
+        link: as in Sharing.
+        sharding: as in Sharing.
+        tensor_parallel: as in Sharing.
         rank: LoRA rank, where the polynomials of the trace carry it.
+        inputs_on_host: whether each micro-batch is copied to the device; benchmarks may keep one there.
 
     Raises:
         UntimedWorkError: the device has no rate for a type that the step computes in.
         ValueError: several devices and no link, or an unknown sharding.
     """
-    if sharding not in SHARDINGS:
-        raise ValueError(f"unknown sharding {sharding!r}")
-    if link is None and (replicas > 1 or tensor_parallel > 1):
-        raise ValueError("several devices need a link")
-    phases = work_of(trace, batch=batch, length=length, rank=rank)
-    forward_s, forward_issue_s = _phase_seconds(phases["forward"], speed, speed.issue_s, tensor_parallel)
-    backward_s, backward_issue_s = _phase_seconds(phases["backward"], speed, speed.issue_backward_s, tensor_parallel)
-    update = phases.get("update")
-    shards = tensor_parallel * (1 if sharding == "ddp" else replicas)
-    update_s, update_issue_s = _update_seconds(update, speed, shards) if update is not None else (0.0, 0.0)
-    if replicas > 1:
-        # Kernels that exchange data take multiprocessors and bandwidth from those that compute.
-        forward_s *= 1.0 + (speed.interference if sharding == "fsdp" else 0.0)
-        backward_s *= 1.0 + speed.interference
-    busy_s = micro_batches * (forward_s + backward_s) + update_s
-    issue_s = micro_batches * (forward_issue_s + backward_issue_s + speed.step_s) + update_issue_s
+    sharing = Sharing(replicas=replicas, link=link, sharding=sharding, tensor_parallel=tensor_parallel)
+    busy = _busy(trace, speed, work_of(trace, batch=batch, length=length, rank=rank), sharing)
+    busy_s = micro_batches * (busy.forward_s + busy.backward_s) + busy.update_s
+    issue_s = micro_batches * (busy.issue_s + speed.step_s) + busy.update_issue_s
     slowdown = max(1.0, issue_s / busy_s) if busy_s > 0 else 1.0
-    forward_s, backward_s, update_s = forward_s * slowdown, backward_s * slowdown, update_s * slowdown
-    communication_s = 0.0
-    if link is not None:
-        layer_bytes = evaluate(trace.layer_activation_bytes, batch=batch, length=length, rank=rank)
-        communication_s = micro_batches * _tensor_exchange_s(trace, link, layer_bytes, tensor_parallel)
-        communication_s += _data_exchange_s(
-            trace,
-            link,
-            forward_s=forward_s,
-            backward_s=backward_s,
-            micro_batches=micro_batches,
-            replicas=replicas,
-            sharding=sharding,
-            tensor_parallel=tensor_parallel,
-        )
+    forward_s, backward_s = busy.forward_s * slowdown, busy.backward_s * slowdown
+    layer_bytes = evaluate(trace.layer_activation_bytes, batch=batch, length=length, rank=rank)
+    communication_s = micro_batches * _tensor_exchange_s(trace, sharing, layer_bytes)
+    communication_s += _data_exchange_s(
+        trace, sharing, forward_s=forward_s, backward_s=backward_s, micro_batches=micro_batches
+    )
+    copy_s = micro_batches * _copy_s(trace, speed, batch, length) if inputs_on_host else 0.0
     return StepTime(
         # Not the sum of the parts: rounding would let a longer step come out shorter.
-        total_s=max(busy_s, issue_s) + communication_s,
+        total_s=max(busy_s, issue_s) + copy_s + communication_s,
         forward_s=forward_s * micro_batches,
         backward_s=backward_s * micro_batches,
-        update_s=update_s,
+        update_s=busy.update_s * slowdown,
+        copy_s=copy_s,
         communication_s=communication_s,
         issue_bound=slowdown > 1.0,
         band=speed.band,
@@ -137,11 +155,51 @@ def evaluation_seconds(
     if samples <= 0:
         return 0.0
     passes = math.ceil(samples / (batch * replicas))
-    phases = work_of(trace, batch=samples / (passes * replicas), length=length, rank=rank)
+    each = samples / (passes * replicas)
+    phases = work_of(trace, batch=each, length=length, rank=rank)
     # A trace without a pass of its own for evaluation has none that is cheaper than the forward pass of training.
     phase = phases.get("evaluation") or phases["forward"]
     busy_s, issue_s = _phase_seconds(phase, speed, speed.issue_s, 1)
-    return passes * max(busy_s, issue_s)
+    return passes * (max(busy_s, issue_s) + _copy_s(trace, speed, each, length))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Busy:
+    """Seconds of one micro-step and of one update."""
+
+    forward_s: float
+    """Of the device, as `backward_s` and `update_s`."""
+    backward_s: float
+    issue_s: float
+    """Of the host, for both passes."""
+    update_s: float
+    update_issue_s: float
+    """Of the host."""
+
+
+def _busy(trace: StepTrace, speed: Speed, phases: Mapping[str, PhaseWork], sharing: Sharing) -> _Busy:
+    forward_s, forward_issue_s = _phase_seconds(phases["forward"], speed, speed.issue_s, sharing.tensor_parallel)
+    backward_s, backward_issue_s = _phase_seconds(
+        phases["backward"], speed, speed.issue_backward_s, sharing.tensor_parallel
+    )
+    update_s, update_issue_s = _update_seconds(phases.get("update"), trace, speed, sharing.shards_of_update)
+    if sharing.replicas > 1:
+        # Kernels that exchange data take multiprocessors and bandwidth from those that compute.
+        forward_s *= 1.0 + (speed.interference if sharing.sharding == "fsdp" else 0.0)
+        backward_s *= 1.0 + speed.interference
+    return _Busy(
+        forward_s=forward_s,
+        backward_s=backward_s,
+        issue_s=forward_issue_s + backward_issue_s,
+        update_s=update_s,
+        update_issue_s=update_issue_s,
+    )
+
+
+def _copy_s(trace: StepTrace, speed: Speed, batch: float, length: float) -> float:
+    """A copy from pageable memory is staged by the host and ordered after what the device still computes."""
+    inputs = next((point.lines["inputs"] for point in trace.memory if "inputs" in point.lines), {})
+    return evaluate(inputs, batch=batch, length=length) / speed.copy_bytes_per_s
 
 
 def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_parallel: int) -> tuple[float, float]:
@@ -156,58 +214,58 @@ def _group_seconds(group: Ops, speed: Speed, tensor_parallel: int) -> float:
     if group.kind == MOVING:
         return group.count * max(memory_s * software.moved_share, speed.launch_s * software.ops_share)
     if group.kind == NARROW:
-        narrow = speed.narrow_bytes_per_s.get(group.dtype, speed.memory_bytes_per_s)
-        return group.count * max(group.bytes / narrow, speed.launch_s)
+        moved_s = group.bytes / speed.narrow_bytes_per_s.get(group.dtype, speed.memory_bytes_per_s)
+        flops_per_s = speed.narrow_flops_per_s.get(group.dtype)
+        return group.count * max(moved_s + (group.flops / flops_per_s if flops_per_s else 0.0), speed.launch_s)
     rate = speed.rates.get((group.kind, group.dtype))
     if rate is None:
         raise UntimedWorkError(f"{speed.name} has no known rate for {group.kind} in {group.dtype}")
-    arithmetic_s, memory_s = group.flops / rate / tensor_parallel, memory_s / tensor_parallel
+    arithmetic_s = (group.flops / rate + group.bytes * speed.epilogue_s_per_byte) / tensor_parallel
+    memory_s /= tensor_parallel
     busy_s = max(arithmetic_s, memory_s) + speed.exposed * min(arithmetic_s, memory_s)
+    if group.kind == "convolution":
+        busy_s += memory_s * speed.layout.get(group.dtype, 0.0)
     return group.count * max(busy_s, speed.launch_s)
 
 
-def _update_seconds(work: PhaseWork, speed: Speed, shards: int) -> tuple[float, float]:
+def _update_seconds(work: PhaseWork | None, trace: StepTrace, speed: Speed, shards: int) -> tuple[float, float]:
     """Seconds of the device and of the host for the optimizer's part of this device."""
+    if work is None:
+        return 0.0, 0.0
     rate = speed.memory_bytes_per_s * shards
     busy_s = sum(group.count * max(group.bytes / rate, speed.launch_s) for group in work.groups)
-    return busy_s, work.ops * speed.issue_backward_s
+    return busy_s, work.ops * speed.issue_backward_s + trace.trainable.tensors * speed.tensor_s
 
 
-def _tensor_exchange_s(trace: StepTrace, link: Link, layer_bytes: float, devices: int) -> float:
+def _tensor_exchange_s(trace: StepTrace, sharing: Sharing, layer_bytes: float) -> float:
     """All-reduces of one micro-step; they wait for the products before them and hold up those after."""
-    if devices < 2:
+    if sharing.link is None or sharing.tensor_parallel < 2:
         return 0.0
     passes = 3 if trace.gradient_checkpointing else 2
-    return trace.layers * passes * _REDUCTIONS_PER_LAYER_PASS * link.reduce_s(layer_bytes, devices)
+    once_s = sharing.link.reduce_s(layer_bytes, sharing.tensor_parallel)
+    return trace.layers * passes * _REDUCTIONS_PER_LAYER_PASS * once_s
 
 
 def _data_exchange_s(
-    trace: StepTrace,
-    link: Link,
-    *,
-    forward_s: float,
-    backward_s: float,
-    micro_batches: float,
-    replicas: int,
-    sharding: str,
-    tensor_parallel: int,
+    trace: StepTrace, sharing: Sharing, *, forward_s: float, backward_s: float, micro_batches: float
 ) -> float:
     """Exchange of gradients and weights that computation does not hide, of one optimizer step."""
-    if replicas < 2:
+    link, replicas = sharing.link, sharing.replicas
+    if link is None or replicas < 2:
         return 0.0
-    gradient_bytes = trace.trainable.bytes / tensor_parallel
-    if sharding == "ddp":
+    gradient_bytes = trace.trainable.bytes / sharing.tensor_parallel
+    if sharing.sharding == "ddp":
         exchange_s = link.reduce_s(gradient_bytes, replicas)
         last_s = link.reduce_s(min(gradient_bytes, _BUCKET_BYTES), replicas)
         return max(exchange_s - _OVERLAP * backward_s, last_s)
-    if sharding == "zero2":
+    if sharing.sharding == "zero2":
         scatter_s = link.gather_s(gradient_bytes, replicas)
         return max(scatter_s - _OVERLAP * backward_s, 0.0) + link.gather_s(gradient_bytes, replicas)
-    gathered_bytes = _gathered_bytes(trace) / tensor_parallel
-    gather_s = link.gather_s(gathered_bytes, replicas)
-    scatter_s = link.gather_s(
-        gradient_bytes * gathered_bytes / max(_stored_bytes(trace) / tensor_parallel, 1), replicas
+    gathered_bytes, stored_bytes = (
+        size / sharing.tensor_parallel for size in (_gathered_bytes(trace), _stored_bytes(trace))
     )
+    gather_s = link.gather_s(gathered_bytes, replicas)
+    scatter_s = link.gather_s(gradient_bytes * gathered_bytes / max(stored_bytes, 1), replicas)
     layers = max(trace.layers, 1)
     exposed_s = max(gather_s - _OVERLAP * forward_s, gather_s / layers)
     exposed_s += max(gather_s + scatter_s - _OVERLAP * backward_s, scatter_s / layers)

@@ -16,6 +16,12 @@ CPU_FAMILY = "cpu"
 _HALF = ("bfloat16", "float16")
 _SINGLE = "float32"
 _PETA = 1e15
+_GIGA = 1e9
+_FLOPS_OF_MULTIPLY_ADD = 2.0
+_ISSUED_PER_LANE = {"volta": 2.0, "turing": 2.0, "ampere-hbm": 2.0}
+"""Instructions of threads per cycle and float32 lane: four schedulers of a multiprocessor issue 128, and those of
+compute capability 7.0, 7.5 and 8.0 have 64 such lanes (CUDA C++ Programming Guide, throughput of native instructions).
+"""
 _PASSES_OF_FLOAT32 = 6.0
 """bfloat16 products that make one float32 product on matrix units without a type of their own for it (XLA on TPUs,
 jax.lax.Precision.HIGHEST); the catalog has no float32 peak for those."""
@@ -33,6 +39,12 @@ class Speed:
     """Reached by kernels that only move bytes."""
     narrow_bytes_per_s: Mapping[str, float]
     """Reached by convolutions with few channels per group, by type."""
+    narrow_flops_per_s: Mapping[str, float]
+    """Of their arithmetic, by type."""
+    epilogue_s_per_byte: float
+    """Of a product, while its matrix units wait."""
+    layout: Mapping[str, float]
+    """By type, how often a convolution moves its bytes once more to order them; 0 for types that are missing."""
     exposed: float
     """Part of the shorter of arithmetic and memory time of a product that the longer one does not hide."""
     interference: float
@@ -44,6 +56,10 @@ class Speed:
     issue_backward_s: float
     step_s: float
     """Per micro-step, on the host."""
+    tensor_s: float
+    """Per trainable tensor and update, on the host."""
+    copy_bytes_per_s: float
+    """Of inputs from the host."""
     software: Software
     band: Interval
     """Factor on seconds: measured over predicted in sources that the fit had not seen, 10th and 90th percentile."""
@@ -89,13 +105,19 @@ def speed_of(
     }
     if bandwidth is None or not rates:
         return None
-    return device_speed(
+    has_tf32 = tf32_convolution and accelerator.peak_tf32_flops_per_s is not None
+    ordered = () if channels_last else (*_HALF, *((_SINGLE,) if has_tf32 else ()))
+    return _device_speed(
+        reached,
         name=accelerator.name,
         family=family,
-        efficiencies=reached,
         rates={key: rate * share for key, rate in rates.items()},
         memory_bytes_per_s=bandwidth * reached.bandwidth * share,
         narrow_bytes_per_s=_narrow_rates(bandwidth * share, reached, channels_last=channels_last),
+        narrow_flops_per_s=_narrow_flops(accelerator, reached, share),
+        epilogue_s_per_byte=_epilogue_s_per_byte(accelerator, reached, family) / share,
+        layout=dict.fromkeys(ordered, reached.layout),
+        copy_bytes_per_s=reached.copy_gb_per_second * _GIGA,
         software=software,
         basis=f"family {family}: {row.source}",
     )
@@ -108,26 +130,35 @@ def cpu_speed(
     row = family_row(CPU_FAMILY)
     rate = vcpus * flops_per_s_per_vcpu
     kinds = ("matmul", "attention", "convolution")
-    return device_speed(
+    return _device_speed(
+        row.efficiencies,
         name=CPU_FAMILY,
         family=CPU_FAMILY,
-        efficiencies=row.efficiencies,
         rates={(kind, dtype): rate for kind in kinds for dtype in (*_HALF, _SINGLE)},
         memory_bytes_per_s=memory_bytes_per_s,
-        narrow_bytes_per_s={dtype: memory_bytes_per_s for dtype in (*_HALF, _SINGLE)},
+        narrow_bytes_per_s=dict.fromkeys((*_HALF, _SINGLE), memory_bytes_per_s),
+        narrow_flops_per_s=dict.fromkeys((*_HALF, _SINGLE), rate),
+        # Inputs stay where they are, and one core after the other does all of an op.
+        epilogue_s_per_byte=0.0,
+        layout={},
+        copy_bytes_per_s=memory_bytes_per_s,
         software=software,
         basis=basis,
     )
 
 
-def device_speed(
+def _device_speed(
+    efficiencies: Efficiencies,
     *,
     name: str,
     family: str,
-    efficiencies: Efficiencies,
     rates: Mapping[tuple[str, str], float],
     memory_bytes_per_s: float,
     narrow_bytes_per_s: Mapping[str, float],
+    narrow_flops_per_s: Mapping[str, float],
+    epilogue_s_per_byte: float,
+    layout: Mapping[str, float],
+    copy_bytes_per_s: float,
     software: Software,
     basis: str,
 ) -> Speed:
@@ -141,12 +172,17 @@ def device_speed(
         },
         memory_bytes_per_s=memory_bytes_per_s,
         narrow_bytes_per_s=narrow_bytes_per_s,
+        narrow_flops_per_s=narrow_flops_per_s,
+        epilogue_s_per_byte=epilogue_s_per_byte,
+        layout=layout,
         exposed=efficiencies.exposed,
         interference=efficiencies.interference,
         launch_s=efficiencies.launch_s,
         issue_s=efficiencies.issue_s,
         issue_backward_s=efficiencies.issue_backward_s,
         step_s=efficiencies.step_s,
+        tensor_s=efficiencies.tensor_s,
+        copy_bytes_per_s=copy_bytes_per_s,
         software=software,
         band=band_of(family, software.name),
         basis=basis,
@@ -164,6 +200,23 @@ def _limited(rate: float, limit: float | None) -> float:
 def _narrow_rates(bandwidth: float, reached: Efficiencies, *, channels_last: bool) -> dict[str, float]:
     half = bandwidth * (reached.narrow_last if channels_last else reached.narrow_half)
     return {**dict.fromkeys(_HALF, half), _SINGLE: bandwidth * reached.narrow_single}
+
+
+def _narrow_flops(accelerator: Accelerator, reached: Efficiencies, share: float) -> dict[str, float]:
+    """Ordinary lanes do them; where their peak is not known, the bytes alone set the time."""
+    peak = accelerator.peak_fp32_flops_per_s
+    if peak is None:
+        return {}
+    single = {_SINGLE: peak * reached.narrow_flops_single * share}
+    return {**dict.fromkeys(_HALF, peak * reached.narrow_flops * share), **single}
+
+
+def _epilogue_s_per_byte(accelerator: Accelerator, reached: Efficiencies, family: str) -> float:
+    peak = accelerator.peak_fp32_flops_per_s
+    if peak is None:
+        return 0.0
+    instructions_per_s = peak / _FLOPS_OF_MULTIPLY_ADD * _ISSUED_PER_LANE.get(family, 1.0)
+    return reached.epilogue / instructions_per_s
 
 
 def _half_rates(accelerator: Accelerator, reached: Efficiencies, sustained: float, *, channels_last: bool) -> _Rates:

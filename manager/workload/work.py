@@ -6,12 +6,15 @@ become rows of coefficients; answers for a batch and length are kept.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
 from manager.workload.identity import ByIdentity
+from manager.workload.polynomial import Monomials, Row, compile_polynomial, value
 from manager.workload.repeated import Each, RepeatedGroup, Turn, repeated_groups, turns
-from tasks.step_trace import MONOMIALS, OpGroup, Polynomial, StepTrace
+from tasks.step_trace import OpGroup, Polynomial, StepTrace
 
 ARITHMETIC_KINDS = ("matmul", "attention", "convolution")
 """Kinds of OP_KINDS that may be limited by arithmetic; the others only move bytes."""
@@ -20,16 +23,16 @@ NARROW = "narrow convolution"
 """A convolution with so few channels per group that it is no matrix product: depthwise, groups of a few channels."""
 MOVING = "memory"
 """Any op that does no arithmetic worth counting."""
-_NARROW_FLOPS_PER_ELEMENT = 50
-"""Of input and output; depthwise 7 x 7 does 49, a dense 1 x 1 over 64 channels 64."""
+_NARROW_FLOPS_PER_ELEMENT = {"forward": 50, "evaluation": 50, "backward": 75}
+"""Of all it reads and writes: depthwise 7 x 7 does 49 forward, a dense 1 x 1 over 64 channels 64. A backward pass does
+twice the arithmetic (to the input, to the weights) on three tensors instead of two: 65 and 85."""
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 CAUSAL_TASKS = ("causal-lm", "image-text-to-text")
 _CAUSAL_KERNEL = "flash"
+_CALLS = re.compile(r"([a-z]+) (\d+)")
+"""Kernel and calls, as `StepTrace.attention` lists them."""
 _COMPUTED_UNDER_CAUSAL_MASK = 0.5
 """A causal flash kernel skips the blocks above the diagonal; traces count all of them (Dao 2023, arXiv:2307.08691)."""
-
-_Row = tuple[tuple[int, float], ...]
-"""Place in MONOMIALS and coefficient, without zeros: most polynomials have one or two terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,13 @@ class PhaseWork:
 class _Compiled:
     """One phase as coefficient rows."""
 
-    groups: tuple[tuple[Each, str, str, float, _Row, _Row], ...]
+    groups: tuple[tuple[Each, str, str, float, Row, Row], ...]
     """What it is the work of, kind, type, count, coefficients of FLOPs and of bytes."""
 
     def at(self, by_each: dict[Each, Turn]) -> PhaseWork:
         """The numbers where groups run so often at these monomials."""
         groups = tuple(
-            Ops(kind, dtype, count * times, _dot(flops, values), _dot(moved, values))
+            Ops(kind, dtype, count * times, _at_least_nothing(flops, values), _at_least_nothing(moved, values))
             for each, kind, dtype, count, flops, moved in self.groups
             for times, values in (by_each[each],)
             if times
@@ -86,6 +89,12 @@ def work_of(trace: StepTrace, *, batch: float, length: float, rank: float = 0.0)
     return _work(ByIdentity(trace), batch, length, rank)
 
 
+def flops_of(trace: StepTrace, phases: Collection[str], *, batch: float, length: float, rank: float = 0.0) -> float:
+    """FLOPs that the kernels of these phases do for a batch: the blocks that a causal mask skips are not among them."""
+    work = work_of(trace, batch=batch, length=length, rank=rank)
+    return sum(group.count * group.flops for phase in phases if phase in work for group in work[phase].groups)
+
+
 @lru_cache(maxsize=4096)
 def _work(key: ByIdentity, batch: float, length: float, rank: float) -> dict[str, PhaseWork]:
     by_each = turns(batch=batch, length=length, rank=rank)
@@ -102,17 +111,19 @@ def _compiled(key: ByIdentity) -> dict[str, _Compiled]:
 
 
 def _computed_share(trace: StepTrace) -> float:
-    """Part of the counted FLOPs that the attention kernel does."""
-    skips = trace.task in CAUSAL_TASKS and _CAUSAL_KERNEL in trace.attention
-    return _COMPUTED_UNDER_CAUSAL_MASK if skips else 1.0
+    """Part of the counted FLOPs that attention kernels do; calls of other kernels than flash do all of their matrix."""
+    calls = {name: float(count) for name, count in _CALLS.findall(trace.attention)}
+    if trace.task not in CAUSAL_TASKS or not calls:
+        return 1.0
+    return 1.0 - (1.0 - _COMPUTED_UNDER_CAUSAL_MASK) * calls.get(_CAUSAL_KERNEL, 0.0) / sum(calls.values())
 
 
 def _phase(groups: list[RepeatedGroup], computed_share: float) -> _Compiled:
-    joined: dict[tuple[Each, str, str, _Row, _Row], float] = {}
+    joined: dict[tuple[Each, str, str, Row, Row], float] = {}
     for repeated in groups:
         group = repeated.group
         kind, dtype = MOVING, ""
-        flops: _Row = ()
+        flops: Row = ()
         if group.kind in ARITHMETIC_KINDS:
             kind, dtype = NARROW if _is_narrow(group) else group.kind, group.dtype
             done = computed_share if group.kind == "attention" else 1.0
@@ -128,16 +139,13 @@ def _is_narrow(group: OpGroup) -> bool:
     # What grows with the batch counts: at batch 1 the weights of any convolution outweigh its images.
     flops = sum(part for monomial, part in group.flops.items() if monomial != "1")
     elements = sum(part for monomial, part in group.bytes.items() if monomial != "1") / _ITEM_BYTES.get(group.dtype, 4)
-    return group.kind == "convolution" and flops < _NARROW_FLOPS_PER_ELEMENT * elements
+    return group.kind == "convolution" and flops < _NARROW_FLOPS_PER_ELEMENT[group.phase] * elements
 
 
-def _row(polynomial: Polynomial) -> _Row:
-    return tuple((MONOMIALS.index(name), part) for name, part in sorted(polynomial.items()) if part)
+def _row(polynomial: Polynomial) -> Row:
+    return tuple(sorted(compile_polynomial(polynomial)))
 
 
-def _dot(row: _Row, values: tuple[float, ...]) -> float:
-    total = 0.0
-    for place, part in row:
-        total += part * values[place]
+def _at_least_nothing(row: Row, at: Monomials) -> float:
     # Fits over few points may leave tiny negative constants; no op does less than nothing.
-    return total if total > 0.0 else 0.0
+    return max(0.0, value(row, at))

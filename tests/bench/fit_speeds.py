@@ -3,8 +3,8 @@
     python tests/bench/fit_speeds.py --tables DIR [--write] [--as-of YYYY-MM-DD] [--cache DIR] [--workers N]
 
 DIR holds CSV files in the schema that `tests/bench/published/rows.py` reads. Only rows marked complete, with samples of
-one length, are fitted. The errors shown, and the bands written, are of predictions by a fit that saw no row of the same
-source.
+one length, are fitted. Errors are shown of the fit itself, of fits that saw no row of that model in that source, and of
+fits that saw no row of that source; the bands written are of the last two.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from tests.bench.published.evaluate import Traced, traced_rows  # noqa: E402
 from tests.bench.published.predict import family_name, measured_step_s, software_name, step_s_of  # noqa: E402
 from tests.bench.published.rows import read_table  # noqa: E402
 from tests.bench.published.traces import Traces, default_folder  # noqa: E402
-from tests.bench.speed_fit import FitRow, fit, left_out_errors  # noqa: E402
+from tests.bench.speed_fit import FitRow, fit, left_out_errors, model_folds  # noqa: E402
 from tests.bench.speed_tables import error_table, write_tables  # noqa: E402
 
+_FOLDS = 6
 _TABLES = ROOT / "manager" / "workload" / "data"
 
 
@@ -43,16 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: no row has a step time that can be predicted", file=sys.stderr)  # noqa: T201
         return 2
     fitted = fit(fit_rows)
-    errors = left_out_errors(fit_rows, group=lambda row: row.source)
+    errors = left_out_errors(fit_rows, group=lambda row: row.source, start=fitted)
     own = {row.id: log(row.measured_s / fitted.predicted_s(row)) for row in fit_rows}
-    for title, found in (("fitted", own), ("source left out", errors)):
+    models = left_out_errors(fit_rows, group=model_folds(fit_rows, folds=_FOLDS), start=fitted)
+    for title, found in (("fitted", own), ("model left out", models), ("source left out", errors)):
         print(f"\n{title}\n" + error_table(fit_rows, found, group=lambda row: "all"))  # noqa: T201
         print(error_table(fit_rows, found, group=lambda row: f"{row.source[:30]} {row.family} {row.software}"))  # noqa: T201
     if options.write and not options.as_of:
         print("error: tables are dated: give --as-of", file=sys.stderr)  # noqa: T201
         return 2
     if options.write:
-        write_tables(fitted, fit_rows, errors, _TABLES, as_of=options.as_of)
+        write_tables(fitted, fit_rows, errors, models, _TABLES, as_of=options.as_of)
     return 0
 
 
@@ -72,6 +74,7 @@ def _fit_rows(traced: Sequence[Traced]) -> Iterator[FitRow]:
         yield FitRow(
             id=one.recipe.row.text("id"),
             source=one.recipe.row.text("source"),
+            model=one.recipe.row.text("model"),
             family=family_name(one.recipe),
             software=software_name(one.recipe),
             measured_s=measured_s,

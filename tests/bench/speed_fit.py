@@ -50,13 +50,19 @@ PRIORS: dict[str, Prior] = {
     "narrow_half": Prior(value=0.3, spread=0.5, family_spread=0.3, highest=1.0),
     "narrow_last": Prior(value=0.3, spread=0.5, family_spread=0.3, highest=1.0),
     "narrow_single": Prior(value=0.05, spread=0.7, family_spread=0.3, highest=1.0),
-    "bandwidth": Prior(value=0.8, spread=0.1, family_spread=0.08, highest=1.0),
+    "narrow_flops": Prior(value=0.5, spread=0.5, family_spread=0.0, highest=1.0),
+    "narrow_flops_single": Prior(value=0.1, spread=0.7, family_spread=0.0, highest=1.0),
+    "bandwidth": Prior(value=0.92, spread=0.03, family_spread=0.03, highest=1.0),
+    "epilogue": Prior(value=10.0, spread=0.7, family_spread=0.0),
+    "layout": Prior(value=1.0, spread=0.5, family_spread=0.0),
     "exposed": Prior(value=0.5, spread=0.5, family_spread=0.0, highest=1.0),
     "interference": Prior(value=0.05, spread=0.5, family_spread=0.0, highest=0.3),
     "launch_s": Prior(value=4e-6, spread=0.3, family_spread=0.1),
     "issue_s": Prior(value=25e-6, spread=0.25, family_spread=0.0),
     "issue_backward_s": Prior(value=15e-6, spread=0.25, family_spread=0.0),
     "step_s": Prior(value=6e-3, spread=0.3, family_spread=0.0),
+    "tensor_s": Prior(value=20e-6, spread=0.7, family_spread=0.0),
+    "copy_gb_per_second": Prior(value=6.0, spread=0.5, family_spread=0.0),
 }
 SOFTWARE_PRIORS: dict[tuple[str, str], Prior] = {
     ("fused", "moved_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
@@ -80,6 +86,7 @@ class FitRow:
 
     id: str
     source: str
+    model: str
     family: str
     software: str
     measured_s: float
@@ -120,14 +127,19 @@ class Fit:
         return row.seconds(self.efficiencies(row.family), self.software(row.software))
 
 
-def fit(rows: Sequence[FitRow]) -> Fit:
-    """Constants from rows."""
+def fit(rows: Sequence[FitRow], *, start: Fit | None = None) -> Fit:
+    """Constants from rows.
+
+    Args:
+        rows: measurements.
+        start: where to begin, to get there sooner; None: at the priors.
+    """
     rows = _thinned(rows)
     layout = _Layout(rows)
     weights = _weights(rows)
     solution = least_squares(
         lambda theta: _residuals(rows, weights, layout, theta),
-        np.zeros(layout.size),
+        np.zeros(layout.size) if start is None else layout.theta_of(start),
         jac=lambda theta: _jacobian(rows, weights, layout, theta),
         loss="linear",
         max_nfev=25,
@@ -137,16 +149,25 @@ def fit(rows: Sequence[FitRow]) -> Fit:
     return layout.fit_of(solution.x)
 
 
-def left_out_errors(rows: Sequence[FitRow], *, group: Callable[[FitRow], str]) -> dict[str, float]:
+def left_out_errors(
+    rows: Sequence[FitRow], *, group: Callable[[FitRow], str], start: Fit | None = None
+) -> dict[str, float]:
     """log(measured / predicted) by row id, each predicted by a fit that saw no row of its group."""
     errors: dict[str, float] = {}
     for name in sorted({group(row) for row in rows}):
         seen = [row for row in rows if group(row) != name]
-        fitted = fit(seen)
+        fitted = fit(seen, start=start)
         for row in rows:
             if group(row) == name:
                 errors[row.id] = log(row.measured_s / fitted.predicted_s(row))
     return errors
+
+
+def model_folds(rows: Sequence[FitRow], *, folds: int) -> Callable[[FitRow], str]:
+    """Groups of rows such that all rows of a model in a source are in one group."""
+    models = sorted({(row.source, row.model) for row in rows})
+    fold = {key: str(place % folds) for place, key in enumerate(models)}
+    return lambda row: fold[row.source, row.model]
 
 
 class _Layout:
@@ -177,6 +198,20 @@ class _Layout:
                 for key in self.shares
             },
         )
+
+    def theta_of(self, start: Fit) -> Array:
+        """The vector of a fit to other rows; 0 for what those did not have."""
+        theta = np.zeros(self.size)
+        for (family, name), place in self.index.items():
+            prior = PRIORS[name]
+            if family == "*":
+                theta[place] = (start.pooled[name] - log(prior.value)) / prior.spread
+            else:
+                theta[place] = start.deviations.get((family, name), 0.0) / prior.family_spread
+        for key, place in self.share_index.items():
+            if key in start.shares:
+                theta[place] = (start.shares[key] - log(SOFTWARE_PRIORS[key].value)) / SOFTWARE_PRIORS[key].spread
+        return theta
 
     def touching(self, row: FitRow, name: str) -> list[tuple[int, float]]:
         """Entries that move one constant of a row, with the change of its logarithm per unit."""

@@ -25,18 +25,21 @@ _OTHER_KERNELS = ("cdna", "gaudi", "tpu", "trainium")
 """Families whose kernels and compilers are other makers': nothing measured on CUDA devices is about those."""
 _OTHER_KERNELS_FACTOR = 1.5
 """Assumption: the same for them; a whole step's share of the peak differs that much among software on one device."""
-_MEASURED = "measured over predicted step times in sources that the fit had not seen"
+_MEASURED = "measured over predicted step times, half by a fit without the source, half by one without the model"
 Errors = Mapping[str, float]
 """log(measured / predicted) by row id."""
 
 
-def write_tables(fitted: Fit, rows: Sequence[FitRow], errors: Errors, folder: Path, *, as_of: str) -> None:
+def write_tables(
+    fitted: Fit, rows: Sequence[FitRow], errors: Errors, unseen_models: Errors, folder: Path, *, as_of: str
+) -> None:
     """Write `speeds.csv`, `speed_software.csv` and `speed_bands.csv`.
 
     Args:
         fitted: constants from all rows.
         rows: that were fitted.
         errors: of each row, under a fit that had not seen its source.
+        unseen_models: of each row, under a fit that had not seen its model in its source.
         folder: into which the tables are written.
         as_of: ISO date of the fit.
     """
@@ -46,7 +49,7 @@ def write_tables(fitted: Fit, rows: Sequence[FitRow], errors: Errors, folder: Pa
     ]
     _write(folder / "speeds.csv", [*speeds, _cpu_line(speeds[0], as_of=as_of)])
     _write(folder / "speed_software.csv", [_software_line(fitted, name, rows, as_of=as_of) for name in BASE_SOFTWARE])
-    _write(folder / "speed_bands.csv", list(_band_lines(rows, errors, families, as_of=as_of)))
+    _write(folder / "speed_bands.csv", list(_band_lines(rows, (errors, unseen_models), families, as_of=as_of)))
 
 
 def relative_errors(rows: Sequence[FitRow], errors: Errors) -> tuple[float, float, float]:
@@ -95,7 +98,14 @@ def _speed_line(
 
 def _cpu_line(pooled: Mapping[str, object], *, as_of: str) -> dict[str, object]:
     """A processor issues and computes an op in one: no op overlaps with the next, and none waits for a host."""
-    own = {"launch_us": "8", "issue_us": "0", "issue_backward_us": "0", "step_us": "1000", "rows": 0, "sources": 0}
+    own: dict[str, object] = {
+        "launch_us": "8",
+        "issue_us": "0",
+        "issue_backward_us": "0",
+        "step_us": "1000",
+        "tensor_us": "0",
+    }
+    own |= {"rows": 0, "sources": 0}
     none = {"error_median": "", "error_p90": "", "as_of": as_of}
     source = "assumption: an op of PyTorch on a CPU costs about 8 us before it computes"
     return {**pooled, "family": CPU_FAMILY, **own, **none, "source": source}
@@ -119,13 +129,14 @@ def _software_line(fitted: Fit, name: str, rows: Sequence[FitRow], *, as_of: str
 
 
 def _band_lines(
-    rows: Sequence[FitRow], errors: Errors, families: Sequence[str], *, as_of: str
+    rows: Sequence[FitRow], errors: Sequence[Errors], families: Sequence[str], *, as_of: str
 ) -> list[dict[str, object]]:
     software = sorted({row.software for row in rows})
     measured: dict[tuple[str, str], tuple[float, float]] = {}
     members: dict[tuple[str, str], list[FitRow]] = {}
     for key in [(family, name) for family in (POOLED, *families) for name in (POOLED, *software)]:
-        members[key] = [row for row in _of_family(rows, key[0]) if key[1] in (POOLED, row.software)]
+        like = [row for row in _of_family(rows, key[0]) if key[0] != POOLED or row.family not in _OTHER_KERNELS]
+        members[key] = [row for row in like if key[1] in (POOLED, row.software)]
         if len(members[key]) >= _FEWEST_FOR_A_BAND:
             low, high = _quantiles(members[key], errors)
             measured[key] = min(low, 1 - _NARROWEST), max(high, 1 + _NARROWEST)
@@ -133,9 +144,10 @@ def _band_lines(
     for key, (low, high) in measured.items():
         source = f"{_MEASURED}; at least 1 +- {_NARROWEST:g}"
         if key[0] == POOLED:
-            low, high = _widest(measured, key[1], by=_UNSEEN_FAMILY_FACTOR)
+            ours = {name: band for name, band in measured.items() if name[0] not in _OTHER_KERNELS}
+            low, high = _widest(ours, key[1], by=_UNSEEN_FAMILY_FACTOR)
             source = f"assumption: no rows, so the widest measured band {_UNSEEN_FAMILY_FACTOR:g} times as wide"
-        elif key[1] == POOLED:
+        elif key[1] == POOLED and key[0] not in _OTHER_KERNELS:
             continue
         lines.append(_band_line(key, low, high, members[key], source, as_of=as_of))
     low, high = _widest(measured, POOLED, by=_OTHER_KERNELS_FACTOR)
@@ -168,13 +180,20 @@ def _band_line(
     }
 
 
-def _quantiles(rows: Sequence[FitRow], errors: Errors) -> tuple[float, float]:
-    """10th and 90th percentile of measured over predicted; a source with many rows counts as one with a few."""
+def _quantiles(rows: Sequence[FitRow], errors: Sequence[Errors]) -> tuple[float, float]:
+    """10th and 90th percentile of measured over predicted; a source with many rows counts as one with a few.
+
+    What a plan meets lies between the two kinds of errors: its accelerator is one that the fit has seen or not, its
+    model and the person's program are not among the rows.
+    """
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.source] = counts.get(row.source, 0) + 1
     weights = [min(1.0, _ROWS_THAT_COUNT / counts[row.source]) for row in rows]
-    ordered = sorted((errors[row.id], weight / sum(weights)) for row, weight in zip(rows, weights, strict=True))
+    whole = sum(weights) * len(errors)
+    ordered = sorted(
+        (found[row.id], weight / whole) for found in errors for row, weight in zip(rows, weights, strict=True)
+    )
     return _at(ordered, 0.1), _at(ordered, 0.9)
 
 

@@ -235,6 +235,7 @@ def step_s_of(recipe: Recipe, trace: StepTrace, efficiencies: Efficiencies | Non
         replicas=recipe.layout.gpus,
         link=_link(recipe, card, speed.family),
         sharding=sharding,
+        inputs_on_host=not has(r"synthetic in-gpu|synthetic input", recipe.row.text("task").casefold()),
     ).total_s
 
 

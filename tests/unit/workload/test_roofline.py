@@ -3,101 +3,21 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 
 from manager.catalog.accelerators import Accelerator, accelerator
-from manager.units import Interval
-from manager.workload.efficiencies import Software, band_of, family_of, software
+from manager.workload.efficiencies import band_of, family_of, software
 from manager.workload.link import Link, link_of
-from manager.workload.roofline import UntimedWorkError, evaluation_seconds, step_seconds
+from manager.workload.roofline import evaluation_seconds, step_seconds
 from manager.workload.speed import Speed, cpu_speed, speed_of
-from manager.workload.work import work_of
-from tasks.step_trace import OpGroup, StepTrace, TensorSums
-
-EAGER = Software(name="eager", moved_share=1.0, ops_share=1.0)
-FUSED = Software(name="fused", moved_share=0.5, ops_share=0.25)
-FREE_BAND = Interval(low=0.9, expected=1.0, high=1.2)
-
-
-def _speed(**changes: object) -> Speed:
-    """One TFLOP/s, one TB/s and nothing else, so that seconds can be read off."""
-    plain = Speed(
-        name="test",
-        family="test",
-        rates={("matmul", "bfloat16"): 1e12, ("attention", "bfloat16"): 5e11},
-        memory_bytes_per_s=1e12,
-        narrow_bytes_per_s={"bfloat16": 1e11},
-        exposed=0.0,
-        interference=0.0,
-        launch_s=0.0,
-        issue_s=0.0,
-        issue_backward_s=0.0,
-        step_s=0.0,
-        software=EAGER,
-        band=FREE_BAND,
-        basis="by hand",
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def _group(phase: str, kind: str, *, count: int = 1, flops: float = 0.0, moved: float = 0.0) -> OpGroup:
-    return OpGroup(
-        phase=phase, kind=kind, dtype="bfloat16", count=count, flops={"BS": flops} if flops else {}, bytes={"BS": moved}
-    )
-
-
-def _trace(*groups: OpGroup, gradient_bytes: int = 10**9, checkpointing: bool = False) -> StepTrace:
-    sums = TensorSums(
-        tensors=1,
-        elements=gradient_bytes // 2,
-        bytes=gradient_bytes,
-        largest_elements=gradient_bytes // 2,
-        elements_large=gradient_bytes // 2,
-        blocks_large=1,
-        factored_elements=0,
-        factor_elements=0,
-        matrix_elements=0,
-    )
-    return StepTrace(
-        model_type="test",
-        task="causal-lm",
-        method="full",
-        precision="bf16",
-        optimizer="adamw",
-        gradient_checkpointing=checkpointing,
-        attention="flash 1",
-        loss="plain",
-        padded=False,
-        rank=None,
-        layers=10,
-        parameters=gradient_bytes // 2,
-        trainable_parameters=gradient_bytes // 2,
-        weights_bytes={"1": float(gradient_bytes)},
-        optimizer_state_bytes={"1": 2.0 * gradient_bytes},
-        trainable=sums,
-        memory=(),
-        ops=groups,
-        layer_activation_bytes={"BS": 1000.0},
-    )
-
-
-def _usual() -> StepTrace:
-    """Per token 6 MFLOP forward and 12 backward in products, 1 and 2 MB moved, and an update of 4 GB."""
-    return _trace(
-        _group("forward", "matmul", count=2, flops=3e6, moved=1e5),
-        _group("forward", "memory", count=10, moved=1e5),
-        _group("backward", "matmul", count=4, flops=3e6, moved=1e5),
-        _group("backward", "memory", count=20, moved=1e5),
-        OpGroup(phase="update", kind="update", dtype="bfloat16", count=1, flops={}, bytes={"1": 4e9}),
-    )
+from tests.unit.workload.timed_steps import FUSED, plain_speed, usual_trace
 
 
 def test_a_step_by_hand() -> None:
     # 1000 tokens: 6 GFLOP at 1 TFLOP/s is 6 ms and 1 GB at 1 TB/s is 1 ms; backward twice that; update 4 GB: 4 ms.
-    time = step_seconds(_usual(), _speed(), batch=10, length=100)
+    time = step_seconds(usual_trace(), plain_speed(), batch=10, length=100)
     assert time.forward_s == pytest.approx(7e-3)
     assert time.backward_s == pytest.approx(14e-3)
     assert time.update_s == pytest.approx(4e-3)
@@ -107,84 +27,32 @@ def test_a_step_by_hand() -> None:
     assert (band.low, band.expected, band.high) == pytest.approx((22.5e-3, 25e-3, 30e-3))
 
 
-def test_a_product_takes_the_longer_of_arithmetic_and_memory_and_the_exposed_part_of_the_other() -> None:
-    trace = _trace(
-        _group("forward", "matmul", flops=2e6, moved=1e6), _group("backward", "matmul", flops=1e6, moved=3e6)
-    )
-    time = step_seconds(trace, _speed(exposed=0.5), batch=1, length=1000)
-    assert time.forward_s == pytest.approx(2e-3 + 0.5 * 1e-3)
-    assert time.backward_s == pytest.approx(3e-3 + 0.5 * 1e-3)
-
-
-def test_kinds_have_their_own_rates() -> None:
-    matmul = _trace(_group("forward", "matmul", flops=1e6), _group("backward", "memory", moved=1.0))
-    attention = replace(
-        _trace(_group("forward", "attention", flops=1e6), _group("backward", "memory", moved=1.0)),
-        task="image-classification",
-    )
-    times = [step_seconds(trace, _speed(), batch=1, length=1000).forward_s for trace in (matmul, attention)]
-    assert times == pytest.approx([1e-3, 2e-3])
-
-
-def test_a_causal_flash_kernel_does_half_of_what_is_counted() -> None:
-    causal = _trace(_group("forward", "attention", flops=1e6), _group("backward", "memory", moved=1.0))
-    masked = replace(causal, attention="efficient 1")
-    encoder = replace(causal, task="image-classification")
-    times = [step_seconds(trace, _speed(), batch=1, length=1000).forward_s for trace in (causal, masked, encoder)]
-    assert times == pytest.approx([1e-3, 2e-3, 2e-3])
-
-
-def test_depthwise_convolutions_move_bytes_at_a_rate_of_their_own() -> None:
-    def trace(flops: float) -> StepTrace:
-        group = OpGroup(
-            phase="forward",
-            kind="convolution",
-            dtype="bfloat16",
-            count=2,
-            flops={"B": flops},
-            bytes={"1": 5e8, "B": 1e7},
-        )
-        return _trace(group, _group("backward", "memory", moved=1.0))
-
-    speed = _speed(rates={("convolution", "bfloat16"): 1e12})
-    depthwise = step_seconds(trace(49 * 5e6), speed, batch=50, length=1)
-    dense = step_seconds(trace(64 * 5e6), speed, batch=50, length=1)
-    assert depthwise.forward_s == pytest.approx(2 * 1e9 / 1e11)
-    assert dense.forward_s == pytest.approx(2 * 50 * 64 * 5e6 / 1e12)
-
-
 def test_the_host_is_the_floor_of_a_small_step() -> None:
     # 12 ops forward at 100 us, 24 backward and one update at 50 us, 2 ms beside: whatever the device does meanwhile.
-    speed = _speed(memory_bytes_per_s=1e13, issue_s=100e-6, issue_backward_s=50e-6, step_s=2e-3)
-    small = step_seconds(_usual(), speed, batch=1, length=10)
+    speed = plain_speed(memory_bytes_per_s=1e13, issue_s=100e-6, issue_backward_s=50e-6, step_s=2e-3)
+    small = step_seconds(usual_trace(), speed, batch=1, length=10)
     assert small.issue_bound
     assert small.total_s == pytest.approx(4.45e-3)
-    assert not step_seconds(_usual(), speed, batch=10, length=100).issue_bound
-
-
-def test_no_kernel_is_shorter_than_its_launch() -> None:
-    # 10 tokens: products take 30 us, movers 1 us, the update 4 ms.
-    free, launched = (step_seconds(_usual(), _speed(launch_s=launch), batch=1, length=10) for launch in (0.0, 5e-6))
-    assert launched.total_s - free.total_s == pytest.approx(30 * (5e-6 - 1e-6))
+    assert not step_seconds(usual_trace(), speed, batch=10, length=100).issue_bound
 
 
 def test_micro_batches_repeat_the_passes_and_not_the_update() -> None:
-    one = step_seconds(_usual(), _speed(), batch=10, length=100)
-    four = step_seconds(_usual(), _speed(), batch=10, length=100, micro_batches=4)
+    one = step_seconds(usual_trace(), plain_speed(), batch=10, length=100)
+    four = step_seconds(usual_trace(), plain_speed(), batch=10, length=100, micro_batches=4)
     assert four.total_s == pytest.approx(one.total_s + 3 * (one.forward_s + one.backward_s))
 
 
 def test_fused_software_moves_and_issues_less() -> None:
-    eager = step_seconds(_usual(), _speed(), batch=10, length=100)
-    fused = step_seconds(_usual(), _speed(software=FUSED), batch=10, length=100)
+    eager = step_seconds(usual_trace(), plain_speed(), batch=10, length=100)
+    fused = step_seconds(usual_trace(), plain_speed(software=FUSED), batch=10, length=100)
     assert eager.forward_s - fused.forward_s == pytest.approx(0.5e-3)
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "zero2", "fsdp"])
 def test_replicas_are_never_faster_per_sample_than_ideal(sharding: str) -> None:
-    one = step_seconds(_usual(), _speed(), batch=10, length=100)
+    one = step_seconds(usual_trace(), plain_speed(), batch=10, length=100)
     many = step_seconds(
-        _usual(), _speed(), batch=10, length=100, replicas=8, link=_link(), sharding=sharding, micro_batches=3
+        usual_trace(), plain_speed(), batch=10, length=100, replicas=8, link=_link(), sharding=sharding, micro_batches=3
     )
     assert many.communication_s > 0
     ideal_s = 3 * (one.forward_s + one.backward_s) + one.update_s / 8
@@ -203,16 +71,23 @@ def test_an_all_reduce_by_hand() -> None:
 
 
 def test_gradients_hide_under_the_backward_pass_but_for_the_last_bucket() -> None:
-    fast = step_seconds(_usual(), _speed(), batch=100, length=100, replicas=4, link=_link())
+    fast = step_seconds(usual_trace(), plain_speed(), batch=100, length=100, replicas=4, link=_link())
     assert fast.communication_s == pytest.approx(2 * 3 / 4 * 25 * 2**20 / 1e11)
-    slow = step_seconds(_usual(), _speed(), batch=1, length=100, replicas=4, link=_link())
+    slow = step_seconds(usual_trace(), plain_speed(), batch=1, length=100, replicas=4, link=_link())
     assert slow.communication_s == pytest.approx(15e-3 - 0.9 * 1.4e-3)
 
 
 def test_sharded_weights_travel_in_each_micro_step() -> None:
     one, three = (
         step_seconds(
-            _usual(), _speed(), batch=1, length=10, replicas=4, link=_link(), sharding="fsdp", micro_batches=count
+            usual_trace(),
+            plain_speed(),
+            batch=1,
+            length=10,
+            replicas=4,
+            link=_link(),
+            sharding="fsdp",
+            micro_batches=count,
         )
         for count in (1, 3)
     )
@@ -222,17 +97,17 @@ def test_sharded_weights_travel_in_each_micro_step() -> None:
 
 
 def test_exchange_slows_computation_down() -> None:
-    speed = _speed(interference=0.1)
-    one = step_seconds(_usual(), speed, batch=10, length=100)
-    ddp = step_seconds(_usual(), speed, batch=10, length=100, replicas=2, link=_link())
-    fsdp = step_seconds(_usual(), speed, batch=10, length=100, replicas=2, link=_link(), sharding="fsdp")
+    speed = plain_speed(interference=0.1)
+    one = step_seconds(usual_trace(), speed, batch=10, length=100)
+    ddp = step_seconds(usual_trace(), speed, batch=10, length=100, replicas=2, link=_link())
+    fsdp = step_seconds(usual_trace(), speed, batch=10, length=100, replicas=2, link=_link(), sharding="fsdp")
     assert (ddp.forward_s, ddp.backward_s) == pytest.approx((one.forward_s, 1.1 * one.backward_s))
     assert (fsdp.forward_s, fsdp.backward_s) == pytest.approx((1.1 * one.forward_s, 1.1 * one.backward_s))
 
 
 def test_tensor_parallel_divides_products_and_pays_for_it() -> None:
-    one = step_seconds(_usual(), _speed(), batch=10, length=100)
-    two = step_seconds(_usual(), _speed(), batch=10, length=100, link=_link(), tensor_parallel=2)
+    one = step_seconds(usual_trace(), plain_speed(), batch=10, length=100)
+    two = step_seconds(usual_trace(), plain_speed(), batch=10, length=100, link=_link(), tensor_parallel=2)
     assert two.forward_s == pytest.approx(3e-3 + 1e-3)
     # Ten layers, two passes, two all-reduces of a layer's input (1 MB) each.
     assert two.communication_s == pytest.approx(10 * 2 * 2 * 1e6 / 1e11)
@@ -241,35 +116,28 @@ def test_tensor_parallel_divides_products_and_pays_for_it() -> None:
 
 def test_several_devices_need_a_link() -> None:
     with pytest.raises(ValueError, match="link"):
-        step_seconds(_usual(), _speed(), batch=1, length=1, replicas=2)
+        step_seconds(usual_trace(), plain_speed(), batch=1, length=1, replicas=2)
     with pytest.raises(ValueError, match="sharding"):
-        step_seconds(_usual(), _speed(), batch=1, length=1, sharding="none")
-
-
-def test_work_in_a_type_without_a_rate_is_refused() -> None:
-    with pytest.raises(UntimedWorkError, match="bfloat16"):
-        step_seconds(_usual(), _speed(rates={("matmul", "float16"): 1e12}), batch=1, length=1)
+        step_seconds(usual_trace(), plain_speed(), batch=1, length=1, sharding="none")
 
 
 def test_evaluation_counts_forward_passes_only() -> None:
-    seconds = evaluation_seconds(_usual(), _speed(), samples=100, batch=10, length=100)
+    seconds = evaluation_seconds(usual_trace(), plain_speed(), samples=100, batch=10, length=100)
     assert seconds == pytest.approx(10 * 7e-3)
-    assert evaluation_seconds(_usual(), _speed(), samples=100, batch=10, length=100, replicas=2) == pytest.approx(35e-3)
+    assert evaluation_seconds(
+        usual_trace(), plain_speed(), samples=100, batch=10, length=100, replicas=2
+    ) == pytest.approx(35e-3)
 
 
 def test_more_tokens_and_larger_batches_never_take_less() -> None:
     speed = _known_speed("A100-80GB-SXM")
-    lengths = [step_seconds(_usual(), speed, batch=4, length=length).total_s for length in (1, 16, 128, 1024, 8192)]
-    batches = [step_seconds(_usual(), speed, batch=batch, length=128).total_s for batch in (1, 2, 8, 64, 512)]
+    lengths = [
+        step_seconds(usual_trace(), speed, batch=4, length=length).total_s for length in (1, 16, 128, 1024, 8192)
+    ]
+    batches = [step_seconds(usual_trace(), speed, batch=batch, length=128).total_s for batch in (1, 2, 8, 64, 512)]
     assert lengths == sorted(lengths)
     assert batches == sorted(batches)
     assert lengths[0] < lengths[-1]
-
-
-def test_work_is_computed_once_for_a_batch() -> None:
-    trace = _usual()
-    assert work_of(trace, batch=3, length=7) is work_of(trace, batch=3, length=7)
-    assert work_of(_usual(), batch=3, length=7) is not work_of(trace, batch=3, length=7)
 
 
 def _known(name: str) -> Accelerator:
