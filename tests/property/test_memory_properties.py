@@ -183,7 +183,7 @@ def test_the_largest_micro_batch_fits_and_the_next_does_not(
 
     def runs(batch: int) -> bool:
         answer = answer_of(trace, batch=batch, length=length, placement=placement, accumulates=batch < limit)
-        return fits(answer, memory)
+        return fits(answer, memory, placement=placement)
 
     if found is None:
         assert not runs(1)
