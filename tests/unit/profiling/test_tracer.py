@@ -138,9 +138,9 @@ def test_adapters_in_other_blocks_are_traced_where_that_can_be(
         def ask(self, request: TraceRequest, *, with_rank: bool = False, timeout_s: float) -> dict[str, Any]:
             raise DataError("took longer than 5 s")
 
-    # The largest adapter takes 48 KiB at rank 16, and 1.1 MiB at this one.
-    request = replace(_REQUEST, method=MethodChoice(kind="lora", lora_rank=375))
-    worker = _Worker(trace_to_json(_trace(rank=375)))
+    # The mean adapter takes 1.4 KB at rank 16, and 1.1 MB at this one.
+    request = replace(_REQUEST, method=MethodChoice(kind="lora", lora_rank=13_000))
+    worker = _Worker(trace_to_json(_trace(rank=13_000)))
     found = find_trace(request, cache_dir=tmp_path / "cache", timeout_s=5, worker=worker)
     assert (found.is_shipped, worker.asked) == (False, [request])
     for stands_in in (
