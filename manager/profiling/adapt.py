@@ -19,8 +19,8 @@ _BLOCK_ELEMENTS = 256
 _SMALL_BLOCK_BYTES = 2**20
 """Of the allocator's two pools: smaller tensors share segments of 2 MiB (torch CUDACachingAllocator, kSmallSize)."""
 OTHER_BLOCKS = f"what the allocator holds is that of rank {_SHIPPED_RANK}, whose adapters are smaller than 1 MiB"
-"""Note of a trace whose replay does not hold for its rank: up to 8 % of the need was missing against traces of rank 256;
-where only the largest adapters outgrow small blocks, 2 %."""
+"""Note of a trace whose replay does not hold for its rank: up to 8 % of the need is missing at rank 256, and 2 %
+where only the largest adapters outgrow small blocks."""
 
 
 def at_rank(trace: StepTrace, rank: int) -> StepTrace:
