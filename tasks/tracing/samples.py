@@ -24,15 +24,21 @@ from tasks.tracing.refusal import RefusedModel
 
 Floats = NDArray[np.float64]
 
+MASK_ALIGNMENT = 16
+"""Elements of the last dimension, see `meta_kernels.MASK_ALIGNMENT`, whose module loads torch."""
+
 _BLOCK_BYTES = 512
 _RANKS = (16, 32)
 _SLICES = 2
 """The first and one after it."""
 _UNITS = (128, 64, 32, 16, 4)
 """Steps of length in tokens, the largest that fits the positions three times: all three lengths are multiples of
-`meta_kernels.MASK_ALIGNMENT`, or none is, so that all pad their masks or none does."""
+the alignment of masks, or none is, so that all pad them or none does."""
 _AUDIO_UNIT = 24_000
 """Samples of the waveform: 75 strides of the feature encoders (320 for Wav2Vec2, HuBERT, WavLM), whole thousands."""
+_AUDIO_UNIT_MASKED = 128_000
+"""400 strides: frames are one less than a multiple of 16, so that masks are padded at all lengths, and odd, for
+encoders that squeeze pairs of them."""
 _AUDIO_TASKS = ("audio-classification", "speech-ctc")
 _LEAST_BATCH = 4
 _POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "n_ctx")
@@ -137,10 +143,11 @@ def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:
 
 def _unit(request: TraceRequest, config: Mapping[str, Any], longest: int) -> int:
     if request.task in _AUDIO_TASKS:
-        return _AUDIO_UNIT
+        return _AUDIO_UNIT_MASKED if _is_sound_masked(config) else _AUDIO_UNIT
     if (chunk := _chunk_tokens(config)) and 3 * math.lcm(_UNITS[0], chunk) <= longest:
         return math.lcm(_UNITS[0], chunk)
-    fitting = next((unit for unit in _UNITS if 3 * unit <= longest), None)
+    share = request.target_share if request.task == "seq2seq-lm" else 1.0
+    fitting = next((unit for unit in _UNITS if 3 * unit <= longest and _pads_alike(unit * share)), None)
     if fitting is None:
         raise RefusedModel(
             f"The model takes {longest} tokens at most, and its step is recorded at up to {3 * _UNITS[-1]}.",
@@ -148,6 +155,17 @@ def _unit(request: TraceRequest, config: Mapping[str, Any], longest: int) -> int
             hint="Compare the field with the config.json of a published model of this architecture.",
         )
     return fitting
+
+
+def _is_sound_masked(config: Mapping[str, Any]) -> bool:
+    """Whether layers of a model of waveforms add a mask or positions to their scores, or squeeze frames."""
+    adds = config.get("feat_extract_norm") != "group" or bool(config.get("position_embeddings_type"))
+    return ("conv_stride" in config and adds) or "squeeze_factor" in config
+
+
+def _pads_alike(step: float) -> bool:
+    """Whether lengths of one, two and three steps are all multiples of the alignment of masks, or none is."""
+    return len({round(times * step) % MASK_ALIGNMENT == 0 for times in (1, 2, 3)}) == 1
 
 
 def _chunk_tokens(config: Mapping[str, Any]) -> int | None:

@@ -125,6 +125,7 @@ class _Run:
             if self.request.loss == "chunked":
                 check_plain_logits(prepared.tuned.model, device_batch.inputs)
                 recorder.section = ""
+            _settle(prepared.tuned.model, device_batch)
             recorder.is_recording = True
             self._train(device_batch)
             self._evaluate(device_batch)
@@ -210,6 +211,13 @@ class _Run:
         first = next((part for part in (*args, *kwargs.values()) if isinstance(part, torch.Tensor)), None)
         if first is not None:
             self.layer_input_bytes = max(self.layer_input_bytes, first.numel() * first.element_size())
+
+
+def _settle(model: nn.Module, batch: Batch) -> None:
+    """Tables of positions that grow with the samples take their type and size in the first pass of a run."""
+    if any(hasattr(module, "extend_pe") for module in model.modules()):
+        with torch.no_grad():
+            model(**batch.inputs)
 
 
 def _follow_gradient(recorder: Recorder) -> Any:
