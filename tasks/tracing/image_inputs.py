@@ -28,10 +28,12 @@ def image_inputs(config: Any, image: ImagePart, ids_BT: torch.Tensor, *, dtype: 
         dtype: of pixels.
         device: of all but grids, which stay on the host.
     """
-    ids_BT[:, 1 : 1 + image.places] = int(config.image_token_id)
     batch = ids_BT.shape[0]
-    mark_places(ids_BT, batch * image.places)
     vision = config.vision_config
+    if config.model_type == "mllama":
+        return _beside_text(vision, image, ids_BT, dtype=dtype, device=device)
+    ids_BT[:, 1 : 1 + image.places] = int(config.image_token_id)
+    mark_places(ids_BT, batch * image.places)
     if image.grid:
         return _rows_of_patches(vision, image, ids_BT, dtype=dtype, device=device)
     channels = int(getattr(vision, "num_channels", None) or 3)
@@ -55,6 +57,18 @@ def image_inputs(config: Any, image: ImagePart, ids_BT: torch.Tensor, *, dtype: 
             types_BT[:, 1 + image.places :] = 1
         inputs["token_type_ids"] = types_BT
     return inputs
+
+
+def _beside_text(vision: Any, image: ImagePart, ids_BT: torch.Tensor, *, dtype: torch.dtype, device: str) -> Tensors:
+    """Tiles of one image a sample, all of which each token of the text sees."""
+    batch, tokens = ids_BT.shape
+    channels = int(vision.num_channels)
+    return {
+        "pixel_values": _zeros(dtype, device, batch, 1, image.tiles, channels, image.edge, image.edge),
+        "aspect_ratio_ids": torch.ones(batch, 1, dtype=torch.long, device=device),
+        "aspect_ratio_mask": torch.ones(batch, 1, image.tiles, dtype=torch.long, device=device),
+        "cross_attention_mask": torch.ones(batch, tokens, 1, image.tiles, dtype=torch.long, device=device),
+    }
 
 
 def _rows_of_patches(

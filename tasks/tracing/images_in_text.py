@@ -175,6 +175,13 @@ def _internvl(config: Config, size: int | None) -> ImagePart:
     return ImagePart(edge=edge, size=size, places=tiles * each, markers=2, tiles=tiles)
 
 
+def _mllama(config: Config, _size: int | None) -> ImagePart:
+    """Read by cross attention: one token stands for the image, which always has as many tiles, empty ones with it."""
+    edge, _ = _fixed(config, None)
+    tiles = int(config["vision_config"]["max_num_tiles"])
+    return ImagePart(edge=edge, size=math.isqrt(tiles) * edge, places=0, markers=1, tiles=tiles)
+
+
 _FAMILIES: dict[str, Callable[[Config, int | None], ImagePart]] = {
     "llava": _llava,
     "llava_next": _llava_next,
@@ -185,6 +192,7 @@ _FAMILIES: dict[str, Callable[[Config, int | None], ImagePart]] = {
     "paligemma": _paligemma,
     "gemma3": _gemma3,
     "internvl": _internvl,
+    "mllama": _mllama,
 }
 
 

@@ -96,6 +96,22 @@ TINY_PICTURED: dict[str, dict[str, Any]] = {
         {**_LAYERS, "image_size": [64, 64], "patch_size": [16, 16]},
         image_token_id=IMAGE_TOKEN,
     ),
+    "mllama": _config(
+        "mllama",
+        {**_TEXT, "num_hidden_layers": 3, "cross_attention_layers": [1]},
+        {
+            "hidden_size": 48,
+            "num_hidden_layers": 3,
+            "num_global_layers": 1,
+            "attention_heads": 4,
+            "intermediate_size": 96,
+            "image_size": 64,
+            "patch_size": 16,
+            "vision_output_dim": 96,
+            "intermediate_layers_indices": [1],
+        },
+        image_token_index=IMAGE_TOKEN,
+    ),
 }
 ANY_SIZE = ("llava_next", "qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm", "internvl")
 """Those that read images of more than one size."""
