@@ -17,15 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.step_trace import PHASES
+from tasks.tracing.counterparts import LIVED, counterparts
 from tasks.tracing.layout import SmallDepths
 from tasks.tracing.recording import Recording, live_bytes_of
 from tasks.tracing.samples import Point
 from tasks.tracing.stack import Stack, repeated_from
 
 Ints = NDArray[np.int64]
-
-LIVED = 0
-"""Kind of the allocations within a step, see `Recording.lives`; the others stand whatever the batch."""
 
 
 def deeper_recordings(
@@ -48,7 +46,11 @@ def deeper_recordings(
         return [first, *(recorded(point) for point in points[1:])]
     places = _places(fewer, first, depths)
     last = recorded(points[last_at])
-    between = between_recordings(Known(fewer.recordings[: last_at + 1], first, last), places)
+    known = Known(fewer.recordings[: last_at + 1], first, last)
+    between = between_recordings(known, places)
+    if between is None and first.names == last.names and first.phases == last.phases:
+        # Places can be off by one period where its end does something else than its start.
+        between = between_recordings(known, counterparts(known.fewer, first, last))
     if between is None:
         between = [recorded(point) for point in points[1:last_at]]
     return [first, *between, last, *(recorded(point) for point in points[last_at + 1 :])]

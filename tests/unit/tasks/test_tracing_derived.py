@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.torch.jit.s
 _SIZES = {"hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4, "vocab_size": 1000}
 _LLAMA = {**_SIZES, "model_type": "llama", "num_hidden_layers": 16, "num_key_value_heads": 2}
 _BERT = {**_SIZES, "model_type": "bert", "num_hidden_layers": 12}
+_GEMMA = {**_LLAMA, "model_type": "gemma2", "head_dim": 16}
 _REQUEST = TraceRequest(config=_LLAMA, task="causal-lm", method=MethodChoice(kind="full"), precision="bf16")
 
 
@@ -57,6 +58,8 @@ class _Two:
     [
         {},
         {"gradient_checkpointing": True, "method": MethodChoice(kind="lora"), "precision": "bf16-mixed"},
+        # Its periods of two layers do not stand in the same places in both depths.
+        {"config": _GEMMA, "gradient_checkpointing": True, "method": MethodChoice(kind="lora")},
         {"config": _BERT, "task": "text-classification", "precision": "fp32", "kernels": "cpu"},
     ],
 )
