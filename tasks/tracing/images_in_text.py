@@ -85,9 +85,8 @@ def image_part(request: TraceRequest, config: Config) -> ImagePart:
 def image_notes(request: TraceRequest, config: Config) -> list[str]:
     """What a trace takes for granted about images, for people."""
     image = image_part(request, config)
-    each = (
-        f"One image of {image.size} x {image.size} pixels a sample adds {image.tokens:,} tokens to those of its text."
-    )
+    size, tokens = f"{image.size} x {image.size} pixels", f"{image.tokens:,} token{'' if image.tokens == 1 else 's'}"
+    each = f"One image of {size} a sample adds {tokens} to those of its text."
     if config["model_type"] not in ONE_BY_ONE:
         return [each]
     at_once = "Its images are taken at once where the model takes one after the other"
