@@ -21,6 +21,7 @@ from tasks.step_trace import StepTrace
 _OTHER_TRACES = ("gradient_checkpointing", "chunked_loss", "bf16", "lora", "qlora")
 _UNTIMED = ("cpu_offload",)
 """The bus and the host's optimizer would set the pace; no rate of either is known here."""
+_OPTIMIZER_OF_FIX = {"adamw_8bit": "adamw-8bit"}
 _NODE_DEVICES = 8
 
 
@@ -45,10 +46,12 @@ class EffectOfFix:
             return None
         share = self._share(self.placement)
         mean = self.profile.mean_step_length(share * self.placement.replicas)
-        before = self._hours(self.trace, self.card, self.placement, share, mean)
+        asked = self.profile.optimizer
+        before = self._hours(self.trace, self.card, self.placement, share, mean, asked)
         mean = self.profile.mean_step_length(fix.micro_batch * fix.placement.replicas)
+        optimizer = _OPTIMIZER_OF_FIX.get(fix.name, asked)
         # Samples that a shorter max_length cuts are as long as it; the others keep their length, at most the mean.
-        after = self._hours(trace, fix.card, fix.placement, fix.micro_batch, min(mean, fix.length))
+        after = self._hours(trace, fix.card, fix.placement, fix.micro_batch, min(mean, fix.length), optimizer)
         if before is None or after is None:
             return None
         return Effect(hours=after - before, usd=self._usd(fix, before, after))
@@ -63,7 +66,7 @@ class EffectOfFix:
         return max(1, self.profile.batch_size // placement.replicas)
 
     def _hours(
-        self, trace: StepTrace, card: str, placement: Placement, micro_batch: int, length: float
+        self, trace: StepTrace, card: str, placement: Placement, micro_batch: int, length: float, optimizer: str
     ) -> float | None:
         """Hours of all optimizer steps."""
         known = accelerator(card)
@@ -84,6 +87,7 @@ class EffectOfFix:
                 sharding="fsdp" if placement.is_sharded else "ddp",
                 tensor_parallel=placement.tensor_parallel,
                 rank=self.rank or 0,
+                optimizer=optimizer,
             )
         except UntimedWorkError:
             return None

@@ -22,8 +22,8 @@ _MEGA = 1e6
 _MINUTE_S = 60.0
 _LONGEST_DIGITS = 9
 _BAND_BASIS = (
-    "measured over predicted step time of published runs whose source the fit had not seen, 10 to 90 %, at least 5 % "
-    "each way; where none was measured, by assumption wider than any measured one"
+    "measured over predicted step time of published runs whose source or model the fit had not seen, 10 to 90 %, "
+    "at least 5 % each way; where none was measured, by assumption wider than any measured one"
 )
 _NOTHING_BESIDES = ("local", "slurm")
 """Clouds whose price per hour covers disk and network."""
@@ -157,6 +157,7 @@ def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, m
             replicas=machine.replicas,
             link=machine.link,
             rank=traces.rank or 0,
+            optimizer=profile.optimizer,
         )
         return step.total_s
 

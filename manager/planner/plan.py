@@ -12,7 +12,7 @@ from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
 
 PLAN_VERSION = 1
-ESTIMATOR = "traced-1"
+ESTIMATOR = "traced-2"
 """How estimates are made: traced steps over the roofline. Changed whenever times or memory move for reasons that a run
 measures, also when the shipped speeds are fitted anew: what runs taught about another estimator does not hold here."""
 OLD_ESTIMATOR = "formulas"

@@ -29,7 +29,8 @@ class Software:
     name: str
     """eager: module by module, as transformers, PEFT, timm and our own program; fused: one kernel for a chain, as
     torch.compile, Apex, Transformer Engine, Liger; fused-2023: the same with the first generation of flash attention,
-    as llm-foundry's Triton kernels; xla: whole steps compiled, as on TPUs."""
+    as llm-foundry's Triton kernels; hpu: graphs that Gaudi's compiler makes of recorded ops; xla: whole steps compiled,
+    as on TPUs."""
     moved_share: float
     """Bytes that elementwise kernels move, over those of the traced eager step."""
     ops_share: float
@@ -121,7 +122,7 @@ def family_row(family: str) -> FamilyRow:
 
 
 def software(name: str) -> Software:
-    """eager, fused, fused-2023 or xla.
+    """eager, fused, fused-2023, hpu or xla.
 
     Raises:
         KeyError: no such software.

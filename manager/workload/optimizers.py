@@ -30,6 +30,32 @@ class OptimizerCost:
     """Alive only while it updates, gradients apart."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateWork:
+    """What one optimizer does in an update, clipping and unscaling of gradients apart."""
+
+    moved_bytes: float
+    """Read and written by its kernels."""
+    kernels: float
+    """Of those that it launches for each tensor; kernels over lists of tensors are few."""
+
+
+def update_work(name: str, sums: TensorSums) -> UpdateWork:
+    """The work of an optimizer of `tasks.step_trace.OPTIMIZERS` over these tensors, counted as a trace counts it.
+
+    Raises:
+        KeyError: no such optimizer.
+    """
+    whole, matrices, per_tensor = _PASSES[name]
+    moved = whole * sums.bytes + matrices * sums.matrix_elements * _width(sums)
+    if name == "adamw-8bit":
+        small = sums.elements - sums.elements_large
+        moved += 4 * sums.elements_large + 4 * small * _FLOAT32
+    if name == "adafactor":
+        moved = _ADAFACTOR_PASSES * sums.elements * _FLOAT32
+    return UpdateWork(moved_bytes=moved, kernels=per_tensor * sums.tensors)
+
+
 def optimizer_cost(name: str, sums: TensorSums) -> OptimizerCost:
     """State and temporaries of an optimizer of `tasks.step_trace.OPTIMIZERS` over these tensors.
 
@@ -101,3 +127,17 @@ _COSTS: dict[str, Callable[[TensorSums], OptimizerCost]] = {
     "sgd": _sgd,
     "sgd-momentum": _sgd_momentum,
 }
+_PASSES: dict[str, tuple[int, int, int]] = {
+    "adamw": (7, 0, 0),
+    "adamw-foreach": (21, 0, 0),
+    "adamw-loop": (21, 0, 7),
+    "adamw-8bit": (3, 0, 1),
+    "adafactor": (0, 0, 19),
+    "sgd": (3, 3, 0),
+    "sgd-momentum": (8, 3, 0),
+}
+"""Passes over all trainable bytes, over those of matrices (a copy of gradients that decay), and kernels per tensor.
+Fused AdamW reads weights, gradients and two moments and writes three of them; lists of tensors go through each
+elementwise step of `adam.py` on their own."""
+_ADAFACTOR_PASSES = 24
+"""Of an update in float32."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from manager.units import Interval
 from manager.workload.link import Link
+from manager.workload.optimizers import update_work
 from manager.workload.speed import Speed
 from manager.workload.work import MOVING, NARROW, Ops, PhaseWork, work_of
 from tasks.step_trace import StepTrace, evaluate
@@ -102,6 +103,7 @@ def step_seconds(
     sharding: str = "ddp",
     tensor_parallel: int = 1,
     rank: int = 0,
+    optimizer: str | None = None,
     inputs_on_host: bool = True,
 ) -> StepTime:
     """One optimizer step of each of the data-parallel devices.
@@ -117,6 +119,7 @@ def step_seconds(
         sharding: as in Sharing.
         tensor_parallel: as in Sharing.
         rank: LoRA rank, where the polynomials of the trace carry it.
+        optimizer: whose update it is; None: the trace's own.
         inputs_on_host: whether each micro-batch is copied to the device; benchmarks may keep one there.
 
     Raises:
@@ -124,7 +127,7 @@ def step_seconds(
         ValueError: several devices and no link, or an unknown sharding.
     """
     sharing = Sharing(replicas=replicas, link=link, sharding=sharding, tensor_parallel=tensor_parallel)
-    busy = _busy(trace, speed, work_of(trace, batch=batch, length=length, rank=rank), sharing)
+    busy = _busy(trace, speed, work_of(trace, batch=batch, length=length, rank=rank), sharing, optimizer)
     busy_s = micro_batches * (busy.forward_s + busy.backward_s) + busy.update_s
     issue_s = micro_batches * (busy.issue_s + speed.step_s) + busy.update_issue_s
     slowdown = max(1.0, issue_s / busy_s) if busy_s > 0 else 1.0
@@ -177,12 +180,16 @@ class _Busy:
     """Of the host."""
 
 
-def _busy(trace: StepTrace, speed: Speed, phases: Mapping[str, PhaseWork], sharing: Sharing) -> _Busy:
+def _busy(
+    trace: StepTrace, speed: Speed, phases: Mapping[str, PhaseWork], sharing: Sharing, optimizer: str | None
+) -> _Busy:
     forward_s, forward_issue_s = _phase_seconds(phases["forward"], speed, speed.issue_s, sharing.tensor_parallel)
     backward_s, backward_issue_s = _phase_seconds(
         phases["backward"], speed, speed.issue_backward_s, sharing.tensor_parallel
     )
-    update_s, update_issue_s = _update_seconds(phases.get("update"), trace, speed, sharing.shards_of_update)
+    update_s, update_issue_s = _update_seconds(
+        phases.get("update"), trace, speed, sharing.shards_of_update, optimizer or trace.optimizer
+    )
     if sharing.replicas > 1:
         # Kernels that exchange data take multiprocessors and bandwidth from those that compute.
         forward_s *= 1.0 + (speed.interference if sharing.sharding == "fsdp" else 0.0)
@@ -228,13 +235,21 @@ def _group_seconds(group: Ops, speed: Speed, tensor_parallel: int) -> float:
     return group.count * max(busy_s, speed.launch_s)
 
 
-def _update_seconds(work: PhaseWork | None, trace: StepTrace, speed: Speed, shards: int) -> tuple[float, float]:
+def _update_seconds(
+    work: PhaseWork | None, trace: StepTrace, speed: Speed, shards: int, optimizer: str
+) -> tuple[float, float]:
     """Seconds of the device and of the host for the optimizer's part of this device."""
     if work is None:
         return 0.0, 0.0
     rate = speed.memory_bytes_per_s * shards
     busy_s = sum(group.count * max(group.bytes / rate, speed.launch_s) for group in work.groups)
-    return busy_s, work.ops * speed.issue_backward_s + trace.trainable.tensors * speed.tensor_s
+    issue_s = work.ops * speed.issue_backward_s + trace.trainable.tensors * speed.tensor_s
+    if optimizer != trace.optimizer:
+        asked, traced = (update_work(name, trace.trainable) for name in (optimizer, trace.optimizer))
+        kernels = asked.kernels - traced.kernels
+        busy_s = max(0.0, busy_s + (asked.moved_bytes - traced.moved_bytes) / rate)
+        issue_s = max(0.0, issue_s + kernels * speed.issue_backward_s)
+    return busy_s, issue_s
 
 
 def _tensor_exchange_s(trace: StepTrace, sharing: Sharing, layer_bytes: float) -> float:

@@ -73,7 +73,7 @@ def _fit_rows(traced: Sequence[Traced]) -> Iterator[FitRow]:
             continue
         yield FitRow(
             id=one.recipe.row.text("id"),
-            source=one.recipe.row.text("source"),
+            source=one.recipe.row.source,
             model=one.recipe.row.text("model"),
             family=family_name(one.recipe),
             software=software_name(one.recipe),

@@ -70,12 +70,14 @@ SOFTWARE_PRIORS: dict[tuple[str, str], Prior] = {
     ("fused-2023", "moved_share"): Prior(value=0.7, spread=0.3, family_spread=0.0, highest=1.0),
     ("fused-2023", "ops_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
     ("fused-2023", "attention_share"): Prior(value=0.55, spread=0.15, family_spread=0.0, highest=1.0),
+    ("hpu", "moved_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
     ("xla", "moved_share"): Prior(value=0.5, spread=0.4, family_spread=0.0, highest=1.0),
 }
 BASE_SOFTWARE = {
     "eager": Software(name="eager", moved_share=1.0, ops_share=1.0),
     "fused": Software(name="fused", moved_share=0.5, ops_share=0.5),
     "fused-2023": Software(name="fused-2023", moved_share=0.7, ops_share=0.5, attention_share=0.55),
+    "hpu": Software(name="hpu", moved_share=0.5, ops_share=0.0),
     "xla": Software(name="xla", moved_share=0.5, ops_share=0.0),
 }
 

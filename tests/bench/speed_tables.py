@@ -153,7 +153,7 @@ def _band_lines(
     low, high = _widest(measured, POOLED, by=_OTHER_KERNELS_FACTOR)
     source = f"assumption: kernels of another maker, so the widest band {_OTHER_KERNELS_FACTOR:g} times as wide"
     others = [(family, POOLED) for family in _OTHER_KERNELS if family not in families]
-    others += [(POOLED, name) for name in BASE_SOFTWARE if name not in software]
+    others += [(POOLED, name) for name in BASE_SOFTWARE if not members.get((POOLED, name))]
     return lines + [_band_line(key, low, high, (), source, as_of=as_of) for key in others]
 
 

@@ -199,9 +199,11 @@ def _step_s(recipe: Recipe, trace: StepTrace) -> tuple[float | None, str]:
 
 
 def software_name(recipe: Recipe) -> str:
-    """Whose constants of time hold: eager, fused or xla."""
+    """Whose constants of time hold: eager, fused, hpu or xla."""
     if recipe.facts.kernels == "XLA" or (recipe.accelerator or "").startswith("tpu"):
         return "xla"
+    if family_name(recipe) == "gaudi":
+        return "hpu"
     return recipe.facts.software or ("fused" if recipe.facts.fused else "eager")
 
 
