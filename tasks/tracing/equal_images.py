@@ -23,6 +23,9 @@ _CUT_BY_ATTENTION = ("qwen2_vl", "qwen2_5_vl")
 ONE_BY_ONE = (*_CUT_BY_ATTENTION, "llava_next")
 """Model types that take images one by one in some part."""
 
+_ENCODERS = frozenset({"vision_tower", "multi_modal_projector", "embed_vision", "audio_tower", "embed_audio"})
+"""Parts of models that read text alone too."""
+
 
 def take_at_once(model: nn.Module, model_type: str) -> None:
     """Have a model on meta take all images of a batch at once."""
@@ -37,6 +40,13 @@ def take_at_once(model: nn.Module, model_type: str) -> None:
         whole: Any = next(part for part in model.modules() if hasattr(part, "pack_image_features"))
         inner: Any = getattr(whole, "model", whole)
         inner.get_image_features = MethodType(_llava_next_features, inner)
+
+
+def leave_encoders(model: nn.Module) -> None:
+    """What text does not pass through gets no gradients: no optimizer keeps a state for it, and it is not learnt."""
+    for name, parameter in model.named_parameters():
+        if not _ENCODERS.isdisjoint(name.split(".")):
+            parameter.requires_grad_(False)
 
 
 def _register() -> None:

@@ -24,6 +24,8 @@ from tasks.quantized import elements
 from tasks.step import Scaler
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
+from tasks.tracing.batches import PLAIN_TEXT_TASKS
+from tasks.tracing.equal_images import leave_encoders
 from tasks.tracing.images_in_text import image_notes
 from tasks.tracing.layers import layer_count
 from tasks.tracing.meta_kernels import Kernels
@@ -131,6 +133,8 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
     # Gradual unfreezing at its worst: everything learns.
     tuned.unfreeze(len(tuned.stages) - 1)
     model: Any = tuned.model
+    if request.task in PLAIN_TEXT_TASKS:
+        leave_encoders(model)
     if not any(part.requires_grad for part in model.parameters()):
         raise RefusedModel(
             f"Nothing of {type(built.fresh.model).__name__} learns by method {request.method.kind!r}.",

@@ -12,9 +12,11 @@ import torch
 from tasks.protocol import MethodChoice
 from tasks.step_trace import TraceRequest, evaluate
 from tasks.tracing import recorder
+from tasks.tracing.batches import new_batch
 from tasks.tracing.fit import trace_step
 from tasks.tracing.images_in_text import image_part
 from tasks.tracing.models import read_config
+from tasks.tracing.prepared import prepare
 from tasks.tracing.recording import LIVE_COLUMNS, Recording
 from tasks.tracing.refusal import RefusedModel
 from tasks.tracing.traced_step import record_step
@@ -114,6 +116,28 @@ def test_any_batch_and_length_follow_from_few(name: str, method: str) -> None:
     assert highest == pytest.approx(peak, rel=1e-3)
     assert training_flops(trace, batch=6, length=length) == pytest.approx(flops, rel=1e-9)
     assert any("a sample adds" in note for note in trace.notes)
+
+
+@pytest.mark.usefixtures("_unrounded")
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_encoder_keeps_no_state_where_only_text_is_read(method: str) -> None:
+    request = TraceRequest(
+        config=TINY_PICTURED["gemma3"],
+        task="causal-lm",
+        method=MethodChoice(kind=method, lora_rank=8),
+        precision="fp32",
+        kernels="cpu",
+    )
+    traced = record_step(request, batch=BATCH, length=LENGTH)
+    prepared = prepare(request, layers=None, device="cpu")
+    for name, parameter in prepared.tuned.model.named_parameters():
+        parameter.requires_grad_(method == "full" or "lora_" in name)
+    given = new_batch(request, prepared.config, batch=BATCH, length=LENGTH, dtype=torch.float32, device="cpu")
+    logits = prepared.tuned.model(**given.inputs).logits
+    logits.sum().backward()
+    learnt = sum(part.numel() for part in prepared.tuned.model.parameters() if part.grad is not None)
+    assert traced.trainable_parameters == learnt
+    assert any(part.grad is None for part in prepared.tuned.model.parameters() if part.dim() > 1)
 
 
 def test_frozen_model_learns_its_connector() -> None:
