@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
@@ -24,6 +26,15 @@ from tasks.step_trace import StepTrace
 _LARGEST_ON_CPU = 1_500_000_000
 """Parameters; larger models are not traced for a processor, on which nobody tunes them."""
 _STANDS_IN = "machines without an accelerator are estimated from the step of a GPU"
+_LONGEST_TIMED = "time follows the longest targets too, which makes it long"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A step without which the plan can do, or why there is none."""
+
+    trace: StepTrace | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +46,11 @@ class _Steps:
     labels: int
     cache_dir: Path
     timeout_s: float
+    tell: Callable[[str], None] | None
 
-    def find(self, share: float, kernels: str = "cuda", *, may_trace: bool = True) -> FoundTrace:
+    def find(
+        self, share: float, kernels: str = "cuda", *, may_trace: bool = True, is_optional: bool = False
+    ) -> FoundTrace:
         """The step with targets of this share of their sources.
 
         Raises:
@@ -45,33 +59,55 @@ class _Steps:
         request = trace_request(
             self.spec, self.entry.config, num_labels=self.labels, kernels=kernels, target_share=share
         )
-        return find_trace(request, cache_dir=self.cache_dir, timeout_s=self.timeout_s, may_trace=may_trace)
+        return find_trace(
+            request,
+            cache_dir=self.cache_dir,
+            timeout_s=self.timeout_s,
+            may_trace=may_trace,
+            is_optional=is_optional,
+            tell=None if self.tell is None else partial(self.tell, self._text(kernels)),
+        )
 
-    def find_timed(self, share: float | None, kernels: str = "cuda", *, may_trace: bool = True) -> StepTrace | None:
-        """The step that time follows; None: it is no other one, or cannot be had here.
-
-        Raises:
-            DataError: the tracer is here, and failed.
-        """
-        if share is None:
-            return None
+    def try_to_find(self, share: float, kernels: str = "cuda", *, may_trace: bool = True) -> _Found:
+        """One that another can stand in for."""
         try:
-            return self.find(share, kernels, may_trace=may_trace).trace
-        except DataError:
-            if may_trace and worker_can_run():
-                raise
-            return None
+            return _Found(trace=self.find(share, kernels, may_trace=may_trace, is_optional=True).trace)
+        except DataError as error:
+            return _Found(reason=str(error))
+
+    def _text(self, kernels: str) -> str:
+        device = " for machines without an accelerator" if kernels == "cpu" else ""
+        return (
+            f"tracing the training step of {self.entry.name}{device}: {self.spec.method.kind}, "
+            f"at most {self.timeout_s:g} s ..."
+        )
 
 
 def run_traces(
-    spec: RunSpec, entry: ModelEntry, *, data: DataStats, has_cpu_offers: bool, cache_dir: Path, timeout_s: float
+    spec: RunSpec,
+    entry: ModelEntry,
+    *,
+    data: DataStats,
+    has_cpu_offers: bool,
+    cache_dir: Path,
+    timeout_s: float,
+    tell: Callable[[str], None] | None = None,
 ) -> RunTraces:
     """The step of the run on accelerators and, where machines without one are offered, on processors.
 
+    Args:
+        spec: the run.
+        entry: its model.
+        data: its data.
+        has_cpu_offers: whether a step on processors is asked for.
+        cache_dir: of kept traces.
+        timeout_s: longest time of one trace.
+        tell: is told what is traced, before it is.
+
     Raises:
-        DataError: the step can neither be looked up nor traced here.
+        DataError: the step on accelerators can neither be looked up nor traced here.
     """
-    steps = _Steps(spec=spec, entry=entry, labels=len(data.labels), cache_dir=cache_dir, timeout_s=timeout_s)
+    steps = _Steps(spec=spec, entry=entry, labels=len(data.labels), cache_dir=cache_dir, timeout_s=timeout_s, tell=tell)
     measured = target_share_of(spec.task, data)
     share = measured or USUAL_TARGET_SHARE
     try:
@@ -85,28 +121,49 @@ def run_traces(
     cuda = found.trace
     mean_share = mean_target_share_of(spec.task, data) if share == measured else None
     mean_share = None if mean_share == share else mean_share
-    cuda_timed, cpu_timed = steps.find_timed(mean_share), None
-    told_share = share if cuda_timed is None or mean_share is None else mean_share
+    timed = _Found() if mean_share is None else steps.try_to_find(mean_share)
+    told_share = share if timed.trace is None or mean_share is None else mean_share
     notes = [target_note(spec.task, share, told_share, is_measured=share == measured)]
+    if timed.reason is not None:
+        notes.append(f"{_LONGEST_TIMED}: {timed.reason}")
     if cuda.optimizer != spec.training.optimizer:
-        notes.append(f"the update is timed as that of {cuda.optimizer}; memory is that of {spec.training.optimizer}")
-    cpu = None
+        notes.append(
+            f"the update of {spec.training.optimizer} is counted by its passes over what learns: the step was traced "
+            f"with {cuda.optimizer}"
+        )
+    # Starting the tracer takes ten times as long as a plan: only a run that is meant for a processor waits for it.
+    is_meant_for_cpu = spec.where.clouds == ("local",) or not found.is_shipped
+    on_cpu = _OnCpu()
     if has_cpu_offers and cuda.parameters >= _LARGEST_ON_CPU:
         notes.append(f"{_STANDS_IN}: models above {_LARGEST_ON_CPU / 1e9:g} B parameters are not traced for a CPU")
     elif has_cpu_offers:
-        # Starting the tracer takes ten times as long as a plan: only a run that is meant for a processor waits for it.
-        is_meant_for_cpu = spec.where.clouds == ("local",) or not found.is_shipped
-        try:
-            cpu = steps.find(share, "cpu", may_trace=is_meant_for_cpu).trace
-            cpu_timed = steps.find_timed(mean_share, "cpu", may_trace=is_meant_for_cpu)
-        except DataError as error:
-            notes.append(f"{_STANDS_IN}: {error}")
+        on_cpu = _on_cpu(steps, share, mean_share, may_trace=is_meant_for_cpu)
     return RunTraces(
         cuda=cuda,
-        cpu=cpu,
-        cuda_timed=cuda_timed,
-        cpu_timed=cpu_timed,
+        cpu=on_cpu.trace,
+        cuda_timed=timed.trace,
+        cpu_timed=on_cpu.timed,
         rank=adapter_rank(spec),
         target_share=share,
-        notes=tuple(note for note in notes if note is not None),
+        notes=(*(note for note in notes if note is not None), *on_cpu.notes),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnCpu:
+    """The step on processors, as far as it can be had."""
+
+    trace: StepTrace | None = None
+    timed: StepTrace | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _on_cpu(steps: _Steps, share: float, mean_share: float | None, *, may_trace: bool) -> _OnCpu:
+    found = steps.try_to_find(share, "cpu", may_trace=may_trace)
+    if found.trace is None:
+        return _OnCpu(notes=(f"{_STANDS_IN}: {found.reason}",))
+    if mean_share is None:
+        return _OnCpu(trace=found.trace)
+    timed = steps.try_to_find(mean_share, "cpu", may_trace=may_trace)
+    notes = () if timed.reason is None else (f"on machines without an accelerator {_LONGEST_TIMED}: {timed.reason}",)
+    return _OnCpu(trace=found.trace, timed=timed.trace, notes=notes)

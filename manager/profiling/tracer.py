@@ -6,7 +6,9 @@ Owns the choice among the three. Nothing is downloaded, and no training library 
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from tasks.step_trace import StepTrace, TraceRequest
 from tasks.step_trace_codec import trace_from_json
 
 _WORKER_LIBRARIES = ("torch", "transformers", "peft")
+_REMEMBERED_S = 24 * 3600.0
+"""How long a failure is remembered: what made it (a busy machine) may pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +42,10 @@ def trace_for(
     cache_dir: Path,
     timeout_s: float,
     worker: TraceWorker | None = None,
-    may_trace: bool = True,
+    tell: Callable[[], None] | None = None,
 ) -> StepTrace:
     """The trace of `find_trace`, wherever it was."""
-    found = find_trace(request, cache_dir=cache_dir, timeout_s=timeout_s, worker=worker, may_trace=may_trace)
-    return found.trace
+    return find_trace(request, cache_dir=cache_dir, timeout_s=timeout_s, worker=worker, tell=tell).trace
 
 
 def find_trace(
@@ -52,11 +55,14 @@ def find_trace(
     timeout_s: float,
     worker: TraceWorker | None = None,
     may_trace: bool = True,
+    is_optional: bool = False,
+    tell: Callable[[], None] | None = None,
 ) -> FoundTrace:
     """Work and memory of one training step, for any batch and length.
 
     A shipped trace is AdamW's whatever optimizer is asked: `StepTrace.optimizer` says so, and the state of any other
-    follows from `StepTrace.trainable`. Where it says `OTHER_BLOCKS`, the worker's is preferred if it is installed.
+    follows from `StepTrace.trainable`. Where it says `OTHER_BLOCKS`, the worker's is preferred if it is installed; if
+    that fails, the shipped one says why.
 
     Args:
         request: the step.
@@ -64,6 +70,9 @@ def find_trace(
         timeout_s: longest time that the worker may take, in seconds.
         worker: that is asked; None: the one of this process, which stays warm.
         may_trace: whether the worker may be started for it, which takes seconds.
+        is_optional: whether something stands in for it: a failure with as much time, of the last day, is then its
+            answer again.
+        tell: called before the worker is asked.
 
     Raises:
         DataError: the model cannot be traced, not in time, or not without the libraries.
@@ -91,18 +100,46 @@ def find_trace(
             f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
             hint=f"to have its training step traced here, {how_to_install('local')}",
         )
+    failures = cache_dir / f"failed-{file.name}"
     try:
-        answer = (worker or shared_worker()).ask(request, timeout_s=timeout_s)
-    except DataError:
+        if shipped is not None or is_optional:
+            _raise_remembered(failures, timeout_s)
+        if tell is not None:
+            tell()
+        trace = _traced(request, file, failures, worker or shared_worker(), timeout_s)
+    except DataError as error:
         if shipped is None:
             raise
-        return FoundTrace(trace=shipped, is_shipped=True)
+        notes = (*shipped.notes, f"the tracer failed at rank {request.method.lora_rank}: {error}")
+        return FoundTrace(trace=replace(shipped, notes=notes), is_shipped=True)
+    return FoundTrace(trace=trace, is_shipped=False)
+
+
+def _traced(request: TraceRequest, file: Path, failures: Path, worker: TraceWorker, timeout_s: float) -> StepTrace:
+    """The worker's answer, kept in `file`; its failure in `failures`."""
+    try:
+        answer = worker.ask(request, timeout_s=timeout_s)
+    except DataError as error:
+        keep(failures, {"message": error.message, "hint": error.hint, "timeout_s": timeout_s, "at_s": time.time()})
+        raise
     try:
         trace = trace_from_json(answer)
     except ProtocolError as error:
         raise DataError(f"the tracing worker's answer is no trace: {error}", hint="install tunefare again") from error
     keep(file, answer)
-    return FoundTrace(trace=trace, is_shipped=False)
+    return trace
+
+
+def _raise_remembered(failures: Path, timeout_s: float) -> None:
+    """Raise the failure of an earlier call that had as much time."""
+    record = read_kept(failures) or {}
+    try:
+        counts = record["timeout_s"] >= timeout_s and 0 <= time.time() - record["at_s"] < _REMEMBERED_S
+        message, hint = str(record["message"]), record["hint"]
+    except (KeyError, TypeError):
+        return
+    if counts:
+        raise DataError(f"{message} (not tried again for a day)", hint=hint)
 
 
 @lru_cache(maxsize=1)

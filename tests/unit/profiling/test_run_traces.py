@@ -99,7 +99,57 @@ def test_where_the_mean_share_cannot_be_had_the_longest_stands_in(monkeypatch: p
     monkeypatch.setattr(module, "worker_can_run", lambda: False)
     found = traces_of(TRANSLATION, replace(PAIRS, longest_target_tokens=25, mean_tokens=20.0, mean_target_tokens=10.0))
     assert found.timed(is_cpu=False) is found.cuda
-    assert found.notes == ("targets are traced at 0.25 x the length of their source: as the longest ones of the data",)
+    assert found.notes == (
+        "targets are traced at 0.25 x the length of their source: as the longest ones of the data",
+        "time follows the longest targets too, which makes it long: not here",
+    )
+
+
+def test_a_second_step_that_fails_does_not_end_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: TraceRequest) -> str | None:
+        return f"{request.kernels} took longer than 1 s" if request.target_share == 0.25 else None
+
+    _answer(monkeypatch, refuse)
+    monkeypatch.setattr(module, "worker_can_run", lambda: True)
+    found = traces_of(TRANSLATION, replace(PAIRS, mean_tokens=50.0, mean_target_tokens=12.0), has_cpu_offers=True)
+    assert found.timed(is_cpu=False) is found.cuda
+    # The step on a processor is there, and nothing stands in for it.
+    assert found.cpu is not None
+    assert found.timed(is_cpu=True) is found.cpu
+    assert found.notes[1:] == (
+        "time follows the longest targets too, which makes it long: cuda took longer than 1 s",
+        "on machines without an accelerator time follows the longest targets too, which makes it long: cpu took "
+        "longer than 1 s",
+    )
+
+
+def test_the_mean_step_of_a_gpu_stands_in_for_that_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, lambda request: "no such kernel" if request.kernels == "cpu" else None)
+    found = traces_of(TRANSLATION, replace(PAIRS, mean_tokens=50.0, mean_target_tokens=12.0), has_cpu_offers=True)
+    assert found.timed(is_cpu=True) is found.cuda_timed
+    assert found.notes[1:] == ("machines without an accelerator are estimated from the step of a GPU: no such kernel",)
+
+
+def test_what_is_traced_is_told_before_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def traced(request: TraceRequest, *, tell: Callable[[], None], **_: Any) -> FoundTrace:
+        if request.kernels == "cuda":
+            tell()
+        return FoundTrace(trace=make_traces().cuda, is_shipped=False)
+
+    monkeypatch.setattr(module, "find_trace", traced)
+    entry = make_entry()
+    run_traces(
+        make_spec(),
+        entry,
+        data=make_data(),
+        has_cpu_offers=True,
+        cache_dir=Path("unused"),
+        timeout_s=60.0,
+        tell=told.append,
+    )
+    assert told == [f"tracing the training step of {entry.name}: {make_spec().method.kind}, at most 60 s ..."]
 
 
 def test_unknown_targets_are_an_assumption_that_is_stated(asked: list[TraceRequest]) -> None:
@@ -153,7 +203,9 @@ def test_a_step_on_a_processor_needs_no_note(asked: list[TraceRequest]) -> None:
 
 def test_another_optimizers_update_is_stated(asked: list[TraceRequest]) -> None:
     spec = replace(make_spec(), training=replace(make_spec().training, optimizer="adafactor"))
-    assert traces_of(spec, make_data()).notes == ("the update is timed as that of adamw; memory is that of adafactor",)
+    assert traces_of(spec, make_data()).notes == (
+        "the update of adafactor is counted by its passes over what learns: the step was traced with adamw",
+    )
 
 
 def test_where_the_gpu_step_is_shipped_only_a_run_here_waits_for_the_tracer(monkeypatch: pytest.MonkeyPatch) -> None:

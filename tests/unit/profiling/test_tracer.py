@@ -153,6 +153,44 @@ def test_adapters_in_other_blocks_are_traced_where_that_can_be(
     assert find_trace(request, cache_dir=tmp_path / "new", timeout_s=5).is_shipped
 
 
+def test_why_the_shipped_step_stands_in_is_said_and_remembered(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(_Worker):
+        def ask(self, request: TraceRequest, *, with_rank: bool = False, timeout_s: float) -> dict[str, Any]:
+            super().ask(request, timeout_s=timeout_s)
+            raise DataError(f"took longer than {timeout_s:g} s", hint="raise it")
+
+    worker, now = Failing(), [1000.0]
+    monkeypatch.setattr("manager.profiling.tracer.time.time", lambda: now[0])
+    request = replace(_REQUEST, method=MethodChoice(kind="lora", lora_rank=13_000))
+
+    def last_note(timeout_s: float) -> str:
+        return find_trace(request, cache_dir=tmp_path, timeout_s=timeout_s, worker=worker).trace.notes[-1]
+
+    assert last_note(5) == "the tracer failed at rank 13000: took longer than 5 s"
+    assert last_note(5) == "the tracer failed at rank 13000: took longer than 5 s (not tried again for a day)"
+    assert len(worker.asked) == 1
+    # With more time, and after a day, it is tried again.
+    assert last_note(6) == "the tracer failed at rank 13000: took longer than 6 s"
+    now[0] += 25 * 3600
+    assert last_note(5) == "the tracer failed at rank 13000: took longer than 5 s"
+    assert len(worker.asked) == 3
+
+
+def test_the_failure_of_a_step_without_which_there_is_no_plan_is_tried_again(tmp_path: Path) -> None:
+    class Failing(_Worker):
+        def ask(self, request: TraceRequest, *, with_rank: bool = False, timeout_s: float) -> dict[str, Any]:
+            super().ask(request, timeout_s=timeout_s)
+            raise DataError("too slow")
+
+    worker, request = Failing(), replace(_REQUEST, padded=False)
+    for is_optional, asked in ((False, 1), (False, 2), (True, 2)):
+        with pytest.raises(DataError, match="too slow"):
+            find_trace(request, cache_dir=tmp_path, timeout_s=5, worker=worker, is_optional=is_optional)
+        assert len(worker.asked) == asked
+
+
 def test_more_labels_widen_the_head(shipped: Path) -> None:
     two, ten = shipped_trace(_REQUEST), shipped_trace(replace(_REQUEST, num_labels=10))
     assert two is not None
