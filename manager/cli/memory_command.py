@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.output import console, emit_json
+from manager.cli.output import console, emit_json, narrate
 from manager.cli.plan_command import FileArgument
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode, NothingFitsError, UsageError
@@ -67,7 +67,7 @@ def memory(
     )
     is_given = devices is not None or placement != Placement()
     layout = Layout(card=gpu, micro_batch=micro_batch, length=length, placement=placement if is_given else None)
-    report = memory_report(open_context(), load_spec(file), layout)
+    report = memory_report(open_context(), load_spec(file), layout, tell=None if as_json else narrate)
     if as_json:
         emit_json(report_to_json(report))
     else:

@@ -49,7 +49,7 @@ def plan(
 
     context = open_context()
     spec = narrowed(load_spec(file), on=on, max_usd=parse_usd(max_usd))
-    made = plan_job(context, spec, catalogs=catalogs)
+    made = plan_job(context, spec, catalogs=catalogs, tell=None if as_json else narrate)
     if as_json:
         shown = dataclasses.replace(made, offers=made.offers[:top], rejected=made.rejected[:top])
         emit_json(plan_to_json(shown))

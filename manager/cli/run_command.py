@@ -46,7 +46,8 @@ def run(
     if yes and cap is None and not render:
         raise UsageError("--yes needs --max-usd", hint="say what the run may cost: --yes --max-usd 5")
     context = open_context()
-    made = plan_job(context, narrowed(load_spec(file), on=on, max_usd=cap), catalogs=catalogs)
+    spec = narrowed(load_spec(file), on=on, max_usd=cap)
+    made = plan_job(context, spec, catalogs=catalogs, tell=None if as_json else narrate)
     if made.chosen is None:
         if not as_json:
             print_plan(made, console(), top=5)

@@ -67,7 +67,7 @@ def find_trace(
     Args:
         request: the step.
         cache_dir: folder of traces of earlier calls; created when missing.
-        timeout_s: longest time that the worker may take, in seconds.
+        timeout_s: longest time that the worker may take, in seconds; where none is left, it is not asked.
         worker: that is asked; None: the one of this process, which stays warm.
         may_trace: whether the worker may be started for it, which takes seconds.
         is_optional: whether something stands in for it: a failure with as much time, of the last day, is then its
@@ -102,6 +102,11 @@ def find_trace(
         )
     failures = cache_dir / f"failed-{file.name}"
     try:
+        if timeout_s <= 0:
+            raise DataError(
+                "not tried, as no time was left; raise measure_timeout_s for more",
+                hint="raise measure_timeout_s in the settings",
+            )
         if shipped is not None or is_optional:
             _raise_remembered(failures, timeout_s)
         if tell is not None:

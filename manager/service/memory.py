@@ -41,7 +41,7 @@ from tasks.step_trace import StepTrace
 
 _DEVICE_COUNTS = (2, 4, 8)
 _SHORTEST_WAIT_S = 1.0
-"""For the trace of a change, when all others have used the time up."""
+"""For the trace of a change: in less the tracer does not even start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +127,16 @@ class _Step:
         )
 
 
-def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryReport:
+def memory_report(
+    context: Context, spec: RunSpec, layout: Layout, *, tell: Callable[[str], None] | None = None
+) -> MemoryReport:
     """Memory of the job's training step, of evaluation and of saving.
+
+    Args:
+        context: surroundings.
+        spec: the job.
+        layout: how the step is laid out.
+        tell: is told of work that takes long, before it is done.
 
     Raises:
         DataError: model or data cannot be used.
@@ -150,7 +158,9 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
     timeout_s, cache_dir = float(context.config.number("measure_timeout_s")), context.home.cache_dir
     data = measure_data(spec, cache_dir=cache_dir, timeout_s=timeout_s)
     labels = len(data.labels)
-    traces = run_traces(spec, entry, data=data, has_cpu_offers=False, cache_dir=cache_dir, timeout_s=timeout_s)
+    traces = run_traces(
+        spec, entry, data=data, has_cpu_offers=False, cache_dir=cache_dir, timeout_s=timeout_s, tell=tell
+    )
     profile = build_profile(spec, entry, data, traces)
     length = layout.length or profile.peak_length
     step = _Step(profile=profile, traces=traces, placement=placement, share=share, length=length, offers=offers)
@@ -164,11 +174,16 @@ def memory_report(context: Context, spec: RunSpec, layout: Layout) -> MemoryRepo
 
     deadline_s = monotonic() + timeout_s
 
-    def trace_of(changed: RunSpec) -> StepTrace:
+    def trace_of(changed: RunSpec, change: str) -> StepTrace:
         request = trace_request(changed, entry.config, num_labels=labels, target_share=traces.target_share)
         # One limit for all changes: a tracer that is too slow for the first keeps nobody waiting for each of the rest.
-        left_s = max(_SHORTEST_WAIT_S, deadline_s - monotonic())
-        return trace_for(request, cache_dir=cache_dir, timeout_s=left_s)
+        left_s = deadline_s - monotonic()
+        return trace_for(
+            request,
+            cache_dir=cache_dir,
+            timeout_s=left_s if left_s >= _SHORTEST_WAIT_S else 0.0,
+            tell=None if tell is None else lambda: tell(f"tracing the training step of {entry.name}: {change} ..."),
+        )
 
     return MemoryReport(
         spec=spec,
@@ -194,7 +209,7 @@ def _fixes(
     chosen: CardMemory,
     micro_batch: int,
     cards: Sequence[CardMemory],
-    trace_of: Callable[[RunSpec], StepTrace],
+    trace_of: Callable[[RunSpec, str], StepTrace],
 ) -> tuple[Fix, ...]:
     traces, placement = step.traces, step.placement
     others = _alternatives(spec, traces, trace_of, devices=placement.devices)
@@ -237,7 +252,7 @@ class _Alternatives:
 
 
 def _alternatives(
-    spec: RunSpec, traces: RunTraces, trace_of: Callable[[RunSpec], StepTrace], *, devices: int
+    spec: RunSpec, traces: RunTraces, trace_of: Callable[[RunSpec, str], StepTrace], *, devices: int
 ) -> _Alternatives:
     training, method = spec.training, spec.method
     changed = {
@@ -249,7 +264,8 @@ def _alternatives(
     }
     found: dict[str, StepTrace] = {}
     reasons: dict[str, str] = {}
-    for name in recipe_fits(traces.cuda):
+    names = recipe_fits(traces.cuda)
+    for number, name in enumerate(names, start=1):
         if name == "chunked_loss" and spec.task != "causal-lm":
             reasons[name] = f"{spec.task} has no such loss"
             continue
@@ -257,7 +273,7 @@ def _alternatives(
             reasons[name] = "the training program slices the loss on one device only"
             continue
         try:
-            found[name] = trace_of(changed[name])
+            found[name] = trace_of(changed[name], f"{name.replace('_', ' ')}, change {number} of {len(names)}")
         except DataError as error:
             reasons[name] = str(error)
     return _Alternatives(traces=found, reasons=reasons)

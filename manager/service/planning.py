@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -34,13 +35,16 @@ _LISTED = 25
 """Names in a hint."""
 
 
-def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -> Plan:
+def plan_job(
+    context: Context, spec: RunSpec, *, catalogs: Path | None = None, tell: Callable[[str], None] | None = None
+) -> Plan:
     """Estimate the job on every offer and choose; the plan is saved under its id.
 
     Args:
         context: surroundings.
         spec: the job.
         catalogs: folder of price catalogs; None: the setting, else SkyPilot's own, else the shipped list prices.
+        tell: is told of work that takes long, before it is done.
 
     Raises:
         DataError: model or data cannot be used.
@@ -71,6 +75,7 @@ def plan_job(context: Context, spec: RunSpec, *, catalogs: Path | None = None) -
         has_cpu_offers=any(offer.accelerator is None for offer in reading.offers),
         cache_dir=context.home.cache_dir,
         timeout_s=float(context.config.number("measure_timeout_s")),
+        tell=tell,
     )
     plan = make_plan(
         spec=spec,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,6 +189,25 @@ def test_the_failure_of_a_step_without_which_there_is_no_plan_is_tried_again(tmp
         assert len(worker.asked) == asked
 
 
+def test_without_time_what_is_there_is_taken_and_nothing_traced(shipped: Path, tmp_path: Path) -> None:
+    worker, unshipped = _Worker(), replace(_REQUEST, padded=False)
+    assert find_trace(_REQUEST, cache_dir=tmp_path, timeout_s=0, worker=worker).is_shipped
+    with pytest.raises(DataError, match="not tried, as no time was left; raise measure_timeout_s") as caught:
+        find_trace(unshipped, cache_dir=tmp_path, timeout_s=0, worker=worker)
+    assert caught.value.hint == "raise measure_timeout_s in the settings"
+    assert not worker.asked
+    # It is no failure of the tracer.
+    assert not find_trace(unshipped, cache_dir=tmp_path, timeout_s=1, worker=worker, is_optional=True).is_shipped
+    assert find_trace(unshipped, cache_dir=tmp_path, timeout_s=0, worker=worker).trace.rank == 8
+
+
+def test_the_worker_is_announced_only_where_it_is_asked(shipped: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    for request in (_REQUEST, replace(_REQUEST, padded=False), replace(_REQUEST, padded=False)):
+        find_trace(request, cache_dir=tmp_path, timeout_s=5, worker=_Worker(), tell=lambda: told.append("now"))
+    assert told == ["now"]
+
+
 def test_more_labels_widen_the_head(shipped: Path) -> None:
     two, ten = shipped_trace(_REQUEST), shipped_trace(replace(_REQUEST, num_labels=10))
     assert two is not None
@@ -309,61 +326,6 @@ def test_a_tracer_that_changed_has_other_keys(monkeypatch: pytest.MonkeyPatch) -
     before = trace_key(_REQUEST)
     monkeypatch.setattr("manager.profiling.trace_key.tracer_digest", lambda: "another")
     assert trace_key(_REQUEST) != before
-
-
-_PLAYED = """
-import json, sys, time
-for line in sys.stdin:
-    request = json.loads(line)["request"]
-    what = request["task"]
-    if what == "slow":
-        time.sleep(60)
-    if what == "die":
-        sys.exit("no such library")
-    if what == "refuse":
-        answer = {"error": {"code": "bad_job", "message": "no", "hint": "do"}}
-    elif what == "mute":
-        answer = {"error": {"message": None}}
-    else:
-        answer = {"trace": {"pid": __import__("os").getpid()}}
-    print(json.dumps(answer), flush=True)
-"""
-
-
-@pytest.fixture
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TraceWorker]:
-    """A worker whose process plays the tracer's."""
-    (tmp_path / "played.py").write_text(_PLAYED, encoding="utf-8")
-    monkeypatch.setattr("manager.profiling.trace_worker._WORKER", "played")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    made = TraceWorker()
-    yield made
-    made.close()
-
-
-def test_one_process_answers_all_requests(worker: TraceWorker) -> None:
-    pids = {worker.ask(_REQUEST, timeout_s=30)["pid"] for _ in range(3)}
-    assert len(pids) == 1
-    worker.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pids.pop(), 0)
-
-
-def test_the_process_says_what_is_wrong_and_goes_on(worker: TraceWorker) -> None:
-    with pytest.raises(DataError, match=r"^no$") as caught:
-        worker.ask(replace(_REQUEST, task="refuse"), timeout_s=30)
-    assert caught.value.hint == "do"
-    with pytest.raises(DataError, match="gave no answer"):
-        worker.ask(replace(_REQUEST, task="mute"), timeout_s=30)
-    assert "pid" in worker.ask(_REQUEST, timeout_s=30)
-
-
-def test_a_process_that_ends_or_hangs_is_replaced(worker: TraceWorker) -> None:
-    with pytest.raises(DataError, match="no such library"):
-        worker.ask(replace(_REQUEST, task="die"), timeout_s=30)
-    with pytest.raises(DataError, match=r"took longer than 0\.5 s"):
-        worker.ask(replace(_REQUEST, task="slow"), timeout_s=0.5)
-    assert "pid" in worker.ask(_REQUEST, timeout_s=30)
 
 
 def test_a_plan_from_the_archive_loads_no_training_library() -> None:
