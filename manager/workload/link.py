@@ -16,12 +16,15 @@ from manager.catalog.accelerators import Accelerator
 _LINK_REACHED = 0.75
 """Of one direction of NVLink: NCCL's all-reduce reaches 230 of 300 GB/s on A100, 360 of 450 on H100 (nccl-tests)."""
 _BUS_REACHED = 0.65
-"""Of one direction of PCIe x16: device to device through the host's root complex."""
+"""Of one direction of PCIe x16. Assumption: copies through the host's root complex reach 55 to 80 %, by platform."""
 _NETWORK_REACHED = 0.8
+"""Assumption: of the adapters' rated speed, by collectives of many megabytes."""
 _BRIDGED_DEVICES = 2
 """An NVLink bridge joins two cards; more of them meet on the bus."""
-_STEP_LATENCY_S = 8e-6
-"""Of one hop of a ring."""
+_NVLINK_LATENCY_S = 3.4e-6
+_BUS_LATENCY_S = 5.7e-6
+_NETWORK_LATENCY_S = 9.6e-6
+"""Of one hop of a ring, by NCCL's own model (hwLat of its simple protocol in src/graph/tuning.cc, commit 01afd20)."""
 _BUS_GENERATIONS = {
     "pascal": 16e9,
     "volta": 16e9,
@@ -36,7 +39,7 @@ _NETWORKS = {"hopper": 400e9, "blackwell": 400e9, "ampere-hbm": 200e9, "volta": 
 """One direction of all adapters of a machine of eight, as built by its maker for training on many (DGX H100: 8 x 400
 Gbit/s, DGX A100: 8 x 200, DGX-2: 8 x 100; their system guides)."""
 _CLOUD_NETWORK = 12.5e9
-"""100 Gbit/s: what clouds attach to machines of several smaller cards."""
+"""Assumption: 100 Gbit/s, what clouds attach to machines of several smaller cards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +83,19 @@ def link_of(
     """
     if devices < 2:
         return None
-    name, rate = _within_node(accelerator, family=family, devices=min(devices, devices_per_node))
+    within = _within_node(accelerator, family=family, devices=min(devices, devices_per_node))
     if devices <= devices_per_node:
-        return Link(name=name, bytes_per_s=rate, latency_s=_STEP_LATENCY_S)
+        return within
     network = (network_bytes_per_s or _NETWORKS.get(family, _CLOUD_NETWORK)) * _NETWORK_REACHED
-    joined = min(rate, network) if devices_per_node > 1 else network
-    return Link(name=f"{name} and network", bytes_per_s=joined, latency_s=_STEP_LATENCY_S)
+    joined = min(within.bytes_per_s, network) if devices_per_node > 1 else network
+    # The hops between machines are among those of the ring; each is taken to be one of them.
+    return Link(name=f"{within.name} and network", bytes_per_s=joined, latency_s=_NETWORK_LATENCY_S)
 
 
-def _within_node(accelerator: Accelerator, *, family: str, devices: int) -> tuple[str, float]:
+def _within_node(accelerator: Accelerator, *, family: str, devices: int) -> Link:
     link, both_directions = accelerator.interconnect, accelerator.interconnect_bytes_per_s
     bridged = link is not None and "bridge" in link
     if link is not None and both_directions is not None and not (bridged and devices > _BRIDGED_DEVICES):
-        return link, both_directions / 2 * _LINK_REACHED
-    return "PCIe", _BUS_GENERATIONS.get(family, _BUS_PCIE4) * _BUS_REACHED
+        return Link(name=link, bytes_per_s=both_directions / 2 * _LINK_REACHED, latency_s=_NVLINK_LATENCY_S)
+    rate = _BUS_GENERATIONS.get(family, _BUS_PCIE4) * _BUS_REACHED
+    return Link(name="PCIe", bytes_per_s=rate, latency_s=_BUS_LATENCY_S)

@@ -211,6 +211,9 @@ def test_links_by_machine() -> None:
     assert bus is not None
     assert inside.bytes_per_s == pytest.approx(450e9 * 0.75)
     assert bus.bytes_per_s == pytest.approx(32e9 * 0.65)
+    joined = link_of(h100, family="hopper", devices=16)
+    assert joined is not None
+    assert inside.latency_s < bus.latency_s < joined.latency_s
     pair, four = (link_of(a6000, family="ampere-gddr", devices=count) for count in (2, 4))
     assert pair is not None
     assert four is not None
