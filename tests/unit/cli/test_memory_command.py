@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manager.cli.main import main
+from manager.service import memory
+from manager.workload.traces import RunTraces
 from tests.support.memory_stage import run_file, set_stage
 
 
@@ -29,6 +33,27 @@ def test_what_fits_ends_with_0(
     said = capsys.readouterr()
     assert "needed on L4 (22.35 GiB): fits" in " ".join(said.out.split())
     assert said.err == ""
+
+
+def test_tracing_is_narrated_unless_json_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_stage(monkeypatch)
+    staged = vars(memory)["run_traces"]
+
+    def told(*arguments: Any, tell: Callable[[str], None] | None, **named: Any) -> RunTraces:
+        if tell is not None:
+            tell("tracing the training step of M ...")
+        found: RunTraces = staged(*arguments, **named)
+        return found
+
+    monkeypatch.setattr(memory, "run_traces", told)
+    run(monkeypatch, run_file(tmp_path), "--gpu", "L4")
+    said = capsys.readouterr()
+    assert said.err == "tracing the training step of M ...\n"
+    assert "tracing" not in said.out
+    run(monkeypatch, run_file(tmp_path), "--gpu", "L4", "--json")
+    assert capsys.readouterr().err == ""
 
 
 def test_what_does_not_fit_ends_with_3_and_the_answer_all_the_same(
