@@ -38,7 +38,7 @@ def whole_recordings(
     last_at = last_alike(points)
     if last_at <= _LEAST_BETWEEN or first.layers < _LEAST_LAYERS or not len(first.storages):
         return [first, *(recorded(point) for point in points[1:])]
-    few = _recordings_of_few(points[: last_at + 1], of_few)
+    few = _recordings_of_few(points[: last_at + 1], of_few, first)
     if not few:
         return [first, *(recorded(point) for point in points[1:])]
     last = recorded(points[last_at])
@@ -48,12 +48,21 @@ def whole_recordings(
     return [first, *between, last, *(recorded(point) for point in points[last_at + 1 :])]
 
 
-def _recordings_of_few(points: Sequence[Point], of_few: Callable[[Point], Recording]) -> list[Recording]:
-    """Empty where the model cannot do with few layers."""
+def _recordings_of_few(
+    points: Sequence[Point], of_few: Callable[[Point], Recording], whole: Recording
+) -> list[Recording]:
+    """Empty where the model cannot do with few layers, or those lack ops of the others."""
     try:
-        return list(Stack([of_few(point) for point in points]).recordings)
+        one = of_few(points[0])
+        if not _ops(whole) <= _ops(one):
+            return []
+        return list(Stack([one, *(of_few(point) for point in points[1:])]).recordings)
     except (RefusedModel, TaskError):
         return []
+
+
+def _ops(recording: Recording) -> set[tuple[str, str, str]]:
+    return set(zip(recording.phases, recording.names, recording.dtypes, strict=True))
 
 
 def _between(known: Known) -> list[Recording] | None:

@@ -117,3 +117,16 @@ def test_few_layers_are_recorded_at_each_point() -> None:
     small = _Model("seq2seq-lm", config=few)
     small.at_all_points(model.of_few)
     assert small.asked == list(small.points)
+
+
+def test_layers_that_lack_ops_of_others_are_recorded_once() -> None:
+    model, asked = _Model("seq2seq-lm"), []
+
+    def other_ops(point: Point) -> Recording:
+        asked.append(point)
+        recording = model.of_few(point)
+        return replace(recording, names=tuple("bmm" if name == "mm" else name for name in recording.names))
+
+    model.at_all_points(other_ops)
+    assert asked == [model.points[0]]
+    assert model.asked == list(model.points)
