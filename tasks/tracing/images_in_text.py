@@ -1,19 +1,20 @@
 """What one square image of a sample becomes for each family of vision-language models, by their processors' arithmetic.
 
-Owns numbers only: patches, tiles, places in the sequence; reads a config as a mapping. One image a sample, of
-training.image_size pixels along one edge, else of the size to which config or processor bring each image; where both
-leave it as it is, the size has to be said. Families are those whose processors are written down here (transformers
-5.17, `models/*/processing_*.py` and `image_processing_*.py`); others are refused by their model_type.
+Owns numbers only: patches, tiles, places in the sequence; reads a config as a mapping. One image a sample;
+training.image_size is the edge of the image that the processor is given, for every family: where the processor brings
+any image to one size it has no bearing, and a note says so; where it does not, the size has to be said. Families are
+those whose processors are written down here (transformers 5.17, `models/*/processing_*.py` and
+`image_processing_*.py`); others are refused by their model_type.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.step_trace import TraceRequest
+from tasks.tracing.dimensions import Config, grid, share, value_of, whole, wrong
 from tasks.tracing.equal_images import ONE_BY_ONE
 from tasks.tracing.refusal import RefusedModel
 
@@ -21,11 +22,21 @@ _TOWERS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Encoders of LLaVA with the positions that they put before the patches."""
 _TILES_ALONG = 4
 """Of Idefics 3 and SmolVLM: their processors bring the longest edge of each image to as many tiles."""
+_LONGEST_EDGE = 4096
+"""Pixels to which they bring it at most (`MAX_IMAGE_SIZE`)."""
+_BARE_VOCABULARIES = (49_152, 128_256)
+"""Of SmolLM 2 and Llama 3, to which Idefics 3 and SmolVLM add tokens: with less than _MARKS of them, the marks of tiles
+are not among these and are written in pieces (49,155 of SmolVLM-Instruct, 128,259 of Idefics3-8B-Llama3)."""
+_MARKS = 37
+"""`<row_1_col_1>` to `<row_6_col_6>` and `<global-img>`."""
+_PIECES_OF_TILE, _PIECES_OF_WHOLE = 9, 5
+"""Of those, cut where byte-level BPE cuts: letters, digits and signs apart."""
+_LEAST_PIXELS, _MOST_PIXELS = 3_136, 12_845_056
+"""Of an image that Qwen2-VL and Qwen2.5-VL read: min_pixels and max_pixels in their preprocessor_config.json."""
 _MOST_TILES = 12
 """Of InternVL."""
 _LEAST_TEXT = 24
 """Tokens: three lengths at which a step is recorded."""
-Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +52,13 @@ class ImagePart:
     tiles: int = 1
     """Pictures of `edge` pixels that the image is cut into, with the whole image made small."""
     size: int = 0
-    """Pixels along one edge of the image."""
+    """Pixels along one edge of the image that the processor is given, or of what it makes of any."""
+    is_any_size: bool = False
+    """Whether the processor makes the same of images of any size."""
     grid: int = 0
     """Patches along one edge, for encoders that take patches of all images in one row; else 0."""
+    marks_in_pieces: bool = False
+    """Whether the vocabulary has no tokens for the marks of tiles."""
 
     @property
     def tokens(self) -> int:
@@ -55,11 +70,11 @@ def image_part(request: TraceRequest, config: Config) -> ImagePart:
     """The image of a sample.
 
     Args:
-        request: whose image_size counts where the model can read another size than its own.
+        request: whose image_size counts where the processor does not bring each image to one size.
         config: complete, with the defaults of its model type.
 
     Raises:
-        RefusedModel: a family that is not known, or an image size that the model cannot read.
+        RefusedModel: a family that is not known, a dimension that is none, or an image that leaves no room for text.
     """
     kind = str(config.get("model_type"))
     family = _FAMILIES.get(kind)
@@ -70,14 +85,17 @@ def image_part(request: TraceRequest, config: Config) -> ImagePart:
             hint=f"Vision-language models that are planned: {', '.join(_FAMILIES)}.",
         )
     image = family(config, request.image_size)
-    text = config.get("text_config") or {}
-    positions = text.get("max_position_embeddings")
+    positions = value_of(config, "text_config.max_position_embeddings")
     if isinstance(positions, int) and image.tokens + _LEAST_TEXT > positions:
+        field = "text_config.max_position_embeddings" if image.is_any_size else "image_size"
+        told = (
+            f"{field} of config.json" if image.is_any_size else "training.image_size, or how many positions there are"
+        )
         raise RefusedModel(
             f"An image of {image.size} x {image.size} pixels takes {image.tokens:,} of {positions:,} positions and "
             "leaves none for a text.",
-            field="image_size",
-            hint="Set training.image_size to less; max_position_embeddings of text_config says how many there are.",
+            field=field,
+            hint=f"Change {told}.",
         )
     return image
 
@@ -86,34 +104,47 @@ def image_notes(request: TraceRequest, config: Config) -> list[str]:
     """What a trace takes for granted about images, for people."""
     image = image_part(request, config)
     size, tokens = f"{image.size} x {image.size} pixels", f"{image.tokens:,} token{'' if image.tokens == 1 else 's'}"
-    each = f"One image of {size} a sample adds {tokens} to those of its text."
+    given = f"image of any size, which the processor makes {size}," if image.is_any_size else f"image of {size}"
+    notes = [f"One {given} a sample adds {tokens} to those of its text."]
+    if image.is_any_size and request.image_size not in (None, image.size):
+        notes.append(f"training.image_size ({request.image_size}) changes nothing for {config['model_type']}.")
+    if image.marks_in_pieces:
+        vocabulary = value_of(config, "text_config.vocab_size")
+        notes.append(
+            f"A vocabulary of {vocabulary:,} tokens has none for the marks of tiles, which are taken as "
+            f"{_PIECES_OF_TILE} tokens each and {_PIECES_OF_WHOLE} for the whole image, by the rule of byte-level BPE."
+        )
     if config["model_type"] not in ONE_BY_ONE:
-        return [each]
+        return notes
     at_once = "Its images are taken at once where the model takes one after the other"
     if request.attention == "eager":
         at_once += ", so that memory is an upper bound"
-    return [each, at_once + "."]
+    return [*notes, at_once + "."]
 
 
-def _fixed(config: Config, size: int | None) -> tuple[int, int]:
+def _patched(config: Config) -> tuple[int, int]:
     """Edge and patches along it, of encoders with one table of positions."""
-    vision = config["vision_config"]
-    edge, patch = (_edge(vision[name]) for name in ("image_size", "patch_size"))
-    if size not in (None, edge):
-        raise _wrong_size(config, f"images of {edge} pixels along one edge, not {size}")
+    edge, patch = whole(config, "vision_config.image_size"), whole(config, "vision_config.patch_size")
+    if patch > edge:
+        raise wrong("vision_config.patch_size", patch, f"an image of {edge} pixels along one edge has no such patch")
     return edge, edge // patch
 
 
-def _llava(config: Config, size: int | None) -> ImagePart:
-    edge, patches = _fixed(config, size)
-    return ImagePart(edge=edge, size=edge, places=patches**2 + _beside_patches(config))
+def _llava(config: Config, _size: int | None) -> ImagePart:
+    edge, patches = _patched(config)
+    places = patches**2 + _beside_patches(config)
+    if places < 1:
+        patch = value_of(config, "vision_config.patch_size")
+        raise wrong("vision_config.patch_size", patch, f"it leaves no feature of an image of {edge} pixels")
+    return _one_picture(edge, places=places)
 
 
 def _llava_next(config: Config, size: int | None) -> ImagePart:
     """Tiles of the resolution that fits best, with one place more at the end of each row, and the whole image."""
-    edge, patches = _fixed(config, None)
+    edge, patches = _patched(config)
+    resolutions = grid(config, "image_grid_pinpoints", unit=edge)
     size = _said(config, size)
-    height, width = _best_resolution(size, config["image_grid_pinpoints"])
+    height, width = _best_resolution(size, resolutions)
     rows, columns = patches * height // edge, patches * width // edge
     # A square image fills a square of the tiles; what pads it to their shape is cut away, the same on both sides.
     if columns > rows:
@@ -129,56 +160,72 @@ def _llava_next(config: Config, size: int | None) -> ImagePart:
 
 
 def _qwen2_vl(config: Config, size: int | None) -> ImagePart:
-    vision = config["vision_config"]
+    """Of as many pixels as it has, rounded to whole places, within bounds (`smart_resize`)."""
+    merged, patch = whole(config, "vision_config.spatial_merge_size"), whole(config, "vision_config.patch_size")
     size = _said(config, size)
-    merged = vision["spatial_merge_size"]
-    factor = vision["patch_size"] * merged
-    edge = max(factor, round(size / factor) * factor)
-    grid = edge // vision["patch_size"]
+    factor = patch * merged
+    edge = round(size / factor) * factor
+    if edge**2 > _MOST_PIXELS:
+        edge = max(factor, math.floor(size / math.sqrt(size**2 / _MOST_PIXELS) / factor) * factor)
+    elif edge**2 < _LEAST_PIXELS:
+        edge = math.ceil(size * math.sqrt(_LEAST_PIXELS / size**2) / factor) * factor
     # Two marks: where vision starts and ends.
-    return ImagePart(edge=edge, size=edge, places=(grid // merged) ** 2, markers=2, grid=grid)
+    return ImagePart(edge=edge, size=size, places=(edge // factor) ** 2, markers=2, grid=edge // patch)
 
 
-def _idefics3(config: Config, size: int | None) -> ImagePart:
-    """One picture, or a square of tiles, each with two marks, a line's end after each row, and the image made small."""
-    edge, patches = _fixed(config, None)
-    along = _TILES_ALONG if size is None else -(-size // edge)
+def _idefics3(config: Config, _size: int | None) -> ImagePart:
+    """A square of tiles, each with two marks, a line's end after each row, and the image made small with three."""
+    edge, patches = _patched(config)
+    scale = whole(config, "scale_factor")
+    if patches % scale:
+        raise wrong("scale_factor", scale, f"it has to divide the {patches} patches along one edge")
+    along = -(-min(_TILES_ALONG * edge, _LONGEST_EDGE) // edge)
     tiles = along**2 if along > 1 else 0
+    vocabulary = value_of(config, "text_config.vocab_size")
+    in_pieces = isinstance(vocabulary, int) and any(0 <= vocabulary - own < _MARKS for own in _BARE_VOCABULARIES)
+    of_tile, of_whole = (_PIECES_OF_TILE, _PIECES_OF_WHOLE) if in_pieces else (1, 1)
     return ImagePart(
         edge=edge,
         size=along * edge,
-        places=(tiles + 1) * patches**2 // config["scale_factor"] ** 2,
-        markers=3 + (2 * tiles + along if tiles else 0),
+        is_any_size=True,
+        places=(tiles + 1) * (patches // scale) ** 2,
+        markers=tiles * (1 + of_tile) + (along if tiles else 0) + 2 + of_whole,
         tiles=tiles + 1,
+        marks_in_pieces=in_pieces,
     )
 
 
-def _paligemma(config: Config, size: int | None) -> ImagePart:
-    edge, patches = _fixed(config, size)
-    return ImagePart(edge=edge, size=edge, places=patches**2)
+def _paligemma(config: Config, _size: int | None) -> ImagePart:
+    edge, patches = _patched(config)
+    return _one_picture(edge, places=patches**2)
 
 
-def _gemma3(config: Config, size: int | None) -> ImagePart:
-    edge, _ = _fixed(config, size)
+def _gemma3(config: Config, _size: int | None) -> ImagePart:
+    edge, patches = _patched(config)
+    places = whole(config, "mm_tokens_per_image")
+    if places > patches**2:
+        raise wrong("mm_tokens_per_image", places, f"an image has {patches**2:,} patches, which are pooled")
     # Start and end of the image, and an empty line before and after.
-    return ImagePart(edge=edge, size=edge, places=int(config["mm_tokens_per_image"]), markers=4)
+    return _one_picture(edge, places=places, markers=4)
 
 
 def _internvl(config: Config, size: int | None) -> ImagePart:
     """As many tiles as cover no more than twice the image, and the image made small."""
-    edge, patches = _fixed(config, None)
+    edge, patches = _patched(config)
+    ratio = share(config, "downsample_ratio")
+    if not (patches * ratio).is_integer():
+        raise wrong("downsample_ratio", ratio, f"it has to make a whole number of {patches} patches")
     size = _said(config, size)
     along = max(n for n in range(1, math.isqrt(_MOST_TILES) + 1) if n == 1 or 2 * size**2 > (n * edge) ** 2)
     tiles = along**2 + 1 if along > 1 else 1
-    each = int((patches * config["downsample_ratio"]) ** 2)
-    return ImagePart(edge=edge, size=size, places=tiles * each, markers=2, tiles=tiles)
+    return ImagePart(edge=edge, size=size, places=tiles * int(patches * ratio) ** 2, markers=2, tiles=tiles)
 
 
 def _mllama(config: Config, _size: int | None) -> ImagePart:
     """Read by cross attention: one token stands for the image, which always has as many tiles, empty ones with it."""
-    edge, _ = _fixed(config, None)
-    tiles = int(config["vision_config"]["max_num_tiles"])
-    return ImagePart(edge=edge, size=math.isqrt(tiles) * edge, places=0, markers=1, tiles=tiles)
+    edge, _ = _patched(config)
+    tiles = whole(config, "vision_config.max_num_tiles")
+    return ImagePart(edge=edge, size=math.isqrt(tiles) * edge, is_any_size=True, places=0, markers=1, tiles=tiles)
 
 
 _FAMILIES: dict[str, Callable[[Config, int | None], ImagePart]] = {
@@ -195,15 +242,23 @@ _FAMILIES: dict[str, Callable[[Config, int | None], ImagePart]] = {
 }
 
 
+def _one_picture(edge: int, *, places: int, markers: int = 0) -> ImagePart:
+    return ImagePart(edge=edge, size=edge, is_any_size=True, places=places, markers=markers)
+
+
 def _said(config: Config, size: int | None) -> int:
     if size is None:
-        raise _wrong_size(config, "images at their own size, so that it has to be said")
+        raise RefusedModel(
+            f"{config['model_type']!r} reads images at their own size, so that it has to be said.",
+            field="image_size",
+            hint="Set training.image_size: the pixels along one edge of an image of yours.",
+        )
     return size
 
 
 def _beside_patches(config: Config) -> int:
     """Positions of LLaVA's encoder before its patches, less the one that the usual strategy leaves out."""
-    tower = str(config["vision_config"].get("model_type"))
+    tower = str(value_of(config, "vision_config.model_type"))
     if tower not in _TOWERS:
         raise RefusedModel(
             f"How many features the encoder {tower!r} gives is not known here.",
@@ -213,24 +268,12 @@ def _beside_patches(config: Config) -> int:
     return _TOWERS[tower] - (1 if config["vision_feature_select_strategy"] == "default" else 0)
 
 
-def _best_resolution(size: int, resolutions: list[list[int]]) -> tuple[int, int]:
+def _best_resolution(size: int, resolutions: list[tuple[int, int]]) -> tuple[int, int]:
     """Height and width that keep most of a square image, and of those the one with the least padding."""
 
-    def worth(resolution: list[int]) -> tuple[int, int]:
+    def worth(resolution: tuple[int, int]) -> tuple[int, int]:
         kept = min(min(resolution) ** 2, size**2)
         return kept, kept - resolution[0] * resolution[1]
 
     height, width = max(resolutions, key=worth)
     return height, width
-
-
-def _edge(value: int | list[int]) -> int:
-    return int(value[0]) if isinstance(value, list | tuple) else int(value)
-
-
-def _wrong_size(config: Config, what: str) -> RefusedModel:
-    return RefusedModel(
-        f"{config['model_type']!r} reads {what}.",
-        field="image_size",
-        hint="Set training.image_size: the pixels along one edge of an image as the processor reads it.",
-    )

@@ -113,5 +113,5 @@ TINY_PICTURED: dict[str, dict[str, Any]] = {
         image_token_index=IMAGE_TOKEN,
     ),
 }
-ANY_SIZE = ("llava_next", "qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm", "internvl")
-"""Those that read images of more than one size."""
+ANY_SIZE = ("llava_next", "qwen2_vl", "qwen2_5_vl", "internvl")
+"""Those for which the size of an image has to be said."""

@@ -154,6 +154,18 @@ def _tokens(config: dict[str, Any], size: int | None) -> int:
 
 _OF_336 = {"model_type": "clip_vision_model", "image_size": 336, "patch_size": 14}
 _LONG = {"max_position_embeddings": 32_768}
+_SMOLVLM = {
+    "model_type": "idefics3",
+    "scale_factor": 4,
+    "vision_config": {"image_size": 512, "patch_size": 16},
+    "text_config": {"model_type": "llama", "vocab_size": 49_280, "max_position_embeddings": 8_192},
+}
+_SMOLVLM_2B = {
+    "model_type": "idefics3",
+    "scale_factor": 3,
+    "vision_config": {"image_size": 384, "patch_size": 14},
+    "text_config": {"model_type": "llama", "vocab_size": 49_155, "max_position_embeddings": 16_384},
+}
 
 
 @pytest.mark.parametrize(
@@ -165,21 +177,14 @@ _LONG = {"max_position_embeddings": 32_768}
         ({"model_type": "qwen2_vl"}, 448, 256 + 2),
         ({"model_type": "qwen2_vl"}, 450, 256 + 2),
         ({"model_type": "qwen2_5_vl"}, 1_036, 1_369 + 2),
-        # 64 a tile; four rows of four, each tile with two marks and each row with an end.
-        ({"model_type": "smolvlm", "scale_factor": 4, "vision_config": {"image_size": 512, "patch_size": 16}}, 512, 67),
-        (
-            {"model_type": "smolvlm", "scale_factor": 4, "vision_config": {"image_size": 512, "patch_size": 16}},
-            2_048,
-            4 * (4 * (64 + 2) + 1) + 67,
-        ),
+        # 64 a tile; four rows of four, each tile with two marks and each row with an end, and the image made small.
+        (_SMOLVLM, None, 4 * (4 * (64 + 2) + 1) + 67),
+        (_SMOLVLM, 512, 1_127),
+        # Tiles of 81 whose marks are written in nine pieces, and one of five.
+        (_SMOLVLM_2B, None, 4 * (4 * (81 + 10) + 1) + 81 + 2 + 5),
         ({"model_type": "paligemma", "vision_config": {"image_size": 448, "patch_size": 14}}, None, 1_024),
         ({"model_type": "gemma3", "vision_config": {"image_size": 896, "patch_size": 14}}, None, 256 + 4),
-        # The processor's own size is four tiles along.
-        (
-            {"model_type": "smolvlm", "scale_factor": 4, "vision_config": {"image_size": 512, "patch_size": 16}},
-            None,
-            1_127,
-        ),
+        ({"model_type": "llava", "vision_config": _OF_336}, 224, 576),
         ({"model_type": "internvl"}, 448, 256 + 2),
         # Four tiles cover less than twice its pixels; nine are the most that make a square.
         ({"model_type": "internvl"}, 640, 5 * 256 + 2),
@@ -197,7 +202,6 @@ def test_tokens_of_an_image_are_those_of_the_processor(config: dict[str, Any], s
         ({"model_type": "mistral3"}, None, "model_type"),
         ({"model_type": "qwen2_vl"}, None, "image_size"),
         ({"model_type": "internvl"}, None, "image_size"),
-        ({"model_type": "llava", "vision_config": _OF_336}, 224, "image_size"),
         ({"model_type": "llava", "vision_config": {"model_type": "pixtral"}}, None, "vision_config.model_type"),
         ({"model_type": "qwen2_vl", "text_config": {"max_position_embeddings": 256}}, 448, "image_size"),
     ],
