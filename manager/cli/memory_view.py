@@ -13,7 +13,7 @@ from manager.service.memory import MemoryReport
 from manager.service.memory_cards import CardMemory
 from manager.units import format_bytes, format_hours, format_usd, usd
 from manager.workload.fixes import Fix
-from manager.workload.host_memory import HostMemory
+from manager.workload.host_memory import HostNeed
 from manager.workload.memory_answer import MemoryAnswer
 from tasks.kinds import TASK_KINDS
 from tasks.sample_units import WAVEFORM_RATE_HZ
@@ -47,6 +47,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         f"reserved {format_bytes(answer.reserved_bytes)}"
     )
     console.print(_host_text(report.host))
+    console.print(f"  {escape(report.host.basis)}", style="dim")
     console.print()
     if report.fixes:
         console.print(_fixes(report.fixes, wide=console.width >= _NARROW))
@@ -71,12 +72,14 @@ def pass_text(report: MemoryReport) -> str:
     return f"{text} a pass" if passes == 1 else f"{text} a pass, {passes} passes a step"
 
 
-def _host_text(host: HostMemory) -> str:
-    """`host's memory: 9.8 GiB, highest while a checkpoint is written; 2 processes of 2.1 GiB each`."""
+def _host_text(need: HostNeed) -> str:
+    """`host's memory: 9.8 GiB (8.1 GiB to 10.2 GiB), highest while the model is read; 2 processes of 2.1 GiB each`."""
+    host = need.expected
     each = host.process_bytes + host.data_bytes + host.shards_bytes
     processes = "one process" if host.processes == 1 else f"{host.processes} processes"
     return (
-        f"host's memory: {format_bytes(host.peak_bytes)}, highest while {host.peak}; "
+        f"host's memory: {format_bytes(host.peak_bytes)} ({format_bytes(need.low.peak_bytes)} to "
+        f"{format_bytes(need.high.peak_bytes)}), highest while {host.peak}; "
         f"{processes} of {format_bytes(each)}{'' if host.processes == 1 else ' each'}"
     )
 
@@ -104,7 +107,13 @@ def report_to_json(report: MemoryReport) -> dict[str, Any]:
         "placement": asdict(report.placement),
         "fits": report.fits,
         "answer": _answer_to_json(report.answer),
-        "host": {**asdict(report.host), "peak_bytes": report.host.peak_bytes},
+        "host": {
+            **asdict(report.host.expected),
+            "peak_bytes": report.host.expected.peak_bytes,
+            "low_bytes": report.host.low.peak_bytes,
+            "high_bytes": report.host.high.peak_bytes,
+            "basis": report.host.basis,
+        },
         "cards": [
             {
                 "name": card.name,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manager.planner.plan import CostLine, Estimate, Plan
+from manager.planner.plan import CostLine, Estimate, HostBytes, Plan
 from manager.prices.offer import Offer
 from manager.units import LEAST_USD, MoneyInterval, format_bytes, format_hours, format_usd
 from manager.workload.profile import DataStats
@@ -97,12 +97,21 @@ def _print_choice(choice: Estimate, console: Console) -> None:
         price = f"{format_usd(line.unit_price_usd)}/{line.unit}"
         table.add_row(line.name, _line_dollars(line), quantity, price, line.assumption or "")
     console.print(table)
+    if choice.host_bytes is not None:
+        console.print(f"  {escape(_host_text(choice.host_bytes))}", style="dim")
     silent = {line.assumption for line in choice.lines} - {line.assumption for line in shown}
     for assumption in choice.assumptions:
         if assumption.name in silent:
             continue
         console.print(f"  {escape(assumption.name)}: {escape(assumption.text)}", style="dim")
     console.print()
+
+
+def _host_text(host: HostBytes) -> str:
+    return (
+        f"host's memory: {format_bytes(host.expected)} ({format_bytes(host.low)} to {format_bytes(host.high)}) while "
+        f"{host.moment}: {host.basis}"
+    )
 
 
 def _line_dollars(line: CostLine) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from manager.errors import SpecError
 from manager.planner.decode import decoded
-from manager.planner.plan import OLD_ESTIMATOR, PLAN_VERSION, Assumption, CostLine, Estimate, Plan
+from manager.planner.plan import OLD_ESTIMATOR, PLAN_VERSION, Assumption, CostLine, Estimate, HostBytes, Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
@@ -115,7 +115,7 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "fits": estimate.fits,
         "micro_batch": estimate.micro_batch,
         "peak_memory_bytes": None if memory is None else _memory_to_json(memory),
-        "host_bytes": estimate.host_bytes,
+        "host_bytes": None if estimate.host_bytes is None else asdict(estimate.host_bytes),
         "hours": _interval_to_json(estimate.hours),
         "training_hours": _interval_to_json(estimate.training_hours),
         "cost_usd": _cost_to_json(estimate),
@@ -177,7 +177,7 @@ def _estimate_from_json(record: Json) -> Estimate:
         fits=record["fits"],
         micro_batch=record["micro_batch"],
         memory=None if memory is None else _memory_from_json(memory),
-        host_bytes=record.get("host_bytes"),
+        host_bytes=_host_from_json(record.get("host_bytes")),
         hours=_interval_from_json(record["hours"]),
         training_hours=_interval_from_json(record["training_hours"]),
         cost_usd=None if cost is None else decoded(MoneyInterval, cost),
@@ -187,6 +187,13 @@ def _estimate_from_json(record: Json) -> Estimate:
         estimator=record.get("estimator", OLD_ESTIMATOR),
         reason=record["reason"],
     )
+
+
+def _host_from_json(record: Json | int | None) -> HostBytes | None:
+    """Also of a plan from before the need had a range."""
+    if isinstance(record, int):
+        return HostBytes(low=record, expected=record, high=record, moment="its highest moment", basis="not told")
+    return None if record is None else decoded(HostBytes, record)
 
 
 def _interval_from_json(record: Json | None) -> Interval | None:

@@ -15,11 +15,11 @@ from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.machine import REASON_SPEED, Machine, machine_of
 from manager.planner.phases import Phase, phases_of_run
-from manager.planner.plan import Assumption, CostLine, Estimate
+from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
 from manager.prices.offer import Offer
 from manager.units import Interval, MoneyInterval, format_bytes
 from manager.workload.build import even_micro_batch, micro_batch_limit
-from manager.workload.host_memory import HostMemory, host_memory
+from manager.workload.host_memory import HostNeed, host_need
 from manager.workload.memory_answer import MemoryAnswer, largest_micro_batch, memory_of
 from manager.workload.memory_device import fit_margin
 from manager.workload.profile import WorkloadProfile
@@ -46,7 +46,7 @@ class Verdict:
     training_hours: Interval | None
     assumptions: tuple[Assumption, ...]
     reason: str | None
-    host: HostMemory | None = None
+    host: HostNeed | None = None
     """What the host of a machine with accelerators needs; None for others, and where the job does not run."""
     missing_memory_bytes: float | None = None
     """How much less one replica has than the smallest micro-batch needs; None when it fits or was not judged."""
@@ -106,7 +106,7 @@ def judge_machine(
         assumptions=used,
         calibration_factor=1.0 if calibration is None else calibration.time_factor,
         reason=machine.refusal,
-        host=None if machine.is_cpu else host_memory(profile, memory, machine.placement),
+        host=None if machine.is_cpu else host_need(profile, memory, machine.placement),
     )
 
 
@@ -178,26 +178,46 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
         cost_usd=_sum(lines) if lines else None,
         lines=lines,
         assumptions=(*verdict.assumptions, *_host_assumption(host, offer)),
-        host_bytes=None if host is None else host.peak_bytes,
+        host_bytes=None if host is None else _host_bytes(host),
         calibration_factor=verdict.calibration_factor,
         reason=reason,
     )
 
 
-def _host_reason(host: HostMemory, offer: Offer) -> str | None:
-    """Why the offer's host does not carry the job; None: it does, or its memory is unknown."""
-    if offer.host_memory_bytes is None or host.fits(offer.host_memory_bytes):
+def _host_bytes(host: HostNeed) -> HostBytes:
+    return HostBytes(
+        low=host.low.peak_bytes,
+        expected=host.expected.peak_bytes,
+        high=host.high.peak_bytes,
+        moment=host.expected.peak,
+        basis=host.basis,
+    )
+
+
+def _host_reason(host: HostNeed, offer: Offer) -> str | None:
+    """Why the offer's host does not carry the job; None: it does or may, or its memory is unknown."""
+    if offer.host_memory_bytes is None or not host.exceeds(offer.host_memory_bytes):
         return None
     return (
-        f"{REASON_HOST}: {format_bytes(host.peak_bytes)} needed while {host.peak}, "
+        f"{REASON_HOST}: {format_bytes(host.low.peak_bytes)} at least needed while {host.low.peak}, "
         f"has {format_bytes(offer.host_memory_bytes)}"
     )
 
 
-def _host_assumption(host: HostMemory | None, offer: Offer) -> tuple[Assumption, ...]:
-    if host is None or offer.host_memory_bytes is not None:
+def _host_assumption(host: HostNeed | None, offer: Offer) -> tuple[Assumption, ...]:
+    """What is open about the host: how much it has, or whether that is enough."""
+    if host is None:
         return ()
-    text = f"{format_bytes(host.peak_bytes)} needed; {offer.price_source} does not say how much the host has"
+    if offer.host_memory_bytes is None:
+        known = f"{format_bytes(host.expected.peak_bytes)} needed"
+        text = f"{known}; {offer.price_source} does not say how much the host has"
+    elif host.may_exceed(offer.host_memory_bytes):
+        text = (
+            f"{format_bytes(offer.host_memory_bytes)} may be too little: {format_bytes(host.high.peak_bytes)} needed "
+            f"at most, while {host.high.peak}"
+        )
+    else:
+        return ()
     return (Assumption(name="host_memory", text=text),)
 
 

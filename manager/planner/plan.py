@@ -44,6 +44,18 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostBytes:
+    """What the host's own memory has to hold, of all processes, at its highest moment."""
+
+    low: int
+    expected: int
+    high: int
+    moment: str
+    """What the host does then: `a checkpoint is written` ..."""
+    basis: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """One offer's answer to one workload."""
 
@@ -63,8 +75,8 @@ class Estimate:
     assumptions: tuple[Assumption, ...]
     calibration_factor: float = 1.0
     """By which own runs have changed the estimator's training time; 1 where none has."""
-    host_bytes: int | None = None
-    """What the host's own memory has to hold, of all processes; None without an accelerator and where it is unknown."""
+    host_bytes: HostBytes | None = None
+    """None without an accelerator, and where the job does not run."""
     estimator: str = ESTIMATOR
     """What made the hours and the bytes."""
     reason: str | None

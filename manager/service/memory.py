@@ -29,7 +29,7 @@ from manager.service.planning import longest_text
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile, even_micro_batch
 from manager.workload.fixes import Fix, LargerCard, Question, ladder, recipe_fits
-from manager.workload.host_memory import HostMemory, host_memory
+from manager.workload.host_memory import HostNeed, host_need
 from manager.workload.memory_answer import MemoryAnswer, fits, largest_micro_batch, memory_of
 from manager.workload.memory_device import memory_device
 from manager.workload.placement import ONE_DEVICE, Placement
@@ -75,7 +75,7 @@ class MemoryReport:
     answer: MemoryAnswer
     cards: tuple[CardMemory, ...]
     """All cards that are offered, by memory."""
-    host: HostMemory
+    host: HostNeed
     """What the host of all devices needs."""
     fixes: tuple[Fix, ...]
     """What would make it fit; empty when it does."""
@@ -197,7 +197,7 @@ def memory_report(
         fits=it_fits,
         answer=answer,
         cards=shown,
-        host=host_memory(profile, answer, placement),
+        host=host_need(profile, answer, placement),
         fixes=() if it_fits else _fixes(spec, step, chosen, micro_batch, shown, trace_of),
         notes=(*_notes(chosen, placement), *traces.notes),
     )

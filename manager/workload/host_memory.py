@@ -3,20 +3,23 @@
 Each replica is a process with the libraries and the data set. On top comes the largest of three moments: loading (all
 processes), a checkpoint or the exported model on its way to the disk (the first process alone). Pages of a model's
 files do not count: they are mapped, the kernel drops them when memory is short and the processes share them.
+Every constant is a row of `data/memory_constants.csv` with its range, which makes the range of the whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from manager.workload.memory_answer import MemoryAnswer
-from manager.workload.memory_device import constant
+from manager.workload.memory_device import Constant, constant
 from manager.workload.placement import Placement
 from manager.workload.profile import WorkloadProfile
 
-SYSTEM_SHARE = 0.1
-"""Part of a host's memory that is the system's."""
 _TEXT = "tokens"
+_PROCESS, _LOADING, _WRITING, _SYSTEM = "accelerator_process", "host_loading", "host_writing", "host_system"
+LOADING, CHECKPOINT, EXPORT = "the model is read", "a checkpoint is written", "the tuned model is exported"
+"""Moments of a host's peak, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,35 +50,64 @@ class HostMemory:
     def peak(self) -> str:
         """What the host does at that moment, for people."""
         moments = {
-            "the model is read": self.processes * self.loading_bytes,
-            "a checkpoint is written": self.checkpoint_bytes,
-            "the tuned model is exported": self.export_bytes,
+            LOADING: self.processes * self.loading_bytes,
+            CHECKPOINT: self.checkpoint_bytes,
+            EXPORT: self.export_bytes,
         }
         return max(moments, key=lambda moment: moments[moment])
 
-    def fits(self, host_bytes: float) -> bool:
-        """Whether a host with this much memory, the system's part in it, carries the job."""
-        return self.peak_bytes <= host_bytes * (1 - SYSTEM_SHARE)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostNeed:
+    """What the host of one machine needs, as far as it is known."""
+
+    low: HostMemory
+    expected: HostMemory
+    high: HostMemory
+    basis: str
+    """Where the constants come from, for people."""
+
+    def exceeds(self, host_bytes: float) -> bool:
+        """Whether not even the least of it fits beside the least that the system takes."""
+        return self.low.peak_bytes > host_bytes * (1 - constant(_SYSTEM).low)
+
+    def may_exceed(self, host_bytes: float) -> bool:
+        """Whether the most of it does not fit beside the most that the system takes."""
+        return self.high.peak_bytes > host_bytes * (1 - constant(_SYSTEM).high)
 
 
-def host_memory(profile: WorkloadProfile, memory: MemoryAnswer, placement: Placement) -> HostMemory:
-    """What the host of a machine with accelerators needs.
+def host_need(profile: WorkloadProfile, memory: MemoryAnswer, placement: Placement) -> HostNeed:
+    """What the host of a machine with accelerators needs, with its range.
 
     Args:
         profile: what the run demands.
         memory: of one device.
         placement: of the devices, each of which has a process.
     """
+    low, expected, high = (
+        _host_memory(profile, memory, placement, end)
+        for end in (lambda row: row.low, lambda row: row.value, lambda row: row.high)
+    )
+    rows = [constant(_PROCESS)]
+    rows += [constant(_LOADING)] if expected.peak == LOADING else [constant(_WRITING)]
+    return HostNeed(low=low, expected=expected, high=high, basis="; ".join(row.source for row in rows))
+
+
+def _host_memory(
+    profile: WorkloadProfile, memory: MemoryAnswer, placement: Placement, end: Callable[[Constant], float]
+) -> HostMemory:
+    """The lines with one end of each constant's range."""
     processes, data = placement.devices, profile.data
     samples = data.train_samples + data.validation_samples + data.test_samples
-    token_bytes = constant("host_token", profile.task).value if data.kind == _TEXT else 0.0
+    token_bytes = end(constant("host_token", profile.task)) if data.kind == _TEXT else 0.0
     copied_by = processes if placement.is_sharded or placement.tensor_parallel > 1 else 1
+    written = 0 if placement.cpu_offload else copied_by * memory.host_bytes
     return HostMemory(
         processes=processes,
-        process_bytes=round(constant("accelerator_process").value),
+        process_bytes=round(end(constant(_PROCESS))),
         data_bytes=round(samples * data.mean_tokens * token_bytes) + (data.bytes if data.kind == _TEXT else 0),
-        loading_bytes=profile.loading_bytes,
+        loading_bytes=round(profile.loading_bytes * end(constant(_LOADING))),
         shards_bytes=memory.host_bytes if placement.cpu_offload else 0,
-        checkpoint_bytes=0 if placement.cpu_offload else copied_by * memory.host_bytes,
-        export_bytes=profile.export_bytes,
+        checkpoint_bytes=round(written * end(constant(_WRITING))),
+        export_bytes=round(profile.export_bytes * end(constant(_WRITING))),
     )

@@ -99,3 +99,16 @@ def test_estimates_from_before_they_named_their_estimator_are_of_the_formulas() 
     for entry in (*record["offers"], *record["rejected"]):
         del entry["estimator"]
     assert {estimate.estimator for estimate in plan_from_json(record).offers} == {OLD_ESTIMATOR}
+
+
+def test_the_hosts_need_is_read_back_also_where_it_had_no_range() -> None:
+    record = plan_to_json(_plan())
+    offer = next(offer for offer in record["offers"] if offer["accelerator"])
+    assert offer["host_bytes"]["low"] < offer["host_bytes"]["expected"] < offer["host_bytes"]["high"]
+    assert offer["host_bytes"]["basis"]
+    assert plan_to_json(plan_from_json(record)) == record
+    offer["host_bytes"] = 5
+    at = record["offers"].index(offer)
+    found = plan_from_json(record).offers[at].host_bytes
+    assert found is not None
+    assert (found.low, found.expected, found.high) == (5, 5, 5)

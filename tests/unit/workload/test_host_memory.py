@@ -12,8 +12,9 @@ from manager.planner.estimate import REASON_HOST, judge_machine, priced
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
+from manager.units import format_bytes
 from manager.workload.build import build_profile
-from manager.workload.host_memory import HostMemory, host_memory
+from manager.workload.host_memory import HostMemory, HostNeed, host_need
 from manager.workload.memory_answer import MemoryAnswer, memory_of
 from manager.workload.memory_device import memory_device
 from manager.workload.placement import ONE_DEVICE, Placement
@@ -75,25 +76,30 @@ def test_the_peak_is_that_of_the_highest_moment() -> None:
     later = replace(host, loading_bytes=6)
     assert (later.peak_bytes, later.peak) == (2 * 16 + 13, "a checkpoint is written")
     assert replace(later, export_bytes=20).peak == "the tuned model is exported"
-    assert host.fits(60)
-    assert not host.fits(51)
+    need = HostNeed(
+        low=replace(host, process_bytes=7), expected=host, high=replace(host, process_bytes=13), basis="test"
+    )
+    assert (need.low.peak_bytes, need.high.peak_bytes) == (40, 52)
+    # The system takes 3 to 15 %.
+    assert [need.exceeds(size) for size in (41, 42)] == [True, False]
+    assert [need.may_exceed(size) for size in (61, 62)] == [True, False]
 
 
 def test_each_process_holds_libraries_and_data() -> None:
     spec = make_spec(precision="bf16", method="lora")
     profile, data = profile_of(spec), make_data()
     texts = data.bytes + (data.train_samples + data.validation_samples + data.test_samples) * 200 * 44
-    eight = host_memory(profile, answer_of(spec), Placement(replicas=8, sharding="ddp"))
+    eight = host_need(profile, answer_of(spec), Placement(replicas=8, sharding="ddp")).expected
     assert (eight.processes, eight.process_bytes, eight.data_bytes) == (8, PROCESS, texts)
     assert eight.peak_bytes == 8 * (PROCESS + texts) + max(profile.export_bytes, eight.checkpoint_bytes)
     images = replace(profile, data=replace(data, kind="images"))
-    assert host_memory(images, answer_of(spec), ONE_DEVICE).data_bytes == 0
+    assert host_need(images, answer_of(spec), ONE_DEVICE).high.data_bytes == 0
 
 
 def test_offloaded_shards_are_held_by_all_processes() -> None:
     spec = make_spec(precision="bf16")
     offloaded = Placement(replicas=4, sharding="fsdp", cpu_offload=True)
-    found = host_memory(profile_of(spec), answer_of(spec, offloaded), offloaded)
+    found = host_need(profile_of(spec), answer_of(spec, offloaded), offloaded).expected
     assert found.shards_bytes > 0
     assert found.peak_bytes >= 4 * (found.process_bytes + found.shards_bytes)
 
@@ -109,11 +115,33 @@ def test_an_offer_whose_host_is_too_small_is_refused_with_figures() -> None:
     offer = replace(make_gpu_offer("A10G"), host_memory_bytes=16 * GIB)
     refused = estimate_of(offer, spec)
     assert refused.fits
-    assert refused.host_bytes == pytest.approx(PROCESS + 4 * SEVEN_B, rel=0.05)
+    assert refused.host_bytes is not None
+    assert refused.host_bytes.expected == pytest.approx(PROCESS + 4 * SEVEN_B, rel=0.05)
+    assert refused.host_bytes.low < refused.host_bytes.expected < refused.host_bytes.high
+    assert refused.host_bytes.moment == "the tuned model is exported"
+    assert "pytorch#12873" in refused.host_bytes.basis
+    assert "safetensors" in refused.host_bytes.basis
     assert refused.reason is not None
     assert refused.reason.startswith(f"{REASON_HOST}: ")
-    assert refused.reason.endswith("GiB needed while the tuned model is exported, has 16.00 GiB")
+    assert refused.reason.endswith("GiB at least needed while the tuned model is exported, has 16.00 GiB")
     assert estimate_of(replace(offer, host_memory_bytes=64 * GIB), spec).reason is None
+
+
+def test_a_host_between_the_ends_is_offered_with_a_warning() -> None:
+    spec = make_spec(precision="bf16-mixed", method="qlora", batch_size=1)
+    offer = make_gpu_offer("A10G")
+    found = estimate_of(replace(offer, host_memory_bytes=64 * GIB), spec).host_bytes
+    assert found is not None
+    stated: list[dict[str, str]] = []
+    for share in (0.96, 0.98, 1.001):
+        # The least that the system takes is 3 %.
+        estimate = estimate_of(replace(offer, host_memory_bytes=round(share * found.low / 0.97)), spec)
+        assert (estimate.reason is None) == (share > 1)
+        stated.append({assumption.name: assumption.text for assumption in estimate.assumptions})
+    assert stated[-1]["host_memory"].startswith(f"{format_bytes(1.001 * found.low / 0.97)} may be too little: ")
+    enough = estimate_of(replace(offer, host_memory_bytes=round(found.high / 0.85) + 1), spec)
+    assert enough.reason is None
+    assert "host_memory" not in {assumption.name for assumption in enough.assumptions}
 
 
 def test_an_unknown_host_is_an_assumption() -> None:
