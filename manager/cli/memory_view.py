@@ -37,7 +37,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         f"{_layout(report)}, highest in {answer.phase}"
     )
     for note in report.notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {escape(note.removesuffix('.'))}")
     console.print(f"basis: {escape(profile.basis)}; constants: {escape(answer.basis)}", style="dim")
     console.print()
     console.print(_lines(answer, report.memory_bytes))

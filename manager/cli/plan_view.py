@@ -28,7 +28,7 @@ def print_plan(plan: Plan, console: Console, *, top: int) -> None:
         _print_offers(plan, console, top)
     _print_rejected(plan, console, top)
     for note in plan.notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {escape(note.removesuffix('.'))}")
     console.print(f"plan {plan.plan_id}")
 
 

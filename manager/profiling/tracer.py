@@ -115,7 +115,10 @@ def find_trace(
     except DataError as error:
         if shipped is None:
             raise
-        notes = (*shipped.notes, f"the tracer failed at rank {request.method.lora_rank}: {error}")
+        notes = (
+            *shipped.notes,
+            f"the tracer failed at rank {request.method.lora_rank}: {str(error).removesuffix('.')}",
+        )
         return FoundTrace(trace=replace(shipped, notes=notes), is_shipped=True)
     return FoundTrace(trace=trace, is_shipped=False)
 

@@ -26,7 +26,7 @@ def test_plan_in_a_terminal(columns: int) -> None:
         traces=make_traces(spec=spec),
         offers=offers,
         created_at_s=1_790_000_000.0,
-        notes=["[a] note"],
+        notes=["[a] note."],
     )
     out = io.StringIO()
     print_plan(plan, Console(file=out, width=columns, highlight=False), top=10)
