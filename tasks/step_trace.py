@@ -257,7 +257,13 @@ class StepTrace:
     layer_activation_bytes: Polynomial = field(default_factory=dict)
     """Input of one repeated layer: what a checkpoint stashes per layer."""
     exact: bool = True
-    """Traced in full; False: extrapolated over layers from small traces (exact to rounding)."""
+    """All layers were recorded, at each point or, with `two_points`, at two; False: extrapolated over layers from small
+    traces (exact to rounding)."""
+    two_points: bool = False
+    """Of an exact trace: the model was recorded whole at the first and the last batch and length; at those between, its
+    ops do what their counterparts in a model with two layers in each stack do."""
+    image_tokens: int = 0
+    """image-text-to-text: what the image of a sample adds to the tokens of its text in the sequence."""
     reserve: tuple[ReservePoint, ...] = ()
     """From a replay of the allocator; empty where none was made."""
     later_slices: tuple[OpGroup, ...] = ()

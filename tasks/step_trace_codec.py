@@ -29,6 +29,8 @@ Json = dict[str, Any]
 _PLAIN: dict[str, type] = {"int": int, "str": str, "bool": bool}
 """Types of fields, as they are written, that a value must have exactly."""
 _POLYNOMIALS = ("weights_bytes", "optimizer_state_bytes", "layer_activation_bytes")
+_RARE = ("two_points", "image_tokens")
+"""Fields that are written where they say something only: few traces have them."""
 
 
 def request_to_json(request: TraceRequest) -> Json:
@@ -51,6 +53,7 @@ def request_from_json(record: Mapping[str, Any]) -> TraceRequest:
 def trace_to_json(trace: StepTrace) -> Json:
     """The trace, with the version of its format under `schema`."""
     plain = {part.name: getattr(trace, part.name) for part in fields(StepTrace)}
+    plain = {name: value for name, value in plain.items() if value or name not in _RARE}
     later = _flat_ops(plain.pop("later_slices"))
     return {
         "schema": TRACE_VERSION,

@@ -83,6 +83,27 @@ def check_use(entry: ModelEntry, *, task: str, max_length: int | None) -> None:
         )
 
 
+def check_room(entry: ModelEntry, *, max_length: int, image_tokens: int) -> None:
+    """Refuse texts that fill the positions which their image needs.
+
+    Args:
+        entry: the model.
+        max_length: most tokens of the text of a sample.
+        image_tokens: what its image adds to them; 0: there is none.
+
+    Raises:
+        DataError: the model has fewer positions.
+    """
+    limit = entry.max_positions
+    if not image_tokens or limit is None or max_length + image_tokens <= limit:
+        return
+    raise DataError(
+        f"training.max_length is {max_length:,} and an image adds {image_tokens:,}, but '{entry.name}' takes at most "
+        f"{limit:,} tokens",
+        hint=f"set training.max_length to {limit - image_tokens} or less",
+    )
+
+
 def reason_to_plan_only(source: str) -> str | None:
     """Why a model can be planned and not run, for people; None: it can be run, as far as its name tells."""
     if source.startswith(NO_WEIGHTS):

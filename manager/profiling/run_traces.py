@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
+from manager.catalog.models import check_room
 from manager.errors import DataError
 from manager.profiling.tracer import FoundTrace, find_trace, worker_can_run
 from manager.spec.model import RunSpec
@@ -73,7 +74,7 @@ class _Steps:
         try:
             return _Found(trace=self.find(share, kernels, may_trace=may_trace, is_optional=True).trace)
         except DataError as error:
-            return _Found(reason=str(error))
+            return _Found(reason=str(error).removesuffix("."))
 
     def _text(self, kernels: str) -> str:
         device = " for machines without an accelerator" if kernels == "cpu" else ""
@@ -105,7 +106,8 @@ def run_traces(
         tell: is told what is traced, before it is.
 
     Raises:
-        DataError: the step on accelerators can neither be looked up nor traced here.
+        DataError: the step on accelerators can neither be looked up nor traced here, or a text and its image have more
+            tokens than the model has positions.
     """
     steps = _Steps(spec=spec, entry=entry, labels=len(data.labels), cache_dir=cache_dir, timeout_s=timeout_s, tell=tell)
     measured = target_share_of(spec.task, data)
@@ -119,6 +121,7 @@ def run_traces(
         share = USUAL_TARGET_SHARE
         found = steps.find(share)
     cuda = found.trace
+    check_room(entry, max_length=spec.training.max_length, image_tokens=cuda.image_tokens)
     mean_share = mean_target_share_of(spec.task, data) if share == measured else None
     mean_share = None if mean_share == share else mean_share
     timed = _Found() if mean_share is None else steps.try_to_find(mean_share)

@@ -161,6 +161,7 @@ def memory_report(
     traces = run_traces(
         spec, entry, data=data, has_cpu_offers=False, cache_dir=cache_dir, timeout_s=timeout_s, tell=tell
     )
+    _check_length(spec, entry, layout.length, image_tokens=traces.cuda.image_tokens)
     profile = build_profile(spec, entry, data, traces)
     length = layout.length or profile.peak_length
     step = _Step(profile=profile, traces=traces, placement=placement, share=share, length=length, offers=offers)
@@ -279,15 +280,17 @@ def _alternatives(
     return _Alternatives(traces=found, reasons=reasons)
 
 
-def _check_length(spec: RunSpec, entry: ModelEntry, length: int | None) -> None:
+def _check_length(spec: RunSpec, entry: ModelEntry, length: int | None, *, image_tokens: int = 0) -> None:
     if length is None:
         return
     unit = TASK_KINDS[spec.task].length
     if unit == "images":
         raise UsageError("images have no length", hint="set training.image_size in the run file")
-    if unit == "tokens" and entry.max_positions is not None and length > entry.max_positions:
+    limit = entry.max_positions
+    if unit == "tokens" and limit is not None and length + image_tokens > limit:
+        beside = f" and the {image_tokens:,} of an image" if image_tokens else ""
         raise UsageError(
-            f"{entry.name} reads at most {entry.max_positions:,} tokens, not {length:,}", hint="give a smaller --length"
+            f"{entry.name} reads at most {limit:,} tokens, not {length:,}{beside}", hint="give a smaller --length"
         )
 
 

@@ -122,6 +122,7 @@ def between_recordings(known: Known, places: Ints | None) -> list[Recording] | N
             layer_input_bytes=shallow.layer_input_bytes,
             lives=lives[at],
             storages=storages[at],
+            is_derived=True,
         )
         for at, shallow in list(enumerate(known.fewer))[1:-1]
     ]

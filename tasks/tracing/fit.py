@@ -136,6 +136,8 @@ def trace_step(
         root_weight_bytes=final.root_weight_bytes,
         layer_activation_bytes=_layer_input(whole.stack, samples),
         exact=whole.deeper is None,
+        two_points=whole.deeper is None and any(recording.is_derived for recording in whole.stack.recordings),
+        image_tokens=samples.image_tokens,
         reserve=_reserve(whole, samples),
         versions={name: importlib.metadata.version(name) for name in TRACED_WITH},
         notes=tuple(dict.fromkeys((*first.notes, *final.notes))),

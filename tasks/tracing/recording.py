@@ -55,6 +55,9 @@ class Recording:
     storages: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
     """M x 4, all that `live_bytes` sums: bytes, op of birth, op of death, column; empty where they were not kept."""
 
+    is_derived: bool = False
+    """Whether it was computed from recordings at other points and of another depth."""
+
     def peak_bytes(self, phase: str | None = None) -> int:
         """Largest sum of live bytes, in one phase or in all but evaluation; weights and state apart."""
         chosen = [name == phase if phase else name != "evaluation" for name in self.phases]

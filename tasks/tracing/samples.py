@@ -69,6 +69,8 @@ class Samples:
     names: tuple[str, ...]
     longest: int
     """Length up to which the model can be asked."""
+    image_tokens: int = 0
+    """What the image of a sample adds to its length in the sequence."""
 
     def solve(self, values: Floats) -> Floats:
         """Coefficients (monomials x ...) of the polynomials through values (points x ...)."""
@@ -99,6 +101,7 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
         with_rank: the polynomials are to carry the rank of LoRA too.
     """
     ranks: tuple[int | None, ...] = _RANKS if with_rank else (None,)
+    beside = 0
     if request.task == "image-classification":
         grid = [(batch, 1) for batch in (8, 16)]
         names: tuple[str, ...] = ("1", "B")
@@ -126,7 +129,7 @@ def samples_for(request: TraceRequest, config: Mapping[str, Any], *, with_rank: 
             Point(batch=batch, length=length, rank=ranks[1], slices=slices) for batch, length in (grid[0], grid[-1])
         ]
         names = (*names, "R", "BSR")
-    return Samples(points=tuple(points), names=names, longest=longest)
+    return Samples(points=tuple(points), names=names, longest=longest, image_tokens=beside)
 
 
 def _longest(request: TraceRequest, config: Mapping[str, Any]) -> int:

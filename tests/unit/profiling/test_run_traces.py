@@ -217,3 +217,23 @@ def test_where_the_gpu_step_is_shipped_only_a_run_here_waits_for_the_tracer(monk
     )
     local = replace(make_spec(), where=replace(make_spec().where, clouds=("local",)))
     assert traces_of(local, make_data(), has_cpu_offers=True).cpu is not None
+
+
+def test_texts_leave_room_for_their_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8,192 positions, of which the image takes 67."""
+
+    def traced(*_: Any, **__: Any) -> FoundTrace:
+        return FoundTrace(trace=replace(make_traces().cuda, image_tokens=67), is_shipped=False)
+
+    monkeypatch.setattr(module, "find_trace", traced)
+
+    def asked(longest: int) -> RunTraces:
+        spec = replace(make_spec(), task="image-text-to-text")
+        spec = replace(spec, training=replace(spec.training, max_length=longest))
+        entry = replace(make_entry(), max_positions=8_192)
+        return run_traces(spec, entry, data=make_data(), has_cpu_offers=False, cache_dir=Path("unused"), timeout_s=1.0)
+
+    assert asked(8_125).cuda.image_tokens == 67
+    with pytest.raises(DataError, match=r"max_length is 8,126 and an image adds 67, but .* at most 8,192") as refused:
+        asked(8_126)
+    assert refused.value.hint == "set training.max_length to 8125 or less"

@@ -204,6 +204,12 @@ def test_json_gives_the_same_trace_and_request() -> None:
     assert request_from_json(request_to_json(_REQUEST)) == _REQUEST
 
 
+def test_json_has_what_few_traces_say_in_those_alone() -> None:
+    few = replace(make_trace(), two_points=True, image_tokens=67)
+    assert trace_from_json(trace_to_json(few)) == few
+    assert {"two_points", "image_tokens"}.isdisjoint(trace_to_json(make_trace()))
+
+
 def test_json_of_another_kind_is_refused() -> None:
     record = trace_to_json(_trace(_MadeUp()))
     with pytest.raises(ProtocolError, match="schema 0"):

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 from tasks.protocol import MethodChoice
 from tasks.step_trace import TraceRequest
+from tasks.tracing.fit import trace_step
 from tasks.tracing.models import read_config
 from tasks.tracing.recording import Recording
 from tasks.tracing.refusal import RefusedModel
@@ -130,3 +131,12 @@ def test_layers_that_lack_ops_of_others_are_recorded_once() -> None:
     model.at_all_points(other_ops)
     assert asked == [model.points[0]]
     assert model.asked == list(model.points)
+
+
+@pytest.mark.parametrize(("layers", "two_points"), [(6, True), (2, False)])
+def test_a_trace_says_whether_it_was_recorded_at_two_points_only(layers: int, two_points: bool) -> None:
+    config = {**_CONFIGS["seq2seq-lm"], "num_layers": layers, "num_decoder_layers": layers}
+    request = TraceRequest(config=config, task="seq2seq-lm", method=MethodChoice(), precision="bf16")
+    trace = trace_step(request, config=read_config(request).to_dict(), record=record_step)
+    assert trace.exact
+    assert trace.two_points is two_points

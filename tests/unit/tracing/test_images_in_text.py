@@ -116,6 +116,7 @@ def test_any_batch_and_length_follow_from_few(name: str, method: str) -> None:
     assert highest == pytest.approx(peak, rel=1e-3)
     assert training_flops(trace, batch=6, length=length) == pytest.approx(flops, rel=1e-9)
     assert any("a sample adds" in note for note in trace.notes)
+    assert trace.image_tokens == _tokens(TINY_PICTURED[name], request.image_size)
 
 
 @pytest.mark.usefixtures("_unrounded")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,15 @@ def test_flops_of_evaluations_are_two_per_parameter_and_token_of_all_of_them() -
     assert profile.flops_evaluation == pytest.approx(2 * _BERT * samples * 64, rel=1e-9)
 
 
+def test_sentences_of_the_tracer_are_clauses_of_the_basis() -> None:
+    traces = make_traces()
+    told = replace(
+        traces, cuda=replace(traces.cuda, notes=("Recordings are taken as 30 s long.", "no stop here", "Two."))
+    )
+    basis = build_profile(make_spec(), make_entry(), make_data(), told).basis
+    assert basis.endswith("; Recordings are taken as 30 s long; no stop here; Two")
+
+
 def test_packed_text_is_counted_in_full_sequences() -> None:
     training = replace(make_spec().training, packing=True, max_length=512, batch_size=4, epochs=1.0)
     spec = replace(make_spec(), task="causal-lm", training=training)
@@ -93,3 +103,16 @@ def test_each_replica_takes_its_whole_share_or_what_was_asked(
 )
 def test_passes_over_a_share_are_of_one_size(limit: int, largest: int, even: int) -> None:
     assert even_micro_batch(limit, largest) == even
+
+
+def test_basis_says_how_the_step_was_traced() -> None:
+    def basis(**changes: Any) -> str:
+        traces = make_traces()
+        return build_profile(
+            make_spec(), make_entry(), make_data(), replace(traces, cuda=replace(traces.cuda, **changes))
+        ).basis
+
+    assert "traced in full" in basis(exact=True)
+    assert "traced on few layers" in basis(exact=False)
+    assert "in full" not in basis(exact=True, two_points=True)
+    assert "recorded whole at two points" in basis(exact=True, two_points=True)
