@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from manager.profiling.adapt_head import ops_with_labels
-from tasks.step_trace import MemoryPoint, Polynomial, StepTrace, TensorSums
+from manager.profiling.adapt_head import SHIPPED_LABELS, ops_with_labels
+from tasks.step_trace import MemoryPoint, OpGroup, Polynomial, StepTrace, TensorSums
 
 _SHIPPED_RANK = 16
-_SHIPPED_LABELS = 2
 _LARGE_ELEMENTS = 4096
 _BLOCK_ELEMENTS = 256
 _SMALL_BLOCK_BYTES = 2**20
@@ -29,7 +28,7 @@ def at_rank(trace: StepTrace, rank: int) -> StepTrace:
         return trace
     width = trace.trainable.bytes / trace.trainable.elements
     more = round(trace.weights_bytes.get("R", 0.0) * (rank - _SHIPPED_RANK) / width)
-    sums = trace.trainable
+    sums, adapters = trace.trainable, _adapter_elements(trace)
     return replace(
         trace,
         rank=rank,
@@ -37,15 +36,16 @@ def at_rank(trace: StepTrace, rank: int) -> StepTrace:
         trainable_parameters=trace.trainable_parameters + more,
         weights_bytes=_in_rank(trace.weights_bytes, rank),
         optimizer_state_bytes=_in_rank(trace.optimizer_state_bytes, rank),
-        trainable=_scaled(sums, rank, _adapter_elements(trace)),
+        trainable=_scaled(sums, rank, adapters),
         memory=tuple(
             MemoryPoint(phase=point.phase, lines={name: _in_rank(line, rank) for name, line in point.lines.items()})
             for point in trace.memory
         ),
-        ops=tuple(replace(op, flops=_in_rank(op.flops, rank), bytes=_in_rank(op.bytes, rank)) for op in trace.ops),
+        ops=_ops_in_rank(trace.ops, rank),
+        later_slices=_ops_in_rank(trace.later_slices, rank),
         layer_activation_bytes=_in_rank(trace.layer_activation_bytes, rank),
         layer_weight_bytes=_layer_at_rank(trace, rank),
-        notes=(*trace.notes, OTHER_BLOCKS) if _leaves_small_blocks(sums, rank) else trace.notes,
+        notes=(*trace.notes, OTHER_BLOCKS) if _leaves_small_blocks(sums, rank, adapters) else trace.notes,
     )
 
 
@@ -77,15 +77,24 @@ def with_labels(trace: StepTrace, *, more: int, elements: int, width: int) -> St
             else point
             for point in trace.memory
         ),
-        ops=ops_with_labels(trace, labels=_SHIPPED_LABELS + more, width=width, added_bytes=added_bytes),
+        ops=ops_with_labels(trace, labels=SHIPPED_LABELS + more, width=width, added_bytes=added_bytes),
         root_weight_bytes=trace.root_weight_bytes + round(copies * added_bytes),
     )
 
 
 def in_float16(trace: StepTrace, precision: str) -> StepTrace:
     """The trace of the same step with float16 in place of bfloat16: the same sizes, other units."""
-    ops = tuple(replace(op, dtype="float16") if op.dtype == "bfloat16" else op for op in trace.ops)
-    return replace(trace, precision=precision, ops=ops)
+    return replace(
+        trace, precision=precision, ops=_ops_in_float16(trace.ops), later_slices=_ops_in_float16(trace.later_slices)
+    )
+
+
+def _ops_in_rank(ops: tuple[OpGroup, ...], rank: int) -> tuple[OpGroup, ...]:
+    return tuple(replace(op, flops=_in_rank(op.flops, rank), bytes=_in_rank(op.bytes, rank)) for op in ops)
+
+
+def _ops_in_float16(ops: tuple[OpGroup, ...]) -> tuple[OpGroup, ...]:
+    return tuple(replace(op, dtype="float16") if op.dtype == "bfloat16" else op for op in ops)
 
 
 def _in_rank(polynomial: Polynomial, rank: int) -> Polynomial:
@@ -100,9 +109,9 @@ def _plus(polynomial: Polynomial, constant: float) -> Polynomial:
     return {**polynomial, "1": polynomial.get("1", 0.0) + constant}
 
 
-def _leaves_small_blocks(sums: TensorSums, rank: int) -> bool:
+def _leaves_small_blocks(sums: TensorSums, rank: int, adapters: int) -> bool:
     """Whether the mean adapter is small at the shipped rank, and is not at this one."""
-    shipped_bytes = sums.bytes / sums.tensors
+    shipped_bytes = sums.bytes * adapters / sums.elements / max(1, _adapter_tensors(sums, adapters))
     return shipped_bytes <= _SMALL_BLOCK_BYTES < shipped_bytes * rank / _SHIPPED_RANK
 
 
@@ -110,6 +119,14 @@ def _adapter_elements(trace: StepTrace) -> int:
     """Of all adapters at the shipped rank; the rest of what learns is a head."""
     width = trace.trainable.bytes / trace.trainable.elements
     return round(trace.weights_bytes.get("R", 0.0) * _SHIPPED_RANK / width)
+
+
+def _adapter_tensors(sums: TensorSums, adapters: int) -> int:
+    """All that learn but the head's: a matrix, its bias, and another such pair where vectors are more than scores."""
+    if sums.elements == adapters:
+        return sums.tensors
+    vectors = sums.elements - sums.matrix_elements
+    return sums.tensors - (1 if vectors == 0 else 2 if vectors <= SHIPPED_LABELS else 4)
 
 
 def _layer_at_rank(trace: StepTrace, rank: int) -> int:
@@ -139,7 +156,7 @@ def _scaled(sums: TensorSums, rank: int, adapters: int) -> TensorSums:
         blocks_large=round(sums.blocks_large * grown),
         factored_elements=sums.factored_elements + more,
         # Each adapter has one dimension that is the rank.
-        factor_elements=sums.factor_elements + sums.tensors * (rank - _SHIPPED_RANK),
+        factor_elements=sums.factor_elements + _adapter_tensors(sums, adapters) * (rank - _SHIPPED_RANK),
         matrix_elements=sums.matrix_elements + more,
     )
 

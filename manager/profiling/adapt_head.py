@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from tasks.step_trace import OpGroup, Polynomial, StepTrace
 
-_SHIPPED_LABELS = 2
+SHIPPED_LABELS = 2
+"""Of the heads of shipped traces."""
 _CAST_BYTES = 6
 """Per element of an autocast copy, or of its gradient's way back: 4 bytes on one side, 2 on the other."""
 _ADAMW_MOVES = 7
@@ -41,7 +42,7 @@ def ops_with_labels(trace: StepTrace, *, labels: int, width: int, added_bytes: f
         if op.kind == "matmul":
             found.add(op.phase)
     missing = {"forward", "backward", "evaluation"} & {op.phase for op in trace.ops} - found
-    ops += [_added_product(trace, phase, (labels - _SHIPPED_LABELS) * width, added_bytes) for phase in sorted(missing)]
+    ops += [_added_product(trace, phase, (labels - SHIPPED_LABELS) * width, added_bytes) for phase in sorted(missing)]
     return tuple(_with_update(ops, trace.trainable.bytes, added_bytes))
 
 
@@ -52,11 +53,11 @@ def _heads(trace: StepTrace, op: OpGroup) -> int:
 
 def _wider(op: OpGroup, labels: int, width: int) -> OpGroup | None:
     """The head's op of more labels; None where this one is not the head's."""
-    ratio = labels / _SHIPPED_LABELS
-    weight = _SHIPPED_LABELS * width
+    ratio = labels / SHIPPED_LABELS
+    weight = SHIPPED_LABELS * width
     per = next((name for name in (_PER_SAMPLE, _PER_TOKEN) if op.flops == {name: 2.0 * weight}), None)
     if op.kind == "matmul" and per is not None:
-        scores = (labels - _SHIPPED_LABELS) * _ITEM_BYTES.get(op.dtype, 4.0)
+        scores = (labels - SHIPPED_LABELS) * _ITEM_BYTES.get(op.dtype, 4.0)
         moved = {**op.bytes, "1": op.bytes.get("1", 0.0) * ratio, per: op.bytes.get(per, 0.0) + scores}
         return replace(op, flops={per: 2.0 * weight * ratio}, bytes=moved)
     if op.kind == "memory" and op.phase != "update" and op.bytes == {"1": float(_CAST_BYTES * weight)}:

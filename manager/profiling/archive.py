@@ -18,6 +18,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from manager.profiling.adapt import at_rank, in_float16, with_labels
+from manager.profiling.adapt_head import SHIPPED_LABELS
 from manager.profiling.effective_config import without_longest
 from manager.profiling.trace_key import config_key
 from tasks.protocol import MethodChoice, ProtocolError
@@ -27,7 +28,6 @@ from tasks.step_trace_codec import trace_from_json
 Json = dict[str, Any]
 
 ARCHIVE_VERSION = 1
-SHIPPED_LABELS = 2
 SHIPPED_DROPOUT = 0.05
 SHIPPED_PRECISIONS = ("fp32", "bf16-mixed", "bf16")
 LABELLED = ("text-classification", "image-classification", "audio-classification")

@@ -276,7 +276,7 @@ def _alternatives(
         try:
             found[name] = trace_of(changed[name], f"{name.replace('_', ' ')}, change {number} of {len(names)}")
         except DataError as error:
-            reasons[name] = str(error)
+            reasons[name] = str(error).removesuffix(".")
     return _Alternatives(traces=found, reasons=reasons)
 
 

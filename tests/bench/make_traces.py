@@ -22,10 +22,10 @@ from typing import Any
 from manager.catalog.model_table import known_models
 from manager.catalog.models import resolve_entry
 from manager.errors import DataError
+from manager.profiling.adapt_head import SHIPPED_LABELS
 from manager.profiling.archive import (
     LABELLED,
     SHIPPED_DROPOUT,
-    SHIPPED_LABELS,
     SHIPPED_PRECISIONS,
     member_name,
     pack_member,

@@ -13,7 +13,7 @@ import pytest
 
 from manager.errors import DataError
 from manager.profiling import archive, tracer
-from manager.profiling.adapt import OTHER_BLOCKS
+from manager.profiling.adapt import OTHER_BLOCKS, at_rank, in_float16
 from manager.profiling.archive import is_shippable, member_name, pack_member, shipped_key, shipped_trace, unpack_header
 from manager.profiling.trace_key import config_key, trace_key
 from manager.profiling.trace_worker import TraceWorker
@@ -127,6 +127,27 @@ def test_a_shipped_trace_is_brought_to_the_rank(shipped: Path, tmp_path: Path) -
     assert trace.ops[0].flops == {"BS": 1e6 + 24_000}
     assert evaluate(trace.weights_bytes, batch=1, length=1) == 4e6 + 4 * trace.trainable_parameters
     assert evaluate(trace.optimizer_state_bytes, batch=1, length=1) == 8 * trace.trainable_parameters
+
+
+def test_the_heads_tensors_are_no_adapters() -> None:
+    """Of 50 tensors 2 are a head of two labels; each of the others has one dimension that is the rank."""
+    at_8 = at_rank(_trace(), 8)
+    assert at_8.trainable.factor_elements == 3000 - 48 * 8
+    without_head = _trace(trainable=replace(_trace().trainable, elements=16_000, matrix_elements=16_000, bytes=64_000))
+    assert at_rank(without_head, 8).trainable.factor_elements == 3000 - 50 * 8
+    # A dense layer before the scores: its vectors are more than two.
+    elements = 16_000 + 768 * 769 + 2 * 769
+    sums = replace(_trace().trainable, elements=elements, matrix_elements=elements - 770, bytes=4 * elements)
+    assert at_rank(_trace(trainable=sums), 8).trainable.factor_elements == 3000 - 46 * 8
+    # Its size does not make small adapters large: their mean is 1.4 KB at rank 16.
+    assert OTHER_BLOCKS not in at_rank(_trace(trainable=sums), 10_000).notes
+    assert OTHER_BLOCKS in at_rank(_trace(trainable=sums), 13_000).notes
+
+
+def test_later_slices_of_a_loss_are_brought_to_rank_and_precision() -> None:
+    trace = _trace(later_slices=_trace().ops)
+    assert at_rank(trace, 8).later_slices == at_rank(trace, 8).ops != trace.later_slices
+    assert {op.dtype for op in in_float16(trace, "fp16-mixed").later_slices} == {"float16"}
 
 
 def test_adapters_in_other_blocks_are_traced_where_that_can_be(
