@@ -32,7 +32,7 @@ def as_task_error(error: BaseException) -> TaskError:
         return TaskError(
             FailureCode.INTERNAL,
             f"The package {error.name!r} is not installed.",
-            hint="Training needs the packages of tasks/requirements.txt; here: `uv tool install '.[local]'`.",
+            hint="Training needs the packages of tasks/requirements.txt.",
         )
     text = str(error).lower()
     if _is_disk_full(error, text):

@@ -11,6 +11,7 @@ from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import format_hours, format_usd
+from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 
 REASON_CLOUD = "cloud not allowed"
 REASON_REGION = "region not allowed"
@@ -73,7 +74,7 @@ def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
     if kinds[REASON_BUDGET] or kinds[REASON_DEADLINE]:
         return _over_budget(plan, kinds)
     message = f"none of {len(plan.rejected)} offers can carry the job; nearest is {_named(nearest)}: {nearest.reason}"
-    return NothingFitsError(message, hint=_hint(kinds))
+    return NothingFitsError(message, hint=_hint(plan, kinds))
 
 
 def _over_budget(plan: Plan, kinds: Counter[str]) -> OverBudgetError:
@@ -96,22 +97,36 @@ def _over_budget(plan: Plan, kinds: Counter[str]) -> OverBudgetError:
     )
 
 
-def _hint(kinds: Counter[str]) -> str:
+def _hint(plan: Plan, kinds: Counter[str]) -> str:
+    """What to change, for each kind of machine: a card that is too small and a host that is are both told."""
+    hints = []
     if kinds[REASON_FIT]:
-        return (
+        hints.append(
             "lower training.max_length or training.batch_size, turn training.gradient_checkpointing on, use precision "
             "bf16-mixed, or method lora"
         )
     if kinds[REASON_HOST]:
-        return (
-            "take machines with more of their own memory, method lora in place of qlora or full, or precision bf16, "
-            "which halves what is exported"
-        )
+        nearest = next(estimate for estimate in plan.rejected if _kind(estimate) == REASON_HOST)
+        moment = None if nearest.host_bytes is None else nearest.host_bytes.moment
+        hints.append(f"take machines with more of their own memory{_less_on_the_host(plan.spec, moment)}")
+    if hints:
+        return "; or ".join(hints)
     if kinds[REASON_SPOT] or kinds[REASON_CLOUD] or kinds[REASON_REGION] or kinds[REASON_ACCELERATOR]:
         return "widen `where`: clouds, regions, accelerators or spot"
     if kinds[REASON_PRICE]:
         return "give a price: `local_price_usd_per_hour` for this machine, or newer catalogs with --catalogs"
     return "`tunefare plan` lists each offer with its reason"
+
+
+def _less_on_the_host(spec: RunSpec, moment: str | None) -> str:
+    """What would lower this peak; adapters are merged before the export, which is as large with them as without."""
+    if moment == EXPORT and spec.training.precision != "bf16":
+        return ", or precision bf16, which halves what is exported"
+    if moment == CHECKPOINT and spec.method.kind == "full":
+        return ", or method lora, whose checkpoints hold the adapters alone"
+    if moment == LOADING:
+        return ", or the precision in which the model is stored, which is not converted there"
+    return ""
 
 
 def _kind(estimate: Estimate) -> str:

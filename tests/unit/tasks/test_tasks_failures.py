@@ -189,3 +189,10 @@ def test_two_programs_in_one_folder(
 )
 def test_errors_of_libraries_get_a_code(error: Exception, code: FailureCode) -> None:
     assert as_task_error(error).code is code
+
+
+def test_a_missing_package_names_what_training_needs_and_no_installation() -> None:
+    """It may be met on a rented machine, where tunefare is not installed."""
+    failure = as_task_error(ModuleNotFoundError("No module named 'peft'", name="peft"))
+    assert "'peft'" in failure.message
+    assert failure.hint == "Training needs the packages of tasks/requirements.txt."
