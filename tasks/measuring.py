@@ -32,12 +32,10 @@ from tasks.kinds import TASK_KINDS
 from tasks.media_data import MediaData
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import Notify
-from tasks.sample_units import CHARACTERS_PER_TOKEN
+from tasks.sample_units import CHARACTERS_PER_TOKEN, MOST_SAMPLES
 from tasks.sequences import Encode, end_token_id, make_sequences
 from tasks.text_data import TextData, load_pairs, load_texts
 from tasks.tokens import Lengths, fast_encoder, measure_lengths
-
-MOST_SAMPLES = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

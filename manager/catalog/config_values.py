@@ -6,7 +6,6 @@ what is wrong with them has to be said before a trace is looked for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,8 +70,8 @@ def check_values(config: Mapping[str, Any], where: str) -> None:
 
 
 def _is_number(value: object, least: float, most: float) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and not math.isnan(float(str(value))) and least <= float(str(value)) <= most
+    # As it is: a whole number may be too large for a float, and NaN is within no limits.
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def _check_token_id(config: Mapping[str, Any], name: str, where: str) -> None:

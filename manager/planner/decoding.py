@@ -12,7 +12,7 @@ from manager.planner.assumptions import AssumedQuantity
 from manager.units import Interval
 from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
-from tasks.sample_units import WAVEFORM_RATE_HZ
+from tasks.sample_units import RECORDING_S, WAVEFORM_RATE_HZ
 
 _RATES = {"images": "decode_rate", "audio": "sound_rate"}
 _MEGA = 1e6
@@ -20,9 +20,6 @@ _MADE_PIXELS = 224 * 224
 """Of the image that the model sees, at the size that most models have."""
 _UNREAD_PIXELS = 500 * 375
 """Of an image whose size was not read: ImageNet's mean (Deng et al. 2009)."""
-_WINDOW_S = 30.0
-"""Of a recording whose duration was not read, where lengths count the transcript: the part that Whisper reads (Radford
-et al. 2022, arXiv:2212.04356)."""
 NOTHING = Interval(low=0.0, expected=0.0, high=0.0)
 
 
@@ -51,4 +48,4 @@ def _megapixels(data: DataStats) -> float:
 def _seconds_of_sound(task: str, data: DataStats) -> float:
     if data.mean_seconds is not None:
         return data.mean_seconds
-    return data.mean_tokens / WAVEFORM_RATE_HZ if TASK_KINDS[task].length == "waveform" else _WINDOW_S
+    return data.mean_tokens / WAVEFORM_RATE_HZ if TASK_KINDS[task].length == "waveform" else RECORDING_S

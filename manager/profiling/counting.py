@@ -18,16 +18,15 @@ from typing import Any
 
 from manager.errors import DataError, how_to_install
 from manager.profiling.counting_media import count_media
-from manager.profiling.counting_splits import held_out, no_column, training_split
+from manager.profiling.counting_splits import held_out, install_hint, no_column, training_split
 from manager.profiling.padding import padded_means
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.chat import as_messages
 from tasks.kinds import TASK_KINDS
 from tasks.packing import pack
-from tasks.sample_units import CHARACTERS_PER_TOKEN
+from tasks.sample_units import CHARACTERS_PER_TOKEN, SPECIAL_TOKENS
 
-_SPECIAL_TOKENS = 2
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _LARGEST_FIELD = 2**27
 
@@ -105,13 +104,15 @@ def _files_by_split(source: Path) -> dict[str, list[Path]]:
     if source.is_file():
         if source.suffix.lower() not in _SUFFIXES:
             raise DataError(
-                f"a {source.suffix or 'nameless'} file cannot be read without the libraries", hint=_install_hint()
+                f"a {source.suffix or 'nameless'} file cannot be read without the libraries",
+                hint=install_hint("a CSV or JSONL file"),
             )
         return {source.stem: [source]}
     files = sorted(path for path in source.iterdir() if path.is_file() and path.suffix.lower() in _SUFFIXES)
     if not files:
         raise DataError(
-            f"no CSV or JSON files in '{source}' that can be read without the libraries", hint=_install_hint()
+            f"no CSV or JSON files in '{source}' that can be read without the libraries",
+            hint=install_hint("a CSV or JSONL file"),
         )
     return {path.stem: [path] for path in files}
 
@@ -174,7 +175,7 @@ def _columns(spec: RunSpec, row: dict[str, Any]) -> list[str]:
 
 def _tokens(values: list[Any]) -> int:
     """Estimated tokens of texts and conversations together, with those that mark start and end."""
-    return _length(values) + _SPECIAL_TOKENS
+    return _length(values) + SPECIAL_TOKENS
 
 
 def _length(values: list[Any]) -> int:
@@ -214,7 +215,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             else:
                 yield from _objects(json.loads(line) for line in stream if line.strip())
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"'{path}' cannot be read: {error}", hint=_install_hint()) from error
+        raise DataError(f"'{path}' cannot be read: {error}", hint=install_hint("a CSV or JSONL file")) from error
 
 
 def _records(content: Any) -> list[Any]:
@@ -243,7 +244,3 @@ def _absent(given: str, path: Path) -> DataError:
     near = difflib.get_close_matches(path.name, siblings, n=1)
     suggestion = f"did you mean '{path.parent / near[0]}'?" if near else "check the path"
     return DataError(f"no data file '{given}'", hint=suggestion)
-
-
-def _install_hint() -> str:
-    return f"to have it read as the trainer reads it, {how_to_install('local')}; or give a CSV or JSONL file"

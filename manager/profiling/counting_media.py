@@ -17,17 +17,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from manager.errors import DataError, how_to_install
-from manager.profiling.counting_splits import held_out, no_column, training_split
+from manager.errors import DataError
+from manager.profiling.counting_splits import held_out, install_hint, no_column, training_split
 from manager.profiling.padding import padded_means
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
 from tasks.media_headers import AUDIO_SUFFIXES, IMAGE_SUFFIXES, image_size, wav_recording
-from tasks.sample_units import CHARACTERS_PER_TOKEN, WAVEFORM_RATE_HZ
+from tasks.sample_units import CHARACTERS_PER_TOKEN, MOST_SAMPLES, SPECIAL_TOKENS, WAVEFORM_RATE_HZ
 
-_MOST_SAMPLES = 20_000
-_SPECIAL_TOKENS = 2
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _TABLES = (".csv", ".tsv")
 _PATH_COLUMNS = ("audio", "image", "path", "file_name", "file")
@@ -58,9 +56,9 @@ def count_media(spec: RunSpec, source: Path) -> DataStats:
     train = splits[name]
     picked = range(len(train.files))
     basis = f"headers of all {len(train.files):,} training files read; tunefare[local] measures"
-    if len(train.files) > _MOST_SAMPLES:
-        picked_list = sorted(random.Random(spec.training.seed).sample(picked, _MOST_SAMPLES))
-        basis = f"headers of a seeded sample of {_MOST_SAMPLES:,} of {len(train.files):,} training files read"
+    if len(train.files) > MOST_SAMPLES:
+        picked_list = sorted(random.Random(spec.training.seed).sample(picked, MOST_SAMPLES))
+        basis = f"headers of a seeded sample of {MOST_SAMPLES:,} of {len(train.files):,} training files read"
     else:
         picked_list = list(picked)
     validation, test, rest = held_out(spec, sizes, name)
@@ -109,7 +107,7 @@ def _with_sizes(stats: DataStats, sizes: list[tuple[int, int]]) -> DataStats:
 
 
 def _with_texts(stats: DataStats, spec: RunSpec, texts: list[str]) -> DataStats:
-    whole = [math.ceil(len(text) / CHARACTERS_PER_TOKEN) + _SPECIAL_TOKENS for text in texts]
+    whole = [math.ceil(len(text) / CHARACTERS_PER_TOKEN) + SPECIAL_TOKENS for text in texts]
     most = spec.training.max_length
     stats = replace(
         stats,
@@ -164,7 +162,9 @@ def _splits(spec: RunSpec, source: Path) -> dict[str, _Split]:
     files = sorted(f for f in source.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
     depths = {len(file.relative_to(source).parts) for file in files}
     if depths not in ({2}, {3}) or not TASK_KINDS[spec.task].has_labels:
-        raise DataError(f"no layout of '{source}' that can be read without the libraries", hint=_install_hint())
+        raise DataError(
+            f"no layout of '{source}' that can be read without the libraries", hint=install_hint("a folder per label")
+        )
     splits: dict[str, _Split] = {}
     for file in files:
         *above, label, _ = file.relative_to(source).parts
@@ -178,7 +178,8 @@ def _table(spec: RunSpec, table: Path) -> _Split:
     """Paths, meant from the table's folder, with labels, transcripts or texts."""
     if table.suffix.lower() not in _TABLES:
         raise DataError(
-            f"a {table.suffix or 'nameless'} file cannot be read without the libraries", hint=_install_hint()
+            f"a {table.suffix or 'nameless'} file cannot be read without the libraries",
+            hint=install_hint("a folder per label"),
         )
     data, split = spec.data, _Split()
     try:
@@ -196,7 +197,7 @@ def _table(spec: RunSpec, table: Path) -> _Split:
                     split.files.append(table.parent / row[column])
                     split.texts.append(row[text])
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"'{table}' cannot be read: {error}", hint=_install_hint()) from error
+        raise DataError(f"'{table}' cannot be read: {error}", hint=install_hint("a folder per label")) from error
     return split
 
 
@@ -237,8 +238,4 @@ def _read(read: Callable[[Path], T], file: Path) -> T:
     try:
         return read(file)
     except (OSError, ValueError) as error:
-        raise DataError(f"'{file}' cannot be read: {error}", hint=_install_hint()) from error
-
-
-def _install_hint() -> str:
-    return f"to have it read as the trainer reads it, {how_to_install('local')}; or give a folder per label"
+        raise DataError(f"'{file}' cannot be read: {error}", hint=install_hint("a folder per label")) from error

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from manager.errors import DataError
+from manager.errors import DataError, how_to_install
 from manager.spec.model import RunSpec
 
 
@@ -65,3 +65,12 @@ def _chosen(spec: RunSpec, sizes: dict[str, int]) -> str:
     if len(sizes) == 1:
         return next(iter(sizes))
     raise DataError(f"several files and none is called train in '{spec.data.source}'", hint="set data.train_split")
+
+
+def install_hint(instead: str) -> str:
+    """What to do about data that only the libraries read.
+
+    Args:
+        instead: what can be read without them: `a CSV or JSONL file` ...
+    """
+    return f"to have it read as the trainer reads it, {how_to_install('local')}; or give {instead}"

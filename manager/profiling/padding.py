@@ -9,10 +9,7 @@ import random
 from collections.abc import Sequence
 
 from manager.workload.profile import PaddedMean
-from tasks.sample_units import BATCHES_PER_GROUP, padding_spans
-
-_MOST_SAMPLES = 20_000
-"""More tell no more about the lengths."""
+from tasks.sample_units import BATCHES_PER_GROUP, MOST_SAMPLES, padding_spans
 
 
 def padded_means(lengths: Sequence[int], *, batch_size: int, seed: int) -> tuple[PaddedMean, ...]:
@@ -25,7 +22,7 @@ def padded_means(lengths: Sequence[int], *, batch_size: int, seed: int) -> tuple
     """
     order = list(lengths)
     random.Random(seed).shuffle(order)
-    del order[_MOST_SAMPLES:]
+    del order[MOST_SAMPLES:]
     group = batch_size * BATCHES_PER_GROUP
     grouped = [sorted(order[start : start + group], reverse=True) for start in range(0, len(order), group)]
     batches = [members[at : at + batch_size] for members in grouped for at in range(0, len(members), batch_size)]

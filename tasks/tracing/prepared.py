@@ -21,6 +21,7 @@ from tasks.methods import TunedModel, apply_method
 from tasks.optimizers import new_optimizer
 from tasks.precision import cast_weights
 from tasks.quantized import elements
+from tasks.sample_units import RECORDING_S
 from tasks.step import Scaler
 from tasks.step_trace import TraceRequest
 from tasks.tracing import autocast
@@ -33,7 +34,7 @@ from tasks.tracing.models import build, repeated_blocks
 from tasks.tracing.other_programs import KeptResults, leave_adapter_inputs, widen_norms
 from tasks.tracing.quantized import AdamW8bit, quantize_linear_layers
 from tasks.tracing.refusal import RefusedModel, first_line
-from tasks.tracing.sounds import RECORDING_S, takes_recordings_of_30_s
+from tasks.tracing.sounds import takes_recordings_of_30_s
 
 WEIGHT_TYPES = {**precision.WEIGHT_TYPES, "fp16": torch.float16}
 """The training program refuses pure fp16; recipes of others use it."""

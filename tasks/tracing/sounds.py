@@ -11,10 +11,8 @@ from typing import Any
 
 import torch
 
-from tasks.sample_units import WAVEFORM_RATE_HZ
+from tasks.sample_units import RECORDING_S, WAVEFORM_RATE_HZ
 
-RECORDING_S = 30
-"""Of speech-seq2seq."""
 _PARTS = ("encoder_config", "audio_config", "speech_encoder")
 """Under which composite configs keep what hears."""
 

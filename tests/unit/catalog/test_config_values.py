@@ -52,6 +52,7 @@ def test_accepted(fields: dict[str, Any]) -> None:
         ({"hidden_dropout_prob": "0.1"}, "'hidden_dropout_prob' is '0.1'"),
         ({"rope_theta": "1e4"}, "'rope_theta' is '1e4'"),
         ({"rope_theta": 0}, "'rope_theta' is 0"),
+        ({"rope_theta": 10**400}, "'rope_theta' is 1"),
         ({"pad_token_id": [0]}, "'pad_token_id' is [0]"),
         ({"bos_token_id": "<s>"}, "'bos_token_id' is '<s>'"),
         ({"eos_token_id": [1, "</s>"]}, "'eos_token_id' is [1, '</s>']"),

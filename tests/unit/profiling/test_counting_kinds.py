@@ -137,7 +137,7 @@ def test_images_with_texts_of_a_table(tmp_path: Path) -> None:
 
 
 def test_many_files_are_sampled_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting_media, "_MOST_SAMPLES", 4)
+    monkeypatch.setattr(counting_media, "MOST_SAMPLES", 4)
     for at in range(10):
         write_png(tmp_path / "set" / "ab"[at % 2] / f"{at}.png", 10, 20)
     assert "a seeded sample of 4 of 10" in _count("image-classification", tmp_path / "set").basis
