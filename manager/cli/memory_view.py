@@ -47,7 +47,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         f"reserved {format_bytes(answer.reserved_bytes)}"
     )
     console.print(_host_text(report.host))
-    console.print(f"  {escape(report.host.basis)}", style="dim")
+    console.print(f"  constants: {escape(report.host.basis)}", style="dim")
     console.print()
     if report.fixes:
         console.print(_fixes(report.fixes, wide=console.width >= _NARROW))
