@@ -26,6 +26,7 @@ from tasks.loading import load_pretrained
 from tasks.losses import (
     IGNORED,
     backbone_and_head,
+    caps_logits,
     causal_lm_loss_sum,
     has_linear_head,
     next_tokens,
@@ -235,9 +236,8 @@ def load(job: Job, notify: Notify) -> CausalLm:
 
 
 def _has_plain_logits(model: Any) -> bool:
-    """Whether logits are the head's product alone; a cap that untrained weights do not reach is in the config only."""
-    config = model.config.get_text_config()
-    return not getattr(config, "final_logit_softcapping", None) and has_linear_head(model, model.device)
+    """Whether logits are the head's product alone; plans take the same from the ops (`check_plain_logits`)."""
+    return not caps_logits(model) and has_linear_head(model, model.device)
 
 
 def _without_cache(inputs: Tensors) -> dict[str, Any]:

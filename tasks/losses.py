@@ -109,6 +109,12 @@ def backbone_and_head(model: nn.Module) -> tuple[Any, Any]:
     return whole.base_model, whole.get_output_embeddings()
 
 
+def caps_logits(model: nn.Module) -> bool:
+    """Whether the config has a cap of logits, which untrained weights may not reach."""
+    config: Any = model.config
+    return bool(getattr(config.get_text_config(), "final_logit_softcapping", None))
+
+
 def has_linear_head(model: nn.Module, device: torch.device) -> bool:
     """Whether logits are the head's product with the last hidden states and nothing more: tried on eight tokens.
 

@@ -80,6 +80,8 @@ def loss_of(
 def check_plain_logits(model: nn.Module, inputs: Inputs) -> None:
     """Refuse a chunked loss where the model does more to its logits than its head's product, as training does.
 
+    Training compares the numbers, of which there are none here. A scale of 1 is nothing to either.
+
     Raises:
         RefusedModel: it does.
     """
@@ -91,9 +93,11 @@ def check_plain_logits(model: nn.Module, inputs: Inputs) -> None:
             model(**inputs)
     finally:
         handle.remove()
-    if more := [name for name in after.names if name not in _OPS_OF_A_HEAD]:
+    more = [name for name in after.names if name not in _OPS_OF_A_HEAD]
+    if more or losses.caps_logits(model):
+        told = ", ".join(dict.fromkeys(more)) or "a cap"
         raise RefusedModel(
-            f"This model does more to its logits than its head's product ({', '.join(dict.fromkeys(more))}), "
+            f"This model does more to its logits than its head's product ({told}), "
             "which a chunked loss would leave out.",
             field="loss",
             hint="Set training.loss to plain.",
@@ -101,6 +105,10 @@ def check_plain_logits(model: nn.Module, inputs: Inputs) -> None:
 
 
 _OPS_OF_A_HEAD = frozenset({"mm", "addmm", "bmm", "_to_copy", "clone", "_unsafe_view"})
+
+
+def _is_scale_of_one(name: str, args: Any) -> bool:
+    return name in ("mul", "div") and isinstance(args[1], int | float) and args[1] == 1
 
 
 class _OpsAfter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -112,7 +120,7 @@ class _OpsAfter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.is_on and not is_view(func):
+        if self.is_on and not is_view(func) and not _is_scale_of_one(str(func._opname), args):
             self.names.append(str(func._opname))
         return func(*args, **(kwargs or {}))
 

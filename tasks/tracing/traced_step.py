@@ -33,6 +33,8 @@ from tasks.tracing.refusal import RefusedModel
 from tasks.tracing.refused_step import refused_step
 
 MAX_GRAD_NORM = 1.0
+_checked: list[TraceRequest] = []
+"""The last request with a chunked loss whose model was found to have plain logits."""
 
 
 def record_step(
@@ -71,7 +73,7 @@ def record_step(
         vocabulary=prepared.vocabulary,
         remembers=True,
     )
-    run = _Run(request, prepared, recorder, accumulate, slices)
+    run = _Run(request, prepared, recorder, kernels, accumulate, slices)
     with _undisturbed(), kernels.active(), old_softmax("softmax-inputs-kept" in request.deviations):
         try:
             run.all(batch, length)
@@ -92,6 +94,7 @@ class _Run:
     request: TraceRequest
     prepared: Prepared
     recorder: Recorder
+    kernels: Kernels
     accumulate: bool
     slices: int | None = None
     slice_starts: list[int] = field(default_factory=list)
@@ -123,12 +126,22 @@ class _Run:
             if "attention_mask" in device_batch.inputs:
                 mark_mask(device_batch.inputs["attention_mask"])
             if self.request.loss == "chunked":
-                check_plain_logits(prepared.tuned.model, device_batch.inputs)
-                recorder.section = ""
+                self._check_loss(device_batch)
             _settle(prepared.tuned.model, device_batch)
             recorder.is_recording = True
             self._train(device_batch)
             self._evaluate(device_batch)
+
+    def _check_loss(self, batch: Batch) -> None:
+        """Once for all depths, points and ranks of a request."""
+        method = replace(self.request.method, lora_rank=1)
+        request = replace(self.request, method=method, layers=None)
+        if _checked != [request]:
+            check_plain_logits(self.prepared.tuned.model, batch.inputs)
+            # Of a pass that no run makes.
+            self.recorder.section = ""
+            self.kernels.met.clear()
+            _checked[:] = [request]
 
     def _follow_weights(self) -> None:
         model = self.prepared.tuned.model
