@@ -107,7 +107,8 @@ class TraceRequest:
     target_share: float = 0.25
     """seq2seq-lm: length of the target over the length of the source."""
     image_size: int | None = None
-    """Pixels along one edge; None: the config's own, else 224."""
+    """Pixels along one edge; None: the config's own, else 224. image-text-to-text: of the image that the processor is
+    given; None: where it makes the same of images of any size."""
     upcast_logits: bool = True
     """Whether the loss runs on a float32 copy of the logits."""
     layers: int | None = None

@@ -2,7 +2,8 @@
 
 Where layers repeat, two small depths are recorded and the model's own depth is computed; else the model is recorded as
 it is. What is computed is exact to rounding, or is not used: ops of the two depths that do not line up, or a third
-depth that comes out otherwise, lead to a full trace, and ops that depend on batch or length to an error.
+depth that comes out otherwise, lead to recordings of the whole model (`whole`), and ops that depend on batch or length
+to an error.
 """
 
 from __future__ import annotations
