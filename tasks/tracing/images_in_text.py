@@ -125,6 +125,8 @@ def image_notes(request: TraceRequest, config: Config) -> list[str]:
 def _patched(config: Config) -> tuple[int, int]:
     """Edge and patches along it, of encoders with one table of positions."""
     edge, patch = whole(config, "vision_config.image_size"), whole(config, "vision_config.patch_size")
+    if value_of(config, "vision_config.num_channels") is not None:
+        whole(config, "vision_config.num_channels")
     if patch > edge:
         raise wrong("vision_config.patch_size", patch, f"an image of {edge} pixels along one edge has no such patch")
     return edge, edge // patch
@@ -162,8 +164,14 @@ def _llava_next(config: Config, size: int | None) -> ImagePart:
 def _qwen2_vl(config: Config, size: int | None) -> ImagePart:
     """Of as many pixels as it has, rounded to whole places, within bounds (`smart_resize`)."""
     merged, patch = whole(config, "vision_config.spatial_merge_size"), whole(config, "vision_config.patch_size")
+    for field in ("vision_config.in_channels", "vision_config.temporal_patch_size"):
+        whole(config, field)
     size = _said(config, size)
     factor = patch * merged
+    if value_of(config, "vision_config.window_size") is not None:
+        window = whole(config, "vision_config.window_size")
+        if window < factor:
+            raise wrong("vision_config.window_size", window, f"a window has no place of {factor} pixels")
     edge = round(size / factor) * factor
     if edge**2 > _MOST_PIXELS:
         edge = max(factor, math.floor(size / math.sqrt(size**2 / _MOST_PIXELS) / factor) * factor)
