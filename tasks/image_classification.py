@@ -6,7 +6,6 @@ Shapes: B samples of a micro-batch, C classes, K channels, H and W pixels.
 
 from __future__ import annotations
 
-import inspect
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from tasks.media_data import MediaData, MediaSet
 from tasks.methods import FreshModel, fresh_model
 from tasks.metrics import Scores, classification_scores
 from tasks.pixels import PREPROCESSOR_FILE, PixelPipeline, pixel_pipeline
+from tasks.positions import STRETCH, stretches_positions
 from tasks.protocol import Job
 from tasks.reading import Notify
 from tasks.sources import local_model
@@ -117,9 +117,7 @@ class ImageClassification:
 
     def rows(self, model: nn.Module, inputs: Tensors, targets_B: torch.Tensor) -> torch.Tensor:
         """Logits (B x C)."""
-        base: Any = model
-        config = base.module.config if hasattr(base, "module") else base.config
-        return cast(torch.Tensor, model(**_typed(inputs, model), **self._options(model, config)).logits)
+        return cast(torch.Tensor, model(**_typed(inputs, model), **self._options(model)).logits)
 
     def score(self, logits: NDArray[np.float64], split: Split) -> Scores:
         """Metrics of a whole split; logits in the order of its samples."""
@@ -133,15 +131,11 @@ class ImageClassification:
         else:
             (folder / PREPROCESSOR_FILE).write_text(self.pipeline.to_json(), encoding="utf-8")
 
-    def _options(self, model: nn.Module, config: Any) -> dict[str, bool]:
+    def _options(self, model: nn.Module) -> dict[str, bool]:
         """Vision transformers stretch their position embeddings to another size only when they are told to."""
-        if getattr(config, "image_size", None) in (None, self.pipeline.size[0], list(self.pipeline.size)):
-            return {}
         base: Any = model.module if hasattr(model, "module") else model
         base = base.get_base_model() if hasattr(base, "get_base_model") else base
-        # The accelerator wraps `forward`, and keeps the model's own as its origin.
-        takes = inspect.signature(type(base).forward).parameters
-        return {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
+        return {STRETCH: True} if stretches_positions(base, self.pipeline.size) else {}
 
 
 def load(job: Job, notify: Notify) -> ImageClassification:

@@ -66,6 +66,8 @@ TASK_KINDS: dict[str, TaskKind] = {
 }
 DATA_COLUMNS = tuple(dict.fromkeys(column for kind in TASK_KINDS.values() for column in kind.columns))
 """Fields of DataChoice that name columns, of all tasks."""
+TEXT_COLUMN = "text"
+"""data.text where nobody names one; a language model then takes prompts or conversations if the data has those."""
 
 
 def is_better(metric: str, value: float, than: float, *, by: float = 0.0) -> bool:

@@ -251,7 +251,7 @@ def _folders(path: Path, kind: MediaKind, *, has_labels: bool) -> MediaSource:
         raise TaskError(
             FailureCode.DATA_NOT_FOUND,
             f"{str(path)!r} holds no {kind.name} files and no table of them.",
-            hint=f"It needs a subfolder of {', '.join(kind.suffixes)} per label, or a table ({', '.join(SUFFIXES)}).",
+            hint=_what_is_needed(kind, has_labels=has_labels),
         )
     if not has_labels:
         raise TaskError(
@@ -273,3 +273,10 @@ def _folders(path: Path, kind: MediaKind, *, has_labels: bool) -> MediaSource:
         items.append(file)
         texts.append(label)
     return MediaSource(splits=splits, files=files, root=path)
+
+
+def _what_is_needed(kind: MediaKind, *, has_labels: bool) -> str:
+    suffixes, tables = ", ".join(kind.suffixes), ", ".join(SUFFIXES)
+    if has_labels:
+        return f"It needs a subfolder of {suffixes} per label, or a table ({tables})."
+    return f"It needs a table ({tables}) with the columns {kind.columns[1]} and {kind.text}, beside files ({suffixes})."

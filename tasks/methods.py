@@ -155,7 +155,7 @@ def lora(fresh: FreshModel, choice: MethodChoice) -> TunedModel:
         raise TaskError(
             FailureCode.BAD_JOB,
             f"LoRA cannot be applied: {str(error).splitlines()[0][:300]}",
-            hint="method.lora_targets names modules of the model, or is `all-linear`.",
+            hint="method.targets names modules of the model, or is `all-linear`.",
         ) from error
     return TunedModel(model=model)
 

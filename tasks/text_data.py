@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tasks.chat import ChatTemplate, as_messages, plain_text
 from tasks.failures import TaskError
 from tasks.formats import Table
+from tasks.kinds import TEXT_COLUMN
 from tasks.protocol import DataChoice, FailureCode
 from tasks.reading import Notify
 from tasks.tables import check_columns, divide, is_missing, read_tables, whole_rows
@@ -130,7 +131,7 @@ def _layout(choice: DataChoice, table: Table) -> list[str]:
         return ["messages"]
     if choice.prompt is not None or choice.completion is not None:
         return [choice.prompt or "prompt", choice.completion or "completion"]
-    if choice.text in table.columns or not len(table):
+    if choice.text != TEXT_COLUMN or choice.text in table.columns or not len(table):
         return [choice.text]
     if {"prompt", "completion"} <= set(table.columns):
         return ["prompt", "completion"]

@@ -75,6 +75,11 @@ def accelerator(name: str) -> Accelerator | None:
     return replace(chip, name=name, chips=max(1, size // per_chip))
 
 
+def accelerator_names() -> tuple[str, ...]:
+    """Names of the table; other spellings of the same are known too."""
+    return tuple(_table())
+
+
 def variant_in(name: str, *, instance_type: str | None, count: float) -> str:
     """Name of the card that a machine really holds, where price sources call several cards by one name.
 

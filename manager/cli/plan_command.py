@@ -44,7 +44,7 @@ def plan(
     """Estimate memory, hours and dollars on every offer. Free, offline, no account needed."""
     # The planner's libraries cost 0.3 s to load: `--help` must not wait for them.
     from manager.cli.plan_view import print_plan
-    from manager.service.planning import explain_no_choice, narrowed, plan_job, plan_to_json
+    from manager.service.planning import can_run, explain_no_choice, narrowed, plan_job, plan_to_json
     from manager.service.starting import load_spec
 
     context = open_context()
@@ -55,7 +55,7 @@ def plan(
         emit_json(plan_to_json(shown))
     else:
         print_plan(made, console(), top=top or DEFAULT_TOP)
-        if made.choice is not None:
+        if made.choice is not None and can_run(spec):
             narrate(f"next: tunefare run {file}")
     if made.chosen is None:
         raise explain_no_choice(made)

@@ -76,7 +76,7 @@ def phases_of_run(
     timed: tuple[tuple[str, Interval, str | None], ...] = (
         ("boot", _seconds(rows["boot"]), "boot"),
         ("setup", _seconds(rows["setup"]), "setup"),
-        ("download", _download_s(profile, rows, cloud), "hub_rate"),
+        ("download", _download_s(profile, rows, cloud), _download_rate(profile, cloud)),
         ("start", _seconds(rows["start"]), "start"),
         ("data", tokens_s, "tokenize_rate" if is_text else None),
         ("baseline", evaluation_s(profile.data.test_samples), compute.name),
@@ -201,6 +201,11 @@ def _download_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], clou
     from_hub = profile.weights_bytes if profile.model_from_hub else 0
     moved = _per_rate(from_hub, rows["hub_rate"], unit=_MEGA)
     return moved.plus(_per_rate(from_home, rows["upload_rate"], unit=_MEGA))
+
+
+def _download_rate(profile: WorkloadProfile, cloud: str) -> str:
+    """The assumption that the phase rests on: a model that lies here is sent from here."""
+    return "hub_rate" if cloud == "local" or profile.model_from_hub else "upload_rate"
 
 
 def _spot_rework_s(phases_s: Sequence[Interval], rows: dict[str, AssumedQuantity]) -> Interval:

@@ -52,6 +52,16 @@ def shipped_trace(request: TraceRequest) -> StepTrace | None:
     return None if record is None else _adapted(trace_from_json(record), request, header)
 
 
+def shipped_precisions(request: TraceRequest) -> tuple[str, ...]:
+    """Precisions other than the request's in which the archive has its trace.
+
+    Raises:
+        ProtocolError: the member cannot be read.
+    """
+    others = [precision for precision in SHIPPED_PRECISIONS if precision != request.precision]
+    return tuple(name for name in others if shipped_trace(replace(request, precision=name)) is not None)
+
+
 def is_shippable(request: TraceRequest) -> bool:
     """Whether a trace of the archive can stand for this request at all."""
     method = request.method

@@ -23,7 +23,7 @@ from manager.profiling.padding import padded_means
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 from tasks.chat import as_messages
-from tasks.kinds import TASK_KINDS
+from tasks.kinds import TASK_KINDS, TEXT_COLUMN
 from tasks.packing import pack
 from tasks.sample_units import CHARACTERS_PER_TOKEN, SPECIAL_TOKENS
 
@@ -165,7 +165,7 @@ def _columns(spec: RunSpec, row: dict[str, Any]) -> list[str]:
         return [data.messages]
     if data.prompt is not None or data.completion is not None:
         return [data.prompt or "prompt", data.completion or "completion"]
-    if data.text not in row:
+    if data.text == TEXT_COLUMN and data.text not in row:
         if {"prompt", "completion"} <= row.keys():
             return ["prompt", "completion"]
         if "messages" in row:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from manager.errors import DataError, how_to_install
 from manager.profiling.adapt import OTHER_BLOCKS
-from manager.profiling.archive import shipped_trace
+from manager.profiling.archive import shipped_precisions, shipped_trace
 from manager.profiling.kept import keep, read_kept
 from manager.profiling.trace_key import trace_key
 from manager.profiling.trace_worker import TraceWorker
@@ -98,7 +98,7 @@ def find_trace(
         kind = request.config.get("model_type", "this model")
         raise DataError(
             f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
-            hint=f"to have its training step traced here, {how_to_install('local')}",
+            hint=f"{_shipped_hint(request)}to have its training step traced here, {how_to_install('local')}",
         )
     failures = cache_dir / f"failed-{file.name}"
     try:
@@ -121,6 +121,16 @@ def find_trace(
         )
         return FoundTrace(trace=replace(shipped, notes=notes), is_shipped=True)
     return FoundTrace(trace=trace, is_shipped=False)
+
+
+def _shipped_hint(request: TraceRequest) -> str:
+    """Precisions that need no tracer, as the start of a hint; empty where there are none."""
+    found = shipped_precisions(request)
+    if not found:
+        return ""
+    what = "precision" if len(found) == 1 else "precisions"
+    verb = "is" if len(found) == 1 else "are"
+    return f"{what} {' and '.join(found)} {verb} shipped for this model: set training.precision; or, "
 
 
 def _traced(request: TraceRequest, file: Path, failures: Path, worker: TraceWorker, timeout_s: float) -> StepTrace:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from manager.catalog.accelerators import Accelerator, accelerator
+from manager.catalog.accelerators import Accelerator, accelerator, accelerator_names
 from manager.errors import UsageError
 from manager.planner.machine import refusal_of
 from manager.prices.local import detect_device
@@ -16,8 +16,6 @@ from manager.prices.sources import gather_offers
 from manager.service.context import Context
 from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
-
-_LISTED = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +67,13 @@ def asked_card(name: str, offers: Sequence[Offer]) -> Accelerator:
     card = accelerator(offered.get(name.casefold(), name))
     if card is not None:
         return card
-    near = difflib.get_close_matches(name.casefold(), offered, n=1)
-    listing = f"known: {', '.join(sorted(offered.values())[:_LISTED])}"
-    hint = f"did you mean {offered[near[0]]}? {listing}" if near else listing
+    kind, colon, count = name.rpartition(":")
+    if colon and count.isdigit() and accelerator(offered.get(kind.casefold(), kind)) is not None:
+        raise UsageError(f"--gpu names one card, not {name!r}", hint=f"write --gpu {kind} --devices {count}")
+    known = {**{row.casefold(): row for row in accelerator_names()}, **offered}
+    near = difflib.get_close_matches(name.casefold(), known, n=1)
+    listing = f"known: {', '.join(sorted(known.values(), key=str.casefold))}"
+    hint = f"did you mean {known[near[0]]}? {listing}" if near else listing
     raise UsageError(f"there is no accelerator {name!r}", hint=hint)
 
 

@@ -26,7 +26,7 @@ from manager.spec.model import RunSpec
 from manager.workload.build import build_profile
 from tasks.kinds import TASK_KINDS
 
-__all__ = ["explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
+__all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
 CHEAPEST = "cheapest"
 _CLOUDS_WITHOUT_CATALOG = {"kubernetes", "oci", "slurm", "vast"}
@@ -94,6 +94,11 @@ def longest_text(spec: RunSpec) -> int | None:
     """Most tokens of a sample; None where samples are no text."""
     kind = TASK_KINDS[spec.task]
     return spec.training.max_length if kind.length == "tokens" and kind.samples != "audio" else None
+
+
+def can_run(spec: RunSpec) -> bool:
+    """Whether `run` takes the job at all; else it can be planned alone."""
+    return TASK_KINDS[spec.task].is_trained and reason_to_plan_only(spec.model.source) is None
 
 
 def narrowed(spec: RunSpec, *, on: str | None, max_usd: Decimal | None) -> RunSpec:

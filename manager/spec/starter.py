@@ -46,10 +46,16 @@ EXAMPLES = (
         },
     ),
 )
+_ADAPTERS = ("lora", "qlora")
 
 
 def starter_text(values: dict[str, Any]) -> str:
-    """The commented template with values (dotted key to value) filled in, without columns of other tasks."""
+    """The commented template with values (dotted key to value) filled in, without columns of other tasks.
+
+    Adapters get bf16 where the values name no precision: traces of theirs ship in 16 bits only.
+    """
+    if values.get("method.kind") in _ADAPTERS:
+        values = {"training.precision": "bf16", **values}
     yaml = YAML(typ="rt", pure=True)
     yaml.width = 4096  # a folded path is hard to read and to edit
     tree = yaml.load(files("templates").joinpath("starter/tunefare.yaml").read_text(encoding="utf-8"))

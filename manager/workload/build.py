@@ -144,7 +144,7 @@ def _loading_bytes(spec: RunSpec, entry: ModelEntry, weights_bytes: int) -> int:
 def _basis(trace: StepTrace) -> str:
     how = "traced in full" if trace.exact else "traced on few layers, extended to all"
     if trace.two_points:
-        how = "recorded whole at two points, at those between from two layers of each stack"
+        how = "traced in full for a small and a large batch, on two layers of each stack for sizes between"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(trace.versions.items()))
     # Notes of the tracer are sentences.
     notes = "".join(f"; {note.removesuffix('.')}" for note in (*trace.notes, unpacked_note(trace)) if note)

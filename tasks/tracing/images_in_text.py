@@ -55,6 +55,8 @@ class ImagePart:
     """Pixels along one edge of the image that the processor is given, or of what it makes of any."""
     is_any_size: bool = False
     """Whether the processor makes the same of images of any size."""
+    is_cut_by_shape: bool = False
+    """Whether that holds for square images alone: of others, the longest edge has as many tiles, the other fewer."""
     grid: int = 0
     """Patches along one edge, for encoders that take patches of all images in one row; else 0."""
     marks_in_pieces: bool = False
@@ -104,8 +106,11 @@ def image_notes(request: TraceRequest, config: Config) -> list[str]:
     """What a trace takes for granted about images, for people."""
     image = image_part(request, config)
     size, tokens = f"{image.size} x {image.size} pixels", f"{image.tokens:,} token{'' if image.tokens == 1 else 's'}"
-    given = f"image of any size, which the processor makes {size}," if image.is_any_size else f"image of {size}"
+    shape = "square image" if image.is_cut_by_shape else "image"
+    given = f"{shape} of any size, which the processor makes {size}," if image.is_any_size else f"image of {size}"
     notes = [f"One {given} a sample adds {tokens} to those of its text."]
+    if image.is_cut_by_shape:
+        notes.append("Wider or higher images are cut into fewer tiles and add fewer tokens.")
     if image.is_any_size and request.image_size not in (None, image.size):
         notes.append(f"training.image_size ({request.image_size}) changes nothing for {config['model_type']}.")
     if image.marks_in_pieces:
@@ -196,6 +201,7 @@ def _idefics3(config: Config, _size: int | None) -> ImagePart:
         edge=edge,
         size=along * edge,
         is_any_size=True,
+        is_cut_by_shape=tiles > 0,
         places=(tiles + 1) * (patches // scale) ** 2,
         markers=tiles * (1 + of_tile) + (along if tiles else 0) + 2 + of_whole,
         tiles=tiles + 1,

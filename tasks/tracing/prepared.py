@@ -19,6 +19,7 @@ from tasks import precision
 from tasks.failures import TaskError
 from tasks.methods import TunedModel, apply_method
 from tasks.optimizers import new_optimizer
+from tasks.positions import STRETCH, stretches_positions
 from tasks.precision import cast_weights
 from tasks.quantized import elements
 from tasks.sample_units import RECORDING_S
@@ -126,6 +127,7 @@ def prepare(request: TraceRequest, *, layers: int | None, device: str = "meta") 
             double_quant="quantized-once" not in request.deviations,
             keeps_inputs="inputs-of-4bit-kept" in request.deviations,
         )
+    _stretch_positions(built.fresh.model, request)
     try:
         tuned = apply_method(built.fresh, request.method)
     except (TaskError, AttributeError) as error:
@@ -233,6 +235,20 @@ def _enable_checkpointing(model: Any, prepared: Prepared) -> None:
         original = vars(module).get("_gradient_checkpointing_func")
         if original is not None:
             module._gradient_checkpointing_func = functools.partial(checkpoint, original)
+
+
+def _stretch_positions(model: Any, request: TraceRequest) -> None:
+    """Position embeddings follow training.image_size, as the training program has them."""
+    size = request.image_size
+    if request.task != "image-classification" or size is None or not stretches_positions(model, (size, size)):
+        return
+    forward = model.forward.__func__
+
+    @functools.wraps(forward)
+    def stretched(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **{STRETCH: True, **kwargs})
+
+    model.forward = MethodType(stretched, model)
 
 
 def _enable_autocast(model: Any, dtype: torch.dtype, prepared: Prepared, *, is_upcast: bool) -> None:

@@ -71,6 +71,10 @@ def test_what_does_not_fit_ends_with_3_and_the_answer_all_the_same(
     ("arguments", "message"),
     [
         (("--gpu", "L44"), "did you mean L4?"),
+        (("--gpu", "h100:8"), "write --gpu h100 --devices 8"),
+        (("--gpu", "nothing"), "MI300X"),
+        (("--gpu", "nothing"), "RTXA6000"),
+        (("--gpu", "nothing"), "tpu-v5litepod"),
         (("--devices", 3), "cannot be shared by 3 devices"),
         (("--sharding", "zero"), "choose one of ddp, fsdp"),
         (("--offload",), "add --sharding fsdp"),

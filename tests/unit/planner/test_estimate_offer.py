@@ -89,6 +89,13 @@ def test_a_model_folder_is_sent_from_here_and_takes_longer_than_from_the_hub() -
     assert times[0] < times[1]
 
 
+@pytest.mark.parametrize(("is_from_hub", "assumption"), [(True, "hub_rate"), (False, "upload_rate")])
+def test_the_download_rests_on_the_rate_of_where_the_model_lies(is_from_hub: bool, assumption: str) -> None:
+    profile = replace(make_profile(), model_from_hub=is_from_hub)
+    lines = {line.name: line for line in _estimate(make_gpu_offer(), profile).lines}
+    assert lines["download"].assumption == assumption
+
+
 @pytest.mark.parametrize(
     ("offer", "reason"),
     [

@@ -167,3 +167,11 @@ def test_what_cannot_be_counted_says_why(task: str, name: str, message: str, tmp
     with pytest.raises(DataError, match=message) as caught:
         _count(task, tmp_path / name)
     assert caught.value.hint is not None
+
+
+def test_a_column_that_is_named_is_not_passed_over(tmp_path: Path) -> None:
+    file = _jsonl(tmp_path / "d.jsonl", [{"messages": [{"role": "assistant", "content": "x" * 40}]}] * 10)
+    assert _count("causal-lm", file).train_samples == 8
+    with pytest.raises(DataError, match="has no column 'body'") as caught:
+        _count("causal-lm", file, text="body")
+    assert "messages" in (caught.value.hint or "")

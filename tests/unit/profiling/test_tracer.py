@@ -331,6 +331,18 @@ def test_without_the_libraries_the_hint_names_the_extra(tmp_path: Path, monkeypa
         trace_for(replace(_REQUEST, padded=False), cache_dir=tmp_path, timeout_s=5, worker=_Worker())
     assert caught.value.hint is not None
     assert "tunefare[local]" in caught.value.hint
+    assert "shipped" not in caught.value.hint
+
+
+def test_without_the_libraries_the_hint_names_what_is_shipped(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracer, "worker_can_run", lambda: False)
+    with pytest.raises(DataError, match="cannot be traced without torch") as caught:
+        trace_for(replace(_REQUEST, precision="fp32"), cache_dir=tmp_path, timeout_s=5, worker=_Worker())
+    assert caught.value.hint is not None
+    assert "precision bf16-mixed is shipped for this model: set training.precision" in caught.value.hint
+    assert "tunefare[local]" in caught.value.hint
 
 
 def test_keys_know_what_a_step_depends_on() -> None:

@@ -43,3 +43,15 @@ def test_each_task_gets_a_file_that_can_be_read(task: str, tmp_path: Path) -> No
     spec = parse_spec(text, name="f", folder=tmp_path)
     assert (spec.task, spec.training.metric) == (task, TASK_KINDS[task].default_metric)
     assert ("\n  label:" in text) == TASK_KINDS[task].has_labels
+
+
+@pytest.mark.parametrize(
+    ("method", "precision"), [("lora", "bf16"), ("qlora", "bf16"), ("full", "fp32"), ("frozen", "fp32")]
+)
+def test_adapters_get_a_precision_whose_traces_ship(method: str, precision: str, tmp_path: Path) -> None:
+    def written(**more: str) -> str:
+        text = starter_text({"method.kind": method, **more})
+        return parse_spec(text, name="f", folder=tmp_path).training.precision
+
+    assert written() == precision
+    assert written(**{"training.precision": "bf16-mixed"}) == "bf16-mixed"

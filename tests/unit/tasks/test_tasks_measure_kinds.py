@@ -202,6 +202,7 @@ def _bad_sets(folder: Path) -> dict[str, Path]:
             write_wav(folder / "sound" / label / f"{at}.wav", 0.1)
     (folder / "gone").mkdir()
     (folder / "gone" / "t.csv").write_text("path,label\n" + "".join(f"{at}.wav,{at % 2}\n" for at in range(20)))
+    (folder / "nothing").mkdir()
     (folder / "idx").mkdir()
     (folder / "idx" / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03" + b"\0" * 12)
     (folder / "chat.jsonl").write_text('{"messages": [{"role": "user"}]}\n' * 20)
@@ -220,6 +221,8 @@ def _bad_sets(folder: Path) -> dict[str, Path]:
         ("image-classification", "odd", "data_invalid", "it has pictures", "x_train"),
         ("image-classification", "sound", "data_not_found", "holds no image files", ".png"),
         ("audio-classification", "gone", "data_invalid", "20 of 20 audio files do not exist", "from the folder"),
+        ("image-classification", "nothing", "data_not_found", "no table of them", "per label"),
+        ("speech-seq2seq", "nothing", "data_not_found", "holds no audio files", "columns path and transcript"),
         ("speech-ctc", "sound", "data_invalid", "no table with their transcripts", "metadata.csv"),
         ("causal-lm", "chat", "data_invalid", "Row 1 of the training split", "role"),
         ("causal-lm", "short", "data_invalid", "has no column 'text'", "body"),
@@ -232,3 +235,10 @@ def test_bad_data_is_named(task: str, name: str, code: str, message: str, hint: 
     assert error["code"] == code
     assert message in error["message"]
     assert hint in (error["hint"] or "")
+
+
+def test_a_column_that_is_named_is_not_passed_over(ask: Ask, write_jsonl: Write) -> None:
+    source = write_jsonl("chat.jsonl", [{"messages": [{"role": "user", "content": f"a {at}"}]} for at in range(20)])
+    error = ask("causal-lm", source, text="body")["error"]
+    assert "has no column 'body'" in error["message"]
+    assert "messages" in error["hint"]

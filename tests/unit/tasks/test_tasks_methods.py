@@ -95,6 +95,7 @@ def test_parts_without_weights_belong_to_the_head() -> None:
 def test_lora_names_modules_that_are_not_there() -> None:
     with pytest.raises(TaskError, match="LoRA cannot be applied") as raised:
         apply_method(llama(), MethodChoice(kind="lora", lora_targets=["query_key_value"]))
+    assert str(raised.value.hint).startswith("method.targets names modules")
     assert "all-linear" in str(raised.value.hint)
 
 

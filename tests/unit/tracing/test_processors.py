@@ -116,7 +116,10 @@ def test_one_picture_of_its_own_size_is_made_of_any(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ONE_SIZE)
 def test_a_size_without_effect_is_said(kind: str) -> None:
-    assert "image of any size" in _notes(TINY_PICTURED[kind], None)
+    said = _notes(TINY_PICTURED[kind], None)
+    assert "image of any size" in said
+    # The tiles of these follow the shape of the image.
+    assert ("square image" in said) == ("fewer tiles" in said) == (kind in ("idefics3", "smolvlm"))
     assert "(500) changes nothing" in _notes(TINY_PICTURED[kind], 500)
     assert "changes nothing" not in _notes(TINY_PICTURED[kind], None)
 

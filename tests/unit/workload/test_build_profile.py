@@ -114,5 +114,4 @@ def test_basis_says_how_the_step_was_traced() -> None:
 
     assert "traced in full" in basis(exact=True)
     assert "traced on few layers" in basis(exact=False)
-    assert "in full" not in basis(exact=True, two_points=True)
-    assert "recorded whole at two points" in basis(exact=True, two_points=True)
+    assert "on two layers of each stack for sizes between" in basis(exact=True, two_points=True)
