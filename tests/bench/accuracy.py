@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = [row for row in rows if options.confidence in ("all", row.text("confidence") or "complete")]
         if options.timm and not timm_is_there():
             run_with_timm([__file__, *(sys.argv[1:] if arguments is None else arguments)], options.cache / "with-timm")
-        outcomes = outcomes_of(wanted, Traces(folder=options.cache, workers=options.workers))
+        outcomes = outcomes_of(wanted, Traces(folder=options.cache, workers=options.workers, tell=_tell))
         if options.rows:
             write_rows(options.rows, outcomes)
     except (TableError, NoTimmError, OSError) as error:
@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(json.dumps(summary(outcomes), indent=1) if options.json else table_text(outcomes))  # noqa: T201
     return 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _parser() -> argparse.ArgumentParser:

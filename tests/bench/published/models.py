@@ -11,8 +11,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from manager.catalog.config_check import max_positions
 from manager.catalog.models import resolve_entry
 from manager.catalog.names import match_name
+from manager.profiling.effective_config import without_longest
 from tests.bench.published.rows import Row
 from tests.bench.published.words import NotExpressible, has
 
@@ -49,6 +51,14 @@ def config_of(row: Row) -> dict[str, Any]:
     if known is None:
         raise NotExpressible("model not known")
     return dict(known)
+
+
+def longest_text(row: Row, config: dict[str, Any]) -> int | None:
+    """Tokens that the model's table of positions holds; None where positions are computed, and for MPT, whose table is
+    made for the length at hand (llm-foundry sets max_seq_len with each run)."""
+    if _mpt(row.raw("model")) is not None or without_longest(config)[1] is not None:
+        return None
+    return max_positions(config)
 
 
 def _spellings(written: str) -> list[str]:

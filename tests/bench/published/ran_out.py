@@ -21,7 +21,7 @@ def ran_out_of_memory(row: Row) -> bool:
 def as_if_measured(row: Row) -> Row:
     """The same recipe with a peak as torch reads it, so that memory is asked for."""
     changed = {"oom": "", "peak_memory_gb": "1000", "peak_memory_unit": "GiB", "memory_metric": "torch max reserved"}
-    return replace(row, cells={**row.cells, **changed, "notes": ""})
+    return replace(row, cells={**row.cells, **changed, "notes": ""}, has_stand_in_figures=True)
 
 
 def predicted_fit(recipe: Recipe, trace: StepTrace) -> bool | None:

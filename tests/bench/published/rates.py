@@ -43,10 +43,12 @@ _SCALE = "|".join(sorted(_SCALES, key=len, reverse=True))
 _FLOPS = re.compile(r"\b[tpg]?flops?\b|\b[tpg]flop|\bmfu\b|\bhfu\b|% of peak")
 _COUNTED = (
     (r"micro[- ]?(batch|step|iter)", "micro-step"),
-    (r"tok|\btps\b|\btgs\b|\bwords?\b", "token"),
+    (r"tok|\btps\b|\btgs\b", "token"),
     (r"sample|seq|sentence|quer|im(a)?g|item|example|utt|clip|frame|pair|row|prompt|document", "sample"),
     (r"step|iter|\bits?\b|batch|update", "step"),
 )
+_WORDS = re.compile(r"\bwords?\b|\bwps\b")
+"""Of text, of which a tokenizer makes more tokens."""
 _OF_A_MACHINE = re.compile(r"(/|per[- ])\s*(node|host|machine|server|instance|pod|slice)\b")
 _OF_A_DEVICE = re.compile(
     r"(/|\b(per|each|a|every)[- ])\s*(gpu|chip|device|card|accelerator|rank|hpu|tpu|core|worker)|\btgs\b"
@@ -87,6 +89,23 @@ def rate_of(row: Row) -> Rate | None:
     return None
 
 
+def rate_refusal(row: Row) -> str:
+    """Why the row's throughput cannot be read; empty where there is none. For rows whose `rate_of` is None."""
+    value = row.value("throughput")
+    if value is None:
+        return ""
+    if value <= 0:
+        return "rate is not positive"
+    unit = f"{_words_of(row.text('throughput'))} {row.text('throughput_unit')}".strip()
+    if not unit:
+        return "unit of the rate is not stated"
+    if _OF_A_MACHINE.search(unit):
+        return "rate of a machine whose devices are not counted"
+    if re.search(r"\bepochs?\b", unit) and row.value("n_examples") is None:
+        return "samples of an epoch are not stated"
+    return "unit of the rate not understood"
+
+
 def is_rate_in_flops(row: Row) -> bool:
     """Whether the row's only speed counts floating-point operations."""
     unit = row.text("throughput_unit")
@@ -117,7 +136,7 @@ def _rate(value: float, unit: str, *, samples: float | None = None) -> Rate | No
         unit: in lower case.
         samples: of an epoch, where they are known.
     """
-    if _FLOPS.search(unit) or _OF_A_MACHINE.search(unit):
+    if _FLOPS.search(unit) or _OF_A_MACHINE.search(unit) or _WORDS.search(unit):
         return None
     whole = not _OF_A_DEVICE.search(unit)
     if _STEP_TIME.search(unit):

@@ -15,10 +15,11 @@ from tasks.protocol import MethodChoice
 from tasks.step_trace import TraceRequest
 from tests.bench.published import words
 from tests.bench.published.facts import Facts, facts_of
+from tests.bench.published.figures import figures_of, impossible
 from tests.bench.published.hardware import accelerator_name
-from tests.bench.published.models import config_of
-from tests.bench.published.rates import Rate, is_rate_in_flops, rate_of
-from tests.bench.published.rows import Memory, Row, memory_metric, memory_of
+from tests.bench.published.models import config_of, longest_text
+from tests.bench.published.rates import Rate
+from tests.bench.published.rows import Memory, Row
 from tests.bench.published.tasks_of import Samples, samples_of
 from tests.bench.published.words import Layout, NotExpressible, Tuning, has
 
@@ -53,9 +54,10 @@ def recipe_of(row: Row) -> Recipe:
     """
     if has(r"^(yes|oom|out of memory|true)|failed", row.text("oom")):
         raise NotExpressible("the run failed")
-    memory, rate = memory_of(row), rate_of(row)
+    figures = figures_of(row)
+    memory, rate = figures.memory, figures.rate
     if memory is None and rate is None:
-        raise NotExpressible(_nothing_measured(row))
+        raise NotExpressible(figures.refusal)
     framework = row.text("framework")
     if has(r"tensorflow|\btf[12]?\b|paddle|jax|maxtext|mxnet|keras", framework):
         raise NotExpressible("framework other than PyTorch")
@@ -66,12 +68,14 @@ def recipe_of(row: Row) -> Recipe:
     config = config_of(row)
     samples = _samples(row, config, facts)
     batch, micro_batches = _batches(row, layout)
-    memory_refusal = _memory_refusal(memory, tuning, config, facts, layout, samples_text=row.text("task"))
+    memory_refusal = figures.memory_refusal or _memory_refusal(
+        memory, tuning, config, facts, layout, samples_text=row.text("task")
+    )
     if memory is not None and not memory_refusal and tuning.kind == "full" and layout.gpus == 1:
         memory_refusal = impossible(row, memory)
     if memory is not None and not memory_refusal and not samples.is_longest:
         memory_refusal = "length of the longest sample is not stated"
-    time_refusal = _time_refusal(row, rate, samples, layout)
+    time_refusal = figures.time_refusal or _time_refusal(row, rate, samples, layout)
     adapted = _adapted(config, facts, samples)
     request = TraceRequest(
         config=adapted,
@@ -108,16 +112,6 @@ def recipe_of(row: Row) -> Recipe:
     )
 
 
-def _nothing_measured(row: Row) -> str:
-    if row.value("peak_memory_gb") is not None and memory_metric(row) is None:
-        return "what the memory figure counts is not stated"
-    if is_rate_in_flops(row):
-        return "speed in FLOP/s or as a share of the peak, by a formula that is not stated"
-    if row.value("total_time_h") is not None:
-        return "only the time of a whole run, with parts that are not stated"
-    return "no peak of memory and no rate"
-
-
 def _batches(row: Row, layout: Layout) -> tuple[int, int]:
     """Samples of a micro-batch, and micro-batches of a step."""
     micro, whole = row.value("micro_batch"), row.value("global_batch")
@@ -129,8 +123,12 @@ def _batches(row: Row, layout: Layout) -> tuple[int, int]:
         if whole is None or accumulation is None:
             raise NotExpressible("micro-batch is not stated")
         micro = whole / (layout.gpus * accumulation)
+    if micro <= 0:
+        raise NotExpressible("micro-batch is not positive")
+    if accumulation is not None and accumulation < 0:
+        raise NotExpressible("number of micro-batches is not positive")
     if micro < 1:
-        raise NotExpressible("micro-batch is not stated")
+        raise NotExpressible("micro-batch is less than a sample")
     if accumulation is None:
         accumulation = whole / (micro * layout.gpus) if whole else 1
     return int(micro), max(1, round(accumulation))
@@ -144,22 +142,6 @@ def _states_whole_batch(row: Row) -> bool:
 
 def _has_experts(config: dict[str, Any]) -> bool:
     return any(config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
-
-
-_LEAST_ADAMW_BYTES = 8
-"""A parameter: weight, gradient and two moments of two bytes each."""
-
-
-def impossible(row: Row, memory: Memory) -> str:
-    """Why a figure of full training with AdamW on one device cannot be right; empty where it can."""
-    parameters_b = row.value("params_b")
-    is_adamw = has(r"adam", row.text("optimizer")) and not has(
-        r"8[- ]?bit|adafactor|galore|lomo", row.text("optimizer")
-    )
-    if parameters_b is None or not is_adamw:
-        return ""
-    each = memory.value * memory.unit_bytes / (parameters_b * 1e9)
-    return "" if each >= _LEAST_ADAMW_BYTES else "less than weights, gradients and moments of AdamW take"
 
 
 def _memory_refusal(
@@ -190,8 +172,14 @@ def _memory_refusal(
     return ""
 
 
+_TEXT_TASKS = ("causal-lm", "masked-lm", "seq2seq-lm", "text-classification")
+
+
 def _samples(row: Row, config: dict[str, Any], facts: Facts) -> Samples:
     samples = samples_of(row, config)
+    longest = longest_text(row, config)
+    if longest is not None and samples.task in _TEXT_TASKS and samples.length > longest:
+        raise NotExpressible("longer than the model's positions")
     if facts.scores_masked_alone and samples.task == "masked-lm":
         samples = replace(samples, task="text-classification")
     if facts.is_litgpt and samples.padded and not has(r"pretrain|\b(mean|average|avg|fixed)\b", row.everything):

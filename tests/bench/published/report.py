@@ -74,6 +74,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 def _group(source: str, table: str, members: Sequence[Outcome]) -> dict[str, Any]:
     expressed = [outcome for outcome in members if outcome.expressed]
     reasons = Counter(outcome.refusal for outcome in members if not outcome.expressed)
+    reasons += _half_expressed(members)
     return {
         "source": source,
         "file": table,
@@ -83,6 +84,17 @@ def _group(source: str, table: str, members: Sequence[Outcome]) -> dict[str, Any
         "time": statistics([error for outcome in members if (error := outcome.time_error) is not None], fits=False),
         "unexpressed": dict(reasons.most_common()),
     }
+
+
+def _half_expressed(outcomes: Iterable[Outcome]) -> Counter[str]:
+    """Reasons of the figures that are not predicted in rows whose other figure is, each behind the figure's name."""
+    found: Counter[str] = Counter()
+    for outcome in outcomes:
+        if outcome.expressed and outcome.memory_refusal:
+            found[f"memory: {outcome.memory_refusal}"] += 1
+        if outcome.expressed and outcome.time_refusal:
+            found[f"rate: {outcome.time_refusal}"] += 1
+    return found
 
 
 def statistics(errors: Sequence[float], *, fits: bool) -> dict[str, float | int | None]:
@@ -125,6 +137,9 @@ def table_text(outcomes: Sequence[Outcome]) -> str:
             lines += ["", f"{title}:", *_source_lines(chosen)]
     reasons = Counter(outcome.refusal for outcome in outcomes if not outcome.expressed)
     lines += ["", "Not expressed:", *(f"  {count:5d}  {reason}" for reason, count in reasons.most_common())]
+    if halves := _half_expressed(outcomes):
+        lines += ["", "Figures not predicted in rows whose other figure is:"]
+        lines += [f"  {count:5d}  {reason}" for reason, count in halves.most_common()]
     judged = [outcome.predicted_fit for outcome in outcomes if outcome.predicted_fit is not None]
     if judged:
         lines += ["", f"Runs that ran out of memory: {len(judged)} judged, {judged.count(False)} predicted not to fit."]

@@ -25,6 +25,12 @@ _UNKNOWN = frozenset(
 )
 
 
+_COLUMNS = frozenset(
+    {"model", "method", "gpu", "seq_len", "micro_batch", "precision", "peak_memory_gb", "throughput", "step_time_s"}
+)
+"""A table of measurements has some of these; the rest may be missing."""
+
+
 class TableError(ValueError):
     """A table cannot be read."""
 
@@ -50,6 +56,8 @@ class Row:
     number: int
     """Counted from 1, for rows without an id."""
     cells: dict[str, str] = field(repr=False)
+    has_stand_in_figures: bool = False
+    """Whether its figures only ask for a prediction; nothing is judged by them."""
 
     def text(self, *columns: str) -> str:
         """The first filled cell of these columns, lower case, spaces folded; empty where all say nothing."""
@@ -118,6 +126,9 @@ def read_table(path: Path) -> list[Row]:
                 {_column(str(name)): value or "" for name, value in cells.items() if isinstance(value, str | None)}
                 for cells in reader
             ]
+            columns = {_column(str(name)) for name in reader.fieldnames}
+            if rows and not columns & _COLUMNS:
+                raise TableError(f"{path} has none of the columns {', '.join(sorted(_COLUMNS))}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path} cannot be read: {error}") from error
     if not rows:
@@ -154,8 +165,23 @@ def memory_of(row: Row) -> Memory | None:
     metric = memory_metric(row)
     if value is None or value <= 0 or metric is None:
         return None
+    unit_bytes = memory_unit_bytes(row, metric)
+    if unit_bytes is None:
+        return None
     shared = row.devices if _is_sum(row) else 1
-    return Memory(value=value, unit_bytes=memory_unit_bytes(row, metric) / shared, metric=metric)
+    return Memory(value=value, unit_bytes=unit_bytes / shared, metric=metric)
+
+
+def memory_refusal(row: Row) -> str:
+    """Why the row's peak of memory cannot be read; empty where it can, or where there is none."""
+    value, metric = row.value("peak_memory_gb"), memory_metric(row)
+    if value is None:
+        return ""
+    if value <= 0:
+        return "peak of memory is not positive"
+    if metric is None:
+        return "what the memory figure counts is not stated"
+    return "unit of memory not understood" if memory_unit_bytes(row, metric) is None else ""
 
 
 def _is_sum(row: Row) -> bool:
@@ -176,24 +202,61 @@ def memory_metric(row: Row) -> str | None:
 def _metric_in(words: str) -> str | None:
     if re.search(r"(nvidia|rocm|amd)[-_ ]?smi|nvml|driver|\bsmi\b|device memory|nvtop|gpustat|wandb", words):
         return "device-idle" if re.search(r"minus idle|less idle|without idle|over idle", words) else "device"
-    if re.search(r"reserved", words):
+    # torch renamed memory_cached to memory_reserved in 1.4 (torch.cuda.max_memory_cached).
+    if re.search(r"reserved|memory[_ ]cached|cached[_ ](gpu |cuda )?memory", words):
         return "reserved"
     if re.search(r"(?<![a-z])alloc(ated)?(?![a-z])|max_mem|torch (cuda )?(max|peak)|memory_stats|peak active", words):
         return "allocated"
     return None
 
 
-def memory_unit_bytes(row: Row, metric: str) -> float:
-    """Bytes of one unit. A bare GB is 1e9 for torch's counters, 2^30 for nvidia-smi, whose MiB were divided."""
+_PREFIXES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_UNIT_NAME = (
+    r"(?:(?P<prefix>[kmgt])(?P<binary>i?)(?:bytes?|bs?)|(?P<bare>[mgt])(?P<bare_binary>i?)|"
+    r"(?P<long>kilo|mega|giga|tera|kibi|mebi|gibi|tebi)[ -]?bytes?|bytes?|b)(?![a-z])"
+)
+_UNIT = re.compile(rf"(?<![a-z]){_UNIT_NAME}")
+_UNIT_BESIDE = re.compile(rf"\d(?:k\s)?\s*(?:(?P<unit>{_UNIT_NAME})|%|percent)")
+_DECIMAL = re.compile(r"1e[69]|10(\^|\*\*)[69]|decimal|\b1000\b")
+_BINARY = re.compile(r"1024|2(\^|\*\*)[23]0|1<<[23]0|binary")
+_DIVIDED = re.compile(
+    r"\s*/\s*(?:(?P<giga>1024 ?(?:\^|\*\*) ?3|2 ?(?:\^|\*\*) ?30|1<<30)|"
+    r"(?P<mega>1024 ?(?:\^|\*\*) ?2|2 ?(?:\^|\*\*) ?20|1<<20)|(?P<kilo>1024)|(?P<decimal>1e[369]|1000))(?![\d^*])"
+)
+
+
+def memory_unit_bytes(row: Row, metric: str) -> float | None:
+    """Bytes of one unit; None where it is not understood.
+
+    A bare GB is 1e9 for torch's counters, 2^30 for nvidia-smi, whose MiB were divided; without any unit the name
+    of the column says GB.
+    """
     # A unit beside the number is nearer to it than the column for units.
-    beside = re.search(r"\d\s*([kmg]i?b)\b", row.text("peak_memory_gb"))
-    unit = beside[1] if beside else row.text("peak_memory_unit")
-    if re.search(r"1e9|10\^9|decimal|1000", unit):
-        return GB
-    if re.search(r"gib|1024|2\^30|1<<30", unit):
-        return GIB
-    if re.search(r"\bmib\b", unit):
-        return MIB
-    if re.search(r"\bmb\b", unit):
-        return 1e6 if metric == "allocated" else MIB
-    return GB if metric == "allocated" else GIB
+    beside = _UNIT_BESIDE.search(row.text("peak_memory_gb"))
+    if beside and not beside["unit"]:
+        return None
+    unit = (beside["unit"] if beside else row.text("peak_memory_unit")) or "gb"
+    found = _UNIT.search(unit)
+    if found is None:
+        # `1e9`, `1024^3` without a name.
+        return GB if re.search(r"1e9|10\^9", unit) else GIB if re.search(r"1024\^3|2\^30|1<<30", unit) else None
+    if re.search(r"%|percent|fraction|share", unit[: found.start()]):
+        return None
+    return _named_unit_bytes(unit, found, metric)
+
+
+def _named_unit_bytes(unit: str, name: re.Match[str], metric: str) -> float:
+    """Bytes of `GiB`, `MB (decimal)`, `MB/1024`, `bytes / 2^30`."""
+    long = name["long"] or ""
+    power = _PREFIXES[name["prefix"] or name["bare"] or long[:1]]
+    divided = _DIVIDED.match(unit, name.end())
+    if divided is not None:
+        if divided["decimal"]:
+            return 1000.0**power * float(divided["decimal"])
+        return 1024.0 ** (power + (3 if divided["giga"] else 2 if divided["mega"] else 1))
+    is_binary = bool(name["binary"] or name["bare_binary"]) or long.endswith("bi")
+    if not is_binary and _DECIMAL.search(unit):
+        return 1000.0**power
+    if is_binary or _BINARY.search(unit):
+        return 1024.0**power
+    return (1000.0 if metric == "allocated" else 1024.0) ** power

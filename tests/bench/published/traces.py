@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -40,7 +40,11 @@ class Traces:
 
     folder: Path
     workers: int = 1
+    tell: Callable[[str], None] | None = None
+    """Told which recipe is being traced."""
     _known: dict[str, StepTrace | str] = field(default_factory=dict)
+    _done: int = 0
+    _total: int = 0
 
     def prepare(self, requests: Iterable[TraceRequest]) -> None:
         """Trace what is missing, in processes of their own."""
@@ -49,6 +53,7 @@ class Traces:
         texts = {key: json.dumps(request_to_json(request)) for key, request in missing.items()}
         if not texts:
             return
+        self._done, self._total = 0, len(texts)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         # Processes that traced many models are large; `max_tasks_per_child` ends them too, but hangs in Python 3.11.
         for chunk in _chunks(texts.items(), _TASKS_OF_A_PROCESS * self.workers):
@@ -62,10 +67,17 @@ class Traces:
 
     def _trace(self, texts: dict[str, str]) -> None:
         with ProcessPoolExecutor(max_workers=self.workers, mp_context=get_context("spawn")) as pool:
+            self._say()
             for key, answer in zip(texts, pool.map(traced, texts.values()), strict=True):
                 part = self._path(key).with_suffix(".part")
                 part.write_text(answer, encoding="utf-8")
                 part.replace(self._path(key))
+                self._done += 1
+                self._say()
+
+    def _say(self) -> None:
+        if self.tell is not None and self._done < self._total:
+            self.tell(f"tracing {self._done + 1} of {self._total} recipes")
 
     def trace(self, request: TraceRequest) -> StepTrace | str:
         """The trace of a prepared request, or why the tracer refuses it."""

@@ -112,7 +112,8 @@ def numbers(row: Row, kind: str) -> Numbers:
     if not half:
         if has(r"fp32|float32|tf32|single|\b32\b", text):
             return Numbers(precision="fp32", tf32=tf32, stated=True)
-        raise NotExpressible("precision is not stated")
+        is_named = text and not has(r"\bsee\b|unstated|not stated|unknown|unclear|default", text)
+        raise NotExpressible("precision not understood" if is_named else "precision is not stated")
     adapters = kind in ("lora", "qlora")
     if has(r"fp16 ?/ ?(fp32|bf16)|bf16 ?/ ?(fp32|fp16)|\bor\b", text):
         raise NotExpressible("precision is not stated")

@@ -36,7 +36,9 @@ def test_from_a_table_to_figures_by_source(tmp_path: Path, capsys: pytest.Captur
     table.write_text("\n".join((COLUMNS, *ROWS)) + "\n", encoding="utf-8")
     asked = ["--table", str(table), "--cache", str(cache), "--rows", str(rows)]
     assert accuracy.main([*asked, "--json"]) == 0
-    one, two = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    one, two = json.loads(printed.out)
+    assert printed.err == "tracing 1 of 1 recipes\n"
     assert (one["source"], one["file"], one["rows"], one["expressed"]) == ("one", "made-up.csv", 2, 2)
     assert one["memory"]["rows"] == one["time"]["rows"] == 2
     assert set(one["memory"]) == {"rows", "median", "p90", "worst", "false_fits"}
