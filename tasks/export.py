@@ -13,12 +13,11 @@ from tasks.manifest import public_manifest
 from tasks.methods import ADAPTER_METHODS, apply_method
 from tasks.model_card import model_card
 from tasks.precision import WEIGHT_TYPES, cast_weights
-from tasks.protocol import MANIFEST_FILE, MODEL_DIR, EvaluationStage, EventType
+from tasks.protocol import ADAPTER_DIR, MANIFEST_FILE, MODEL_DIR, EvaluationStage, EventType
 from tasks.quantized import values_in_full
 from tasks.session import Session
 from tasks.sources import public_name
 
-ADAPTER_DIR = "adapter"
 CARD_FILE = "README.md"
 
 

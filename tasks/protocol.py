@@ -50,6 +50,8 @@ EVENTS_FILE = "events.jsonl"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINTS_DIR = "checkpoints"
 MODEL_DIR = "model"
+ADAPTER_DIR = "adapter"
+"""In the model's folder: the adapter alone, of methods that train one."""
 
 
 class EventType(StrEnum):

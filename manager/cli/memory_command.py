@@ -48,7 +48,7 @@ def memory(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> int:
-    """Peak memory by line on one card, the largest micro-batch on every card, fixes for what does not fit."""
+    """Peak memory by line on one card, the micro-batch for every card, fixes for what does not fit."""
     from manager.cli.memory_view import pass_text, print_memory, report_to_json
     from manager.service.memory import Layout, memory_report
     from manager.service.starting import load_spec

@@ -30,12 +30,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         f"{profile.optimizer}, {profile.parameters / 1e6:,.1f} M parameters, "
         f"{profile.trainable_parameters / 1e6:,.2f} M trained"
     )
-    verdict = "fits" if report.fits else "does not fit"
-    console.print(
-        f"[bold]{format_bytes(answer.needed_bytes)}[/bold] needed on [bold]{escape(report.card)}[/bold] "
-        f"({format_bytes(report.memory_bytes)}): {verdict}; {pass_text(report)}"
-        f"{_layout(report)}, highest in {answer.phase}"
-    )
+    console.print(_verdict(report))
     for note in report.notes:
         console.print(f"note: {escape(note.removesuffix('.'))}")
     console.print(f"basis: {escape(profile.basis)}; constants: {escape(answer.basis)}", style="dim")
@@ -53,6 +48,22 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         console.print(_fixes(report.fixes, wide=console.width >= _NARROW))
         console.print()
     console.print(_cards(report))
+    console.print("micro-batch: the smallest with as few passes a step as the largest that fits", style="dim")
+
+
+def _verdict(report: MemoryReport) -> str:
+    """What is needed; where not even one sample fits, what that would need comes first."""
+    answer = report.answer
+    card = f"[bold]{escape(report.card)}[/bold] ({format_bytes(report.memory_bytes)})"
+    step = f"{pass_text(report)}{_layout(report)}, highest in {answer.phase}"
+    needed = f"[bold]{format_bytes(answer.needed_bytes)}[/bold]"
+    least = next((c.answer for c in report.cards if c.name == report.card and c.micro_batch is None), None)
+    if report.fits or least is None or least.needed_bytes >= answer.needed_bytes:
+        return f"{needed} needed on {card}: {'fits' if report.fits else 'does not fit'}; {step}"
+    return (
+        f"[bold]{format_bytes(least.needed_bytes)}[/bold] needed on {card} at micro-batch 1, the least: does not fit; "
+        f"the table below is of {needed}: {step}"
+    )
 
 
 def pass_text(report: MemoryReport) -> str:

@@ -52,7 +52,8 @@ def plan(
     made = plan_job(context, spec, catalogs=catalogs, tell=None if as_json else narrate)
     if as_json:
         shown = dataclasses.replace(made, offers=made.offers[:top], rejected=made.rejected[:top])
-        emit_json(plan_to_json(shown))
+        totals = {"offers_total": len(made.offers), "rejected_total": len(made.rejected)}
+        emit_json({**plan_to_json(shown), **totals})
     else:
         print_plan(made, console(), top=top or DEFAULT_TOP)
         if made.choice is not None and can_run(spec):

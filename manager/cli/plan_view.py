@@ -14,6 +14,7 @@ from manager.units import LEAST_USD, MoneyInterval, format_bytes, format_hours, 
 from manager.workload.profile import DataStats
 
 _NARROW = 100
+_MOST_EXPLAINED = 5
 _TINY = 70
 """Columns of the terminal under which $/h and memory make room for dollars, time and the machine's name."""
 
@@ -173,8 +174,11 @@ def _print_rejected(plan: Plan, console: Console, top: int) -> None:
     console.print(f"{len(plan.rejected)} rejected: {escape(summary)}")
     # What the user ruled out needs no explanation, a machine that almost fitted does.
     explained = [estimate for estimate in plan.rejected if "not allowed" not in _kind_of_reason(estimate)]
-    for estimate in explained[: min(top, 5)]:
+    shown = explained[: min(top, _MOST_EXPLAINED)]
+    for estimate in shown:
         console.print(f"  {escape(offer_name(estimate.offer))}: {escape(estimate.reason or '')}", style="dim")
+    if len(explained) > len(shown):
+        console.print(f"  ... and {len(explained) - len(shown)} more: --json has them all", style="dim")
     console.print()
 
 

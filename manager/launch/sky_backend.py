@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
@@ -93,6 +94,8 @@ def fetch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     out = runner.run(script, require_outputs=True, stream_logs=False, separate_stderr=True)[1]
     found = {int(index): path for index, path in re.findall(r"^FOUND (\d+) (.+)$", out, re.MULTILINE)}
     for index, path in found.items():
+        # rsync makes the last folder of a path alone.
+        Path(args["items"][index][1]).parent.mkdir(parents=True, exist_ok=True)
         runner.rsync(path, args["items"][index][1], up=False, stream_logs=False)
     return {
         "fetched": [source for i, source in _sources(args) if i in found],

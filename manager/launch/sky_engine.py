@@ -24,7 +24,7 @@ from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.offer import Offer
-from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
+from tasks.protocol import ADAPTER_DIR, EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
 
 SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
@@ -32,7 +32,8 @@ QUERY_TIMEOUT_S = 90.0
 FACTS_TIMEOUT_S = 45.0
 DOWN_TIMEOUT_S = 420.0
 DOWN_ATTEMPTS = 3
-FETCH_TIMEOUT_S = 3600.0
+FETCH_TIMEOUT_S = 86_400.0
+"""Supervision waits as long as the plan says that it may take, and no longer."""
 EVENTS_TIMEOUT_S = 180.0
 CANCEL_POLL_S = 2.0
 MIN_CLOUD_LAUNCH_S = 600.0
@@ -167,9 +168,10 @@ class SkyEngine:
         """
         remote, local = remote_dir(handle.details["run_id"]), Path(handle.run_dir)
         items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE)]
-        items.append((f"{remote}/{MODEL_DIR}/", str(local / MODEL_DIR)))
         # SkyPilot's log of the job, set-up included; the job's name is the cluster's.
         items.append((f"~/sky_logs/{handle.details.get('job_id', '*')}-{handle.name}/run.log", str(local / LOG_FILE)))
+        # The weights come last: what is cut off is then the largest.
+        items += [(f"{remote}/{path}/", str(local / path)) for path in (f"{MODEL_DIR}/{ADAPTER_DIR}", MODEL_DIR)]
         try:
             self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
         except SkyPilotError as error:

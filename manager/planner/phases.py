@@ -18,6 +18,8 @@ from manager.workload.profile import WorkloadProfile
 from manager.workload.roofline import evaluation_seconds, step_seconds
 from manager.workload.traces import RunTraces
 
+FETCH = "fetch"
+"""Bringing the results home: until it is through the machine is billed."""
 _MEGA = 1e6
 _MINUTE_S = 60.0
 _LONGEST_DIGITS = 9
@@ -88,7 +90,8 @@ def phases_of_run(
             "disk_rate",
         ),
         ("final", evaluation_s(profile.data.test_samples), compute.name),
-        ("saving", _per_rate(profile.weights_bytes, rows["disk_rate"], unit=_MEGA), "disk_rate"),
+        ("saving", _per_rate(profile.export_file_bytes, rows["disk_rate"], unit=_MEGA), "disk_rate"),
+        (FETCH, *_fetch(profile, rows, cloud)),
         ("teardown", _seconds(rows["teardown"]), "teardown"),
     )
     if use_spot:
@@ -208,6 +211,13 @@ def _download_rate(profile: WorkloadProfile, cloud: str) -> str:
     return "hub_rate" if cloud == "local" or profile.model_from_hub else "upload_rate"
 
 
+def _fetch(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], cloud: str) -> tuple[Interval, str | None]:
+    """Seconds for the tuned model to come home, beside which events and log are nothing, and what they rest on."""
+    if cloud == "local":
+        return NOTHING, None  # The training program writes into the run's folder.
+    return _per_rate(profile.export_file_bytes, rows["fetch_rate"], unit=_MEGA), "fetch_rate"
+
+
 def _spot_rework_s(phases_s: Sequence[Interval], rows: dict[str, AssumedQuantity]) -> Interval:
     """What preemptions cost: a share of all the other time of the run."""
     share = rows["spot_rework"].value
@@ -223,7 +233,7 @@ def _all_tokens(profile: WorkloadProfile) -> float:
 
 
 def _names(kind: str, cloud: str, *, use_spot: bool) -> Sequence[str]:
-    moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate")
+    moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate", "fetch_rate")
     names = ("boot", "setup", *moved, "start", rate_name(kind) or "tokenize_rate", "disk_rate", "teardown")
     return (*names, "spot_rework") if use_spot else names
 

@@ -33,7 +33,7 @@ PLAN_LINES: dict[str, tuple[str, ...]] = {
     "checkpoints": ("checkpoints",),
     "final": ("final",),
     "saving": ("saving",),
-    "teardown": ("teardown",),
+    "teardown": ("fetch", "teardown"),
     "interruption": ("spot_rework",),
 }
 """Phase of a report -> names of the plan's cost lines for it."""

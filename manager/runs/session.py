@@ -39,7 +39,7 @@ class SuperviseSettings:
     duration_margin_s: float = 10.0
     """The task keeps its longest duration itself; supervision steps in this much later."""
     fetch_limit_s: float = 600.0
-    """For the results to come home before the machine is taken down without them."""
+    """For the results to come home before the machine is taken down without them; longer where the plan says so."""
     fetch_limit_short_s: float = 120.0
     """The same where the run is over its cap or its longest duration, or the user interrupted it."""
     evidence_attempts: int = 5

@@ -16,6 +16,7 @@ from typing import TypeVar
 from manager.errors import ExitCode, StateError, TeardownUnconfirmedError, TunefareError
 from manager.launch.engine import Evidence, Handle, MachineState
 from manager.runs.events_file import read_events
+from manager.runs.fetch_limit import fetch_limit, left_behind
 from manager.runs.interrupts import Interrupts
 from manager.runs.pump import Background
 from manager.runs.records import RunRecord
@@ -23,7 +24,6 @@ from manager.runs.session import Session
 from manager.runs.states import RunState
 from manager.runs.updates import EvidenceUpdate
 from manager.runs.verdict import End, EndReason, Verdict, judge
-from manager.units import format_duration
 from tasks.protocol import EVENTS_FILE
 
 T = TypeVar("T")
@@ -149,22 +149,25 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
     if trouble is not None:
         errors.attempt(lambda: session.note(f"not everything could be fetched: {trouble}"), None)
     errors.attempt(lambda: store_missing_events(session), None)
+    if trouble is not None:
+        # Events that came home tell of the last checkpoint.
+        errors.attempt(lambda: session.note(left_behind(session, cut_off=gave_up is not None)), None)
     return machine
 
 
 def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts, *, signals_before: int) -> str | None:
     """Until the fetch is through; why it was given up otherwise."""
-    settings = session.settings
-    limit_s = settings.fetch_limit_short_s if end.reason in _HURRIED else settings.fetch_limit_s
-    deadline = time.monotonic() + limit_s
+    limit = fetch_limit(session, is_hurried=end.reason in _HURRIED)
+    started = time.monotonic()
     while True:
-        fetch.join(settings.poll_s)
+        fetch.join(session.settings.poll_s)
         if fetch.done:
             return None
         if interrupts.count > signals_before:
             return "interrupted"
-        if time.monotonic() >= deadline:
-            return f"the machine did not hand them over within {format_duration(limit_s)}"
+        exceeded = limit.exceeded(session, time.monotonic() - started)
+        if exceeded is not None:
+            return exceeded
 
 
 def _take_down(session: Session, handle: Handle, errors: _Errors) -> Evidence:

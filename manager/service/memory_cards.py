@@ -25,7 +25,7 @@ class CardMemory:
     name: str
     memory_bytes: float
     micro_batch: int | None
-    """The largest that fits, at most the share of the batch; None: not even one sample fits."""
+    """The smallest that takes as few passes a step as the largest that fits; None: not even one sample fits."""
     answer: MemoryAnswer
     """At that micro-batch, else at one sample."""
     refusal: str | None

@@ -19,6 +19,8 @@ _ROUNDING = 1e-9
 _BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 _TEST_EVALUATIONS = 2
 """Of the test set: the untouched model, and the tuned one."""
+_ADAPTER_METHODS = ("lora", "qlora")
+"""Whose export is the merged model and the adapter beside it (tasks.methods says the same, but loads torch)."""
 _LARGEST_SHARD_BYTES = 50_000_000_000
 """Of an exported model: max_shard_size of transformers 5; safetensors copies the tensors of a file from the device and
 keeps all copies until it is written (safetensors 0.8, torch.py, _flatten_as_ptr)."""
@@ -81,6 +83,7 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         checkpoints=schedule.checkpoints,
         loading_bytes=_loading_bytes(spec, entry, weights),
         export_bytes=weights if spec.method.kind == "qlora" else min(weights, _LARGEST_SHARD_BYTES),
+        export_file_bytes=weights + (round(static.trainable) if spec.method.kind in _ADAPTER_METHODS else 0),
         asked_micro_batch=training.micro_batch,
         loss=training.loss,
         attention=training.attention,

@@ -147,6 +147,8 @@ class WorkloadProfile:
     stay mapped from their file."""
     export_bytes: int = 0
     """In the host's memory, of the first process, while the tuned model is written."""
+    export_file_bytes: int = 0
+    """Of the files of the tuned model, and of the adapter beside it: written once, then brought home."""
     loss: str = "plain"
     """plain or chunked, as the run asks for it."""
     attention: str = "auto"

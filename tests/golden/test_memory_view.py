@@ -12,6 +12,7 @@ from rich.console import Console
 
 from manager.cli.memory_view import print_memory, report_to_json
 from manager.service.memory import Layout
+from manager.units import format_bytes
 from tests.support.memory_stage import report_of, set_stage
 
 FOLDER = Path(__file__).parent / "memory_view"
@@ -60,3 +61,17 @@ def test_memory_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "more_usd",
         "reason",
     }
+
+
+def test_where_not_even_one_sample_fits_the_least_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_stage(monkeypatch, layers=60, hidden=6144)
+    report = report_of(tmp_path, Layout(card="L4"))
+    least = next(card for card in report.cards if card.name == "L4")
+    assert least.micro_batch is None
+    assert report.micro_batch > 1
+    out = io.StringIO()
+    print_memory(report, Console(file=out, width=400, highlight=False))
+    line = out.getvalue().splitlines()[1]
+    needed, table = format_bytes(least.answer.needed_bytes), format_bytes(report.answer.needed_bytes)
+    assert line.startswith(f"{needed} needed on L4 (22.35 GiB) at micro-batch 1, the least: does not fit; ")
+    assert f"the table below is of {table}: 16 samples" in line

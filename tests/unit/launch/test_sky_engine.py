@@ -206,6 +206,15 @@ def test_fetch_brings_what_there_is(stage: Stage) -> None:
     assert LOG_FILE == "log.txt"
 
 
+def test_small_things_come_home_before_the_weights(stage: Stage) -> None:
+    stage.play()
+    stage.engine.fetch(stage.handle())
+    ((_, asked),) = stage.calls("fetch")
+    names = [source.partition("demo-1/")[2] for source, _ in asked["items"]]
+    assert names[-2:] == ["model/adapter/", "model/"]
+    assert {"events.jsonl", "manifest.json"} < set(names[:-2])
+
+
 def test_nothing_can_be_fetched_from_a_machine_that_is_gone(stage: Stage) -> None:
     stage.play(fetch=[{"error": ["LookupError", "SkyPilot knows no cluster tf-demo-1"]}])
     with pytest.raises(EngineError, match="is gone"):

@@ -265,3 +265,28 @@ def test_a_set_smaller_than_the_batch_costs_what_it_holds() -> None:
 def test_passes_are_whole() -> None:
     three = _training_hours(samples=320, batch_size=20, micro_batch=8)
     assert three == pytest.approx(_training_hours(samples=320, batch_size=20, micro_batch=7), rel=1e-9)
+
+
+def test_bringing_the_model_home_is_billed_and_rests_on_its_link() -> None:
+    profile = make_profile(spec=make_spec(method="lora"))
+    estimate = _estimate(make_gpu_offer(), profile)
+    line = next(line for line in estimate.lines if line.name == "fetch")
+    rate = shipped_assumptions().of("fetch_rate", "aws").value
+    assert line.assumption == "fetch_rate"
+    assert line.quantity.high == pytest.approx(profile.export_file_bytes / 1e6 / rate.low / 3600, rel=1e-6)
+    assert line.total_usd.expected > 0
+    names = [line.name for line in estimate.lines]
+    assert names[-3:] == ["saving", "fetch", "teardown"]
+    here = next(line for line in _estimate(make_cpu_offer()).lines if line.name == "fetch")
+    assert (here.quantity.high, here.assumption) == (0.0, None)
+
+
+def test_saving_takes_as_long_as_the_width_written_needs() -> None:
+    profile = make_profile()
+    halved = replace(profile, export_file_bytes=profile.export_file_bytes // 2)
+    both = [
+        next(line.quantity.expected for line in _estimate(make_gpu_offer(), each).lines if line.name == "saving")
+        for each in (profile, halved)
+    ]
+    assert both[0] == pytest.approx(2 * both[1], rel=1e-3)
+    assert both[0] > 0

@@ -115,3 +115,18 @@ def test_basis_says_how_the_step_was_traced() -> None:
     assert "traced in full" in basis(exact=True)
     assert "traced on few layers" in basis(exact=False)
     assert "on two layers of each stack for sizes between" in basis(exact=True, two_points=True)
+
+
+@pytest.mark.parametrize(("precision", "width"), [("fp32", 4), ("bf16", 2)])
+def test_what_is_written_has_the_width_of_training_whatever_was_downloaded(precision: str, width: int) -> None:
+    spec = make_spec(precision=precision)
+    entry, traces = replace(make_entry(), weights_bytes=123), make_traces(spec=spec)
+    profile = build_profile(spec, entry, make_data(), traces)
+    assert profile.export_file_bytes == profile.parameters * width
+
+
+def test_an_adapter_is_written_beside_the_merged_model() -> None:
+    spec = make_spec(method="lora", precision="bf16")
+    profile = build_profile(spec, make_entry(), make_data(), make_traces(spec=spec))
+    beside = profile.export_file_bytes - 2 * profile.parameters
+    assert beside == 2 * profile.trainable_parameters > 0
