@@ -72,7 +72,7 @@ def asked_card(name: str, offers: Sequence[Offer]) -> Accelerator:
         raise UsageError(f"--gpu names one card, not {name!r}", hint=f"write --gpu {kind} --devices {count}")
     known = {**{row.casefold(): row for row in accelerator_names()}, **offered}
     near = difflib.get_close_matches(name.casefold(), known, n=1)
-    listing = f"known: {', '.join(sorted(known.values(), key=str.casefold))}"
+    listing = f"known: {', '.join(sorted(known.values(), key=str.casefold))}, and other spellings (A6000, tpu-v5e)"
     hint = f"did you mean {known[near[0]]}? {listing}" if near else listing
     raise UsageError(f"there is no accelerator {name!r}", hint=hint)
 

@@ -75,6 +75,7 @@ def test_what_does_not_fit_ends_with_3_and_the_answer_all_the_same(
         (("--gpu", "nothing"), "MI300X"),
         (("--gpu", "nothing"), "RTXA6000"),
         (("--gpu", "nothing"), "tpu-v5litepod"),
+        (("--gpu", "nothing"), "other spellings (A6000, tpu-v5e)"),
         (("--devices", 3), "cannot be shared by 3 devices"),
         (("--sharding", "zero"), "choose one of ddp, fsdp"),
         (("--offload",), "add --sharding fsdp"),
