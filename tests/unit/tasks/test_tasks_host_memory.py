@@ -94,7 +94,8 @@ def test_a_real_process_stays_within_the_estimate(tmp_path: Path, job: Job, stor
     weights_bytes = 4 * found["parameters"]
     assert weights_bytes > 100e6
     process = constant("cpu_process")
-    assert process.low <= found["process"] <= process.high
+    # It has neither data nor metrics and has computed nothing yet: part of what the training program is.
+    assert process.low / 2 <= found["process"] <= process.low
     # What is stored in the type that is asked for stays mapped from its file.
     need = estimated(loading_bytes=0 if stored == "float32" else weights_bytes)
     assert need.low.loading_bytes <= found["loading"] <= need.high.loading_bytes + MODULES_BYTES
