@@ -18,13 +18,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import Any, TextIO
 
 from tasks.failures import TaskError, as_task_error
 from tasks.protocol import TASK_EXIT_STATUS, FailureCode, ProtocolError
 from tasks.step_trace import StepTrace, TraceRequest
 from tasks.step_trace_codec import request_from_json, trace_to_json
+from tasks.tracing.garbage import without_collections
 
 Json = dict[str, Any]
 
@@ -81,25 +81,13 @@ def trace(request: TraceRequest, *, with_rank: bool = False) -> StepTrace:
 def _warm_up() -> None:
     """Load the libraries; one thread, as nothing is computed."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    with _no_collections():
+    with without_collections():
         import torch
 
         torch.set_num_threads(1)
         for name in _LOADED_LATE:
             importlib.import_module(name)
     _let_in()
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Neither loading nor tracing leaves much garbage, and looking for it takes up to a fifth of their time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _keep_out() -> None:

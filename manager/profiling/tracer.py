@@ -89,17 +89,7 @@ def find_trace(
     kept = _kept(file)
     if kept is not None:
         return FoundTrace(trace=kept, is_shipped=False)
-    if damage is not None and not worker_can_run():
-        said = str(damage) if isinstance(damage, ProtocolError) else f"shipped traces cannot be read: {damage!r}"
-        raise DataError(said, hint="install tunefare again") from damage
-    if not may_trace:
-        raise DataError("its step is not shipped", hint="set where.clouds: [local] to have it traced here")
-    if not worker_can_run():
-        kind = request.config.get("model_type", "this model")
-        raise DataError(
-            f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
-            hint=f"{_shipped_hint(request)}to have its training step traced here, {how_to_install('local')}",
-        )
+    _check_traceable(request, damage, may_trace=may_trace)
     failures = cache_dir / f"failed-{file.name}"
     try:
         if timeout_s <= 0:
@@ -121,6 +111,26 @@ def find_trace(
         )
         return FoundTrace(trace=replace(shipped, notes=notes), is_shipped=True)
     return FoundTrace(trace=trace, is_shipped=False)
+
+
+def _check_traceable(request: TraceRequest, damage: Exception | None, *, may_trace: bool) -> None:
+    """Refuse what is neither shipped nor kept and cannot be traced here.
+
+    Raises:
+        DataError: it cannot; `damage` is what is wrong with the shipped one.
+    """
+    can_run = worker_can_run()
+    if damage is not None and not can_run:
+        said = str(damage) if isinstance(damage, ProtocolError) else f"shipped traces cannot be read: {damage!r}"
+        raise DataError(said, hint="install tunefare again") from damage
+    if not may_trace:
+        raise DataError("its step is not shipped", hint="set where.clouds: [local] to have it traced here")
+    if not can_run:
+        kind = request.config.get("model_type", "this model")
+        raise DataError(
+            f"no trace of {kind} for {request.task} is shipped, and it cannot be traced without torch",
+            hint=f"{_shipped_hint(request)}to have its training step traced here, {how_to_install('local')}",
+        )
 
 
 def _shipped_hint(request: TraceRequest) -> str:

@@ -7,7 +7,6 @@ each update) unless the micro-batch accumulates. An evaluation of the same batch
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +21,7 @@ from tasks.step_trace import TensorSums, TraceRequest
 from tasks.tracing import reuse
 from tasks.tracing.batches import Batch, new_batch
 from tasks.tracing.data_dependent import answers, mark_mask
+from tasks.tracing.garbage import without_collections
 from tasks.tracing.losses_by_task import Slices, check_plain_logits, evaluate, loss_of
 from tasks.tracing.meta_kernels import Kernels, workspace_bytes
 from tasks.tracing.models import repeated_blocks
@@ -74,7 +74,7 @@ def record_step(
         remembers=True,
     )
     run = _Run(request, prepared, recorder, kernels, accumulate, slices)
-    with _undisturbed(), kernels.active(), old_softmax("softmax-inputs-kept" in request.deviations):
+    with without_collections(), kernels.active(), old_softmax("softmax-inputs-kept" in request.deviations):
         try:
             run.all(batch, length)
         except RefusedModel:
@@ -239,18 +239,6 @@ def _follow_gradient(recorder: Recorder) -> Any:
             recorder.follow(parameter.grad, "gradients")
 
     return follow
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No garbage collection in between, which would free storages at moments of its own."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _recording(run: _Run, kernels: Kernels, *, batch: int, length: int) -> Recording:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -20,6 +19,7 @@ from tasks.tracing.refusal import RefusedModel
 from tasks.tracing.samples import Point, samples_for
 from tasks.tracing.traced_step import record_step
 from tasks.tracing.whole import FEW_LAYERS, whole_recordings
+from tests.support.recordings import assert_same_recording
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")]
 
@@ -71,10 +71,7 @@ def test_what_is_derived_is_what_would_be_recorded(task: str, changes: dict[str,
     assert model.asked == [model.points[0], model.points[-1]]
     for point, found in zip(model.points, derived, strict=True):
         expected = model.recorded(point)
-        for name in ("live_bytes", "flops", "moved_bytes", "lives", "storages"):
-            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-        for name in ("batch", "length", "rank", "names", "phases", "layer_input_bytes", "weights_bytes", "attention"):
-            assert getattr(found, name) == getattr(expected, name)
+        assert_same_recording(found, expected)
 
 
 def test_all_points_are_recorded_where_the_small_model_does_other_things() -> None:
