@@ -150,11 +150,7 @@ def memory_report(
     asked = None if layout.card is None else asked_card(layout.card, offers)
     placement = layout.placement or _own_placement(asked)
     share = _share(spec.training.batch_size, placement)
-    if layout.micro_batch is not None and layout.micro_batch > share:
-        raise UsageError(
-            f"a micro-batch of {layout.micro_batch} is more than the {share} samples that one device has of a batch",
-            hint="give a smaller --micro-batch, or raise training.batch_size",
-        )
+    _check_micro_batch(layout.micro_batch, share)
     timeout_s, cache_dir = float(context.config.number("measure_timeout_s")), context.home.cache_dir
     data = measure_data(spec, cache_dir=cache_dir, timeout_s=timeout_s)
     labels = len(data.labels)
@@ -202,6 +198,14 @@ def memory_report(
         fixes=() if it_fits else _fixes(spec, step, chosen, micro_batch, shown, trace_of),
         notes=(*_notes(chosen, placement), *traces.notes),
     )
+
+
+def _check_micro_batch(micro_batch: int | None, share: int) -> None:
+    if micro_batch is not None and micro_batch > share:
+        raise UsageError(
+            f"a micro-batch of {micro_batch} is more than the {share} samples that one device has of a batch",
+            hint="give a smaller --micro-batch, or raise training.batch_size",
+        )
 
 
 def _fixes(
