@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: no row has a step time that can be predicted", file=sys.stderr)  # noqa: T201
         return 2
     fitted = fit(fit_rows)
-    errors = left_out_errors(fit_rows, group=lambda row: row.source, start=fitted)
+    errors = left_out_errors(fit_rows, group=lambda row: row.source)
     own = {row.id: log(row.measured_s / fitted.predicted_s(row)) for row in fit_rows}
-    models = left_out_errors(fit_rows, group=model_folds(fit_rows, folds=_FOLDS), start=fitted)
+    models = left_out_errors(fit_rows, group=model_folds(fit_rows, folds=_FOLDS))
     for title, found in (("fitted", own), ("model left out", models), ("source left out", errors)):
         print(f"\n{title}\n" + error_table(fit_rows, found, group=lambda row: "all"))  # noqa: T201
         print(error_table(fit_rows, found, group=lambda row: f"{row.source[:30]} {row.family} {row.software}"))  # noqa: T201
