@@ -44,6 +44,21 @@ RULES: dict[str, str] = {
 }
 """Name of the rule -> one sentence."""
 
+MACHINE_RULES = frozenset(
+    {"count_corrected", "implausible_accelerator_count", "fractional_accelerator", "arm64", "one_of_several_gpus"}
+)
+"""Flags that are true of a machine, whatever its price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCount:
+    """How often one rule fired on one cloud."""
+
+    cloud: str
+    rule: str
+    """A name of `RULES`."""
+    count: int
+
 
 @dataclass(slots=True)
 class Audit:

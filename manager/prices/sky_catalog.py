@@ -17,7 +17,7 @@ from manager.prices.list_prices import known_counts
 from manager.prices.machines import Origin, offers_of
 from manager.prices.offer import Offer
 from manager.prices.plain_catalog import plain_machines
-from manager.prices.price_rules import RULES, Audit
+from manager.prices.price_rules import RULES, Audit, RuleCount
 from manager.units import format_duration
 
 CATALOG_VERSION = "v8"
@@ -25,16 +25,6 @@ CATALOG_VERSION = "v8"
 _FILE = "vms.csv"
 _COMMON = "common"
 _WORTH_A_NOTE = ("accelerator_missing", "count_corrected", "implausible_accelerator_count", "unterminated_last_row")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleCount:
-    """How often one rule fired on one cloud."""
-
-    cloud: str
-    rule: str
-    """A name of `price_rules.RULES`."""
-    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
