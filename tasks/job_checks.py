@@ -14,6 +14,7 @@ DEVICES = ("cpu", "cuda")
 ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2")
 LOSSES = ("plain", "chunked")
 SCHEDULES = ("linear", "cosine", "constant")
+SHARDINGS = ("auto", "ddp", "fsdp")
 
 
 def check_job(job: Job) -> None:
@@ -30,11 +31,23 @@ def check_job(job: Job) -> None:
             "training.precision fp16 is not trained: weights in float16 lose small updates and overflow.",
             hint="fp16-mixed keeps the weights in float32 and scales the gradients; bf16 keeps the range of float32.",
         )
+    if training.precision == "auto":
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            "training.precision is auto; a job says which precision it trains in.",
+            hint=f"Planning chooses one for each machine; in a job written by hand set one of {', '.join(PRECISIONS)}.",
+        )
     _one_of("training.precision", training.precision, PRECISIONS)
     _one_of("training.optimizer", training.optimizer, tuple(OPTIMIZERS))
     _one_of("training.attention", training.attention, ATTENTIONS)
     _one_of("training.loss", training.loss, LOSSES)
     _one_of("training.schedule", training.schedule, SCHEDULES)
+    _one_of("training.sharding", training.sharding, SHARDINGS)
+    if not isinstance(training.gradient_checkpointing, bool | None):
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            f"training.gradient_checkpointing is {training.gradient_checkpointing!r}; it is true, false or null.",
+        )
     _one_of("training.metric", training.metric, metrics)
     _one_of("method.kind", job.method.kind, tuple(METHODS))
     if job.device is not None:

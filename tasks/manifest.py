@@ -19,10 +19,12 @@ _MAY_CHANGE = (
     ("device",),
     ("data", "source"),
     ("training", "micro_batch"),
+    ("training", "gradient_checkpointing"),
+    ("training", "sharding"),
     ("training", "log_every_steps"),
 )
-"""What a resume on another machine may bring: other caps, another device, another path to the same data, a
-micro-batch that fits."""
+"""What a resume on another machine may bring: other caps, another device, another path to the same data, what makes
+the step fit there."""
 
 
 def write_manifest(out: Path, job: Job, *, data_facts: dict[str, Any], versions: dict[str, str], device: str) -> None:

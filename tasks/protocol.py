@@ -276,7 +276,11 @@ class TrainingChoice:
     """auto (what transformers chooses), eager, sdpa or flash_attention_2."""
     loss: str = "plain"
     """causal-lm: plain (all logits at once) or chunked (in slices of tokens, recomputed for backward)."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | None = False
+    """Whether activations are computed again for backward; None: the planner chooses, the trainer does not."""
+    sharding: str = "auto"
+    """Over several processes: ddp (each holds all), fsdp (weights, gradients and optimizer state divided) or auto, for
+    the trainer the same as ddp."""
     eval_every_steps: int | None = None
     """None: at the end of each epoch."""
     log_every_steps: int = 10

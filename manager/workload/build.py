@@ -56,7 +56,7 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         method=spec.method.kind,
         precision=training.precision,
         optimizer=training.optimizer,
-        gradient_checkpointing=training.gradient_checkpointing,
+        gradient_checkpointing=bool(training.gradient_checkpointing),
         lora_rank=rank,
         parameters=parameters,
         trainable_parameters=trainable,

@@ -44,7 +44,7 @@ def trace_request(
         precision=training.precision,
         num_labels=max(FEWEST_LABELS, num_labels),
         optimizer=training.optimizer,
-        gradient_checkpointing=training.gradient_checkpointing,
+        gradient_checkpointing=bool(training.gradient_checkpointing),
         attention=_ATTENTION[training.attention],
         loss=training.loss,
         padded=not training.packing,

@@ -74,6 +74,9 @@ def test_a_hub_model_without_network(job: Job, run_train: Run, tmp_path: Path) -
         ({"batch_size": 0}, "training.batch_size"),
         ({"max_length": 33}, "at most 32"),
         ({"learning_rate": -1.0}, "training.learning_rate"),
+        ({"precision": "auto"}, "training.precision is auto"),
+        ({"sharding": "fsdp2"}, "training.sharding"),
+        ({"gradient_checkpointing": "auto"}, "training.gradient_checkpointing"),
     ],
 )
 def test_hyper_parameters_that_cannot_work(
