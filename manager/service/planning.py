@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,7 @@ from manager.profiling.measure import measure_data
 from manager.profiling.run_traces import run_traces
 from manager.runs.states import FINAL
 from manager.service.context import Context
+from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
 from manager.service.starting import write_whole
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile
@@ -29,10 +29,6 @@ from tasks.kinds import TASK_KINDS
 __all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
 CHEAPEST = "cheapest"
-_CLOUDS_WITHOUT_CATALOG = {"kubernetes", "oci", "slurm", "vast"}
-"""Spelt right although no price of theirs is known here."""
-_LISTED = 25
-"""Names in a hint."""
 
 
 def plan_job(
@@ -139,23 +135,12 @@ def _task_notes(spec: RunSpec) -> tuple[str, ...]:
 def _check_where(spec: RunSpec, offers: tuple[Offer, ...]) -> None:
     """Refuse names that no offer has: a typing error would otherwise look like a market without machines."""
     where = spec.where
-    clouds = {offer.cloud for offer in offers} | _CLOUDS_WITHOUT_CATALOG
-    _check_names("cloud", where.clouds, clouds)
-    if set(where.clouds) & _CLOUDS_WITHOUT_CATALOG:
+    clouds = {offer.cloud for offer in offers} | CLOUDS_WITHOUT_CATALOG
+    check_names("cloud", where.clouds, clouds)
+    if set(where.clouds) & CLOUDS_WITHOUT_CATALOG:
         return  # their regions and accelerators may be unknown here
-    _check_names("region", where.regions, {offer.region for offer in offers if offer.region})
-    _check_names("accelerator", where.accelerators, {offer.accelerator or "cpu" for offer in offers})
-
-
-def _check_names(what: str, asked: tuple[str, ...], known: set[str]) -> None:
-    by_folded = {name.casefold(): name for name in known}
-    for name in asked:
-        if name.casefold() in by_folded:
-            continue
-        near = [by_folded[key] for key in difflib.get_close_matches(name.casefold(), by_folded, n=1)]
-        listing = f"known: {', '.join(sorted(known)[:_LISTED])}{' ...' if len(known) > _LISTED else ''}"
-        hint = f"did you mean `{near[0]}`? {listing}" if near else listing
-        raise UsageError(f"there is no {what} `{name}`", hint=hint)
+    check_names("region", where.regions, {offer.region for offer in offers if offer.region})
+    check_names("accelerator", where.accelerators, {offer.accelerator or "cpu" for offer in offers})
 
 
 def _local_price_source(context: Context) -> str:

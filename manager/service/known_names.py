@@ -1,0 +1,38 @@
+"""Names that a user gives (clouds, regions, accelerators) against those that prices know.
+
+A typing error would otherwise look like a market without machines. Owns the sentence and the nearest name; who may ask
+for what is for each verb to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from manager.errors import UsageError
+
+CLOUDS_WITHOUT_CATALOG = frozenset({"kubernetes", "oci", "slurm", "vast"})
+"""Spelt right although no price of theirs is known here."""
+_LISTED = 25
+"""Names in a hint."""
+
+
+def check_names(what: str, asked: Iterable[str], known: set[str]) -> None:
+    """Refuse what is in no spelling among the known names.
+
+    Args:
+        what: what the names are, in the singular: `cloud`.
+        asked: names as given; upper and lower case are the same.
+        known: names as they are written.
+
+    Raises:
+        UsageError: with the nearest known name.
+    """
+    by_folded = {name.casefold(): name for name in known}
+    for name in asked:
+        if name.casefold() in by_folded:
+            continue
+        near = [by_folded[key] for key in difflib.get_close_matches(name.casefold(), by_folded, n=1)]
+        listing = f"known: {', '.join(sorted(known)[:_LISTED])}{' ...' if len(known) > _LISTED else ''}"
+        hint = f"did you mean `{near[0]}`? {listing}" if near else listing
+        raise UsageError(f"there is no {what} `{name}`", hint=hint)
