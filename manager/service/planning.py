@@ -15,7 +15,7 @@ from manager.planner.codec import plan_to_json, plan_to_text
 from manager.planner.plan import Plan
 from manager.prices.local import detect_device
 from manager.prices.offer import Offer
-from manager.prices.sources import gather_offers
+from manager.prices.sources import OffersReading, gather_offers
 from manager.profiling.measure import measure_data
 from manager.profiling.run_traces import run_traces
 from manager.runs.states import FINAL
@@ -55,14 +55,7 @@ def plan_job(
     data = measure_data(
         spec, cache_dir=context.home.cache_dir, timeout_s=float(context.config.number("measure_timeout_s"))
     )
-    reading = gather_offers(
-        catalogs=catalogs or context.config.catalogs,
-        home=context.user_home,
-        now_s=now_s,
-        local=detect_device(),
-        local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
-        local_price_source=_local_price_source(context),
-    )
+    reading = read_offers(context, catalogs)
     _check_where(spec, reading.offers)
     traces = run_traces(
         spec,
@@ -84,6 +77,22 @@ def plan_job(
     )
     save_plan(context, plan)
     return plan
+
+
+def read_offers(context: Context, catalogs: Path | None) -> OffersReading:
+    """All offers of today, with their prices.
+
+    Raises:
+        PriceError: `catalogs` cannot be read.
+    """
+    return gather_offers(
+        catalogs=catalogs or context.config.catalogs,
+        home=context.user_home,
+        now_s=context.clock(),
+        local=detect_device(),
+        local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
+        local_price_source=_local_price_source(context),
+    )
 
 
 def longest_text(spec: RunSpec) -> int | None:
