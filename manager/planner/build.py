@@ -1,8 +1,9 @@
 """The plan: every offer judged, those that can be chosen in order of dollars to a finished job, the rest with a reason.
 
-The cap is compared with the expected cost, which also ranks: an offer is rejected when what it is expected to cost
-exceeds the cap. Where only the high end does, the offer stays and the plan says so in a note; the cap itself is then
-kept by the guard on the machine, which stops the run before it is passed. The deadline is compared in the same way.
+The cap is compared with the expected cost, which also ranks, unless the budget asks for more confidence: an offer is
+rejected when what it is expected to cost exceeds the cap. Where only the high end does, the offer stays and the plan
+says so in a note; the cap itself is then kept by the guard on the machine, which stops the run before it is passed.
+The deadline is compared in the same way.
 """
 
 from __future__ import annotations
@@ -13,24 +14,136 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from decimal import Decimal
 
-from manager.catalog.accelerators import Accelerator, variant_in
+from manager.catalog.accelerators import Accelerator
 from manager.catalog.accelerators import accelerator as accelerator_of_catalog
 from manager.planner.assumptions import Assumptions, shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of
-from manager.planner.estimate import Verdict, judge_machine, priced
-from manager.planner.limits import beyond_limits, beyond_wishes, explain_no_choice, refused
-from manager.planner.machine import is_arm
+from manager.planner.estimate import Verdict, memory_factor_of, verdict
+from manager.planner.judge import Judgement, judge_shape
+from manager.planner.limits import Wishes, beyond_limits, explain_no_choice
+from manager.planner.market_index import MarketIndex, Seat
+from manager.planner.phases import PhaseBook
 from manager.planner.plan import Estimate, Plan
-from manager.planner.rank import nearest_first, rank_key
+from manager.planner.ranking import Judged, Ranking, Rejected, estimate_of, rank
+from manager.planner.shape import Shape
+from manager.planner.variant import StepVariant
+from manager.prices.market import Market
 from manager.prices.offer import Offer
-from manager.spec.model import RunSpec
+from manager.spec.model import Budget, RunSpec, Where
 from manager.units import format_hours, format_usd
 from manager.workload.profile import WorkloadProfile
 from manager.workload.traces import RunTraces
 
-__all__ = ["explain_no_choice", "make_plan"]
+__all__ = ["Planner", "explain_no_choice", "make_plan"]
 
+KEPT_OFFERS = 200
+KEPT_REJECTED = 100
+"""In a plan; a market of tens of thousands of prices would make it a file of hundreds of megabytes."""
 _ID_LENGTH = 12
+
+
+class Planner:
+    """Judges the machines of a market for one job and remembers: other limits are then answered at once."""
+
+    def __init__(
+        self,
+        index: MarketIndex,
+        variants: Sequence[StepVariant],
+        *,
+        assumptions: Assumptions,
+        calibration: Sequence[Calibration] = (),
+        accelerator: Callable[[str], Accelerator | None] = accelerator_of_catalog,
+    ) -> None:
+        """Nothing is judged yet.
+
+        Args:
+            index: of the market.
+            variants: of the job, the one that was asked for first.
+            assumptions: what estimates take for granted.
+            calibration: what measured runs say about devices.
+            accelerator: looks up specifications; the catalog's by default.
+        """
+        self.index = index
+        self.variants = tuple(variants)
+        self._assumptions = assumptions
+        self._calibration = calibration
+        self._accelerator = accelerator
+        self._book = PhaseBook(assumptions=assumptions)
+        self._calibrations: dict[tuple[str, str | None], Calibration | None] = {}
+        self._judgements: dict[tuple[Shape, float], Judgement] = {}
+        self._verdicts: dict[tuple[Shape, str, bool], Verdict] = {}
+
+    def rank(self, where: Where, budget: Budget) -> Ranking:
+        """All offers under these wishes and limits."""
+        wishes = Wishes.of(where)
+        judged: list[Judged] = []
+        unwanted: list[Rejected] = []
+        for seat in self.index.seats:
+            rental = seat.rental
+            if not rental.quotes:
+                continue
+            refusal = wishes.refusal(rental)
+            if refusal is not None:
+                unwanted.append(Rejected(rental, 1, None, rental.quotes[0], refusal))
+                continue
+            judged.extend(
+                Judged(rental, num_nodes, self.verdict(seat, num_nodes))
+                for num_nodes in seat.node_counts(where.max_nodes)
+            )
+        return rank(judged, unwanted, where, budget)
+
+    def verdict(self, seat: Seat, num_nodes: int = 1) -> Verdict:
+        """What the job is on so many nodes of a rental, whatever their price."""
+        rental = seat.rental
+        shape = seat.shape if num_nodes == 1 else seat.shape._replace(num_nodes=num_nodes)
+        key = (shape, rental.cloud, rental.use_spot)
+        known = self._verdicts.get(key)
+        if known is None:
+            calibration = self._calibration_of(rental.cloud, rental.accelerator)
+            known = self._verdicts[key] = verdict(
+                self._judgement(shape, memory_factor_of(calibration)),
+                self._book,
+                cloud=rental.cloud,
+                use_spot=rental.use_spot,
+                calibration=calibration,
+            )
+        return known
+
+    def find(self, key: str, where: Where, budget: Budget) -> Estimate | None:
+        """The estimate of the offer with this key, chosen or rejected; None when the market has none such."""
+        wishes = Wishes.of(where)
+        for seat in self.index.seats:
+            rental = seat.rental
+            if not key.startswith(f"{rental.cloud}/"):
+                continue
+            for quote in rental.quotes:
+                for num_nodes in seat.node_counts(max(where.max_nodes, 1)):
+                    offer = rental.offer(quote, num_nodes)
+                    if offer.key != key:
+                        continue
+                    refusal = wishes.refusal(rental)
+                    if refusal is not None:
+                        return replace(estimate_of(self.verdict(seat, num_nodes), offer), reason=refusal)
+                    estimate = estimate_of(self.verdict(seat, num_nodes), offer)
+                    return replace(estimate, reason=estimate.reason or beyond_limits(budget, estimate))
+        return None
+
+    def _judgement(self, shape: Shape, memory_factor: float) -> Judgement:
+        known = self._judgements.get((shape, memory_factor))
+        if known is None:
+            card = None if shape.card is None else self._accelerator(shape.card)
+            known = self._judgements[shape, memory_factor] = judge_shape(
+                self.variants, shape, card, self._assumptions, memory_factor=memory_factor
+            )
+        return known
+
+    def _calibration_of(self, cloud: str, accelerator: str | None) -> Calibration | None:
+        if not self._calibration:
+            return None
+        key = (cloud, accelerator)
+        if key not in self._calibrations:
+            self._calibrations[key] = calibration_of(cloud, accelerator, self._calibration)
+        return self._calibrations[key]
 
 
 def make_plan(
@@ -45,7 +158,7 @@ def make_plan(
     assumptions: Assumptions | None = None,
     accelerator: Callable[[str], Accelerator | None] = accelerator_of_catalog,
 ) -> Plan:
-    """Judge all offers and choose the cheapest by expected dollars to a finished job.
+    """Judge offers for one variant of a job and choose the cheapest by expected dollars to a finished job.
 
     Args:
         spec: what the user wants; its `where` and `budget` filter.
@@ -58,89 +171,44 @@ def make_plan(
         assumptions: None: the table that ships with the product.
         accelerator: looks up specifications; the catalog's by default.
     """
-    judge = _Judge(profile, traces, assumptions or shipped_assumptions(), calibration, accelerator)
-    chosen: list[Estimate] = []
-    rejected: list[tuple[Estimate, float | None]] = []
-    for offer in offers:
-        refusal = beyond_wishes(spec, offer)
-        if refusal is not None:
-            rejected.append((refused(offer, refusal), None))
-            continue
-        verdict = judge.verdict(offer)
-        estimate = priced(offer, verdict)
-        reason = estimate.reason or beyond_limits(spec, estimate)
-        if reason is None:
-            chosen.append(estimate)
-        else:
-            rejected.append((replace(estimate, reason=reason), verdict.missing_memory_bytes))
-    chosen.sort(key=rank_key)
-    rejected.sort(key=lambda entry: nearest_first(*entry))
+    assumed = assumptions or shipped_assumptions()
+    planner = Planner(
+        MarketIndex.of(Market.of_offers(offers), assumed),
+        [StepVariant(profile=profile, traces=traces)],
+        assumptions=assumed,
+        calibration=calibration,
+        accelerator=accelerator,
+    )
+    return plan_of(planner, spec, created_at_s=created_at_s, notes=notes)
+
+
+def plan_of(
+    planner: Planner,
+    spec: RunSpec,
+    *,
+    created_at_s: float,
+    notes: Sequence[str],
+    kept_offers: int = KEPT_OFFERS,
+    kept_rejected: int = KEPT_REJECTED,
+) -> Plan:
+    """The plan of a job under the limits of its run file; the choice is the cheapest offer."""
+    ranking = planner.rank(spec.where, spec.budget)
+    chosen = ranking.top(kept_offers)
     plan = Plan(
         plan_id="",
         created_at_s=created_at_s,
         spec=spec,
-        profile=profile,
+        profile=planner.variants[0].profile,
         offers=tuple(chosen),
         chosen=0 if chosen else None,
-        rejected=tuple(estimate for estimate, _ in rejected),
+        rejected=tuple(ranking.nearest_rejected(kept_rejected)),
         notes=(*notes, *_own_notes(spec, chosen)),
+        offers_total=ranking.offers_total,
+        rejected_total=sum(ranking.counts.values()),
+        reasons=ranking.reason_counts(),
+        pareto=tuple(ranking.pareto()),
     )
     return replace(plan, plan_id=_content_hash(plan))
-
-
-class _Judge:
-    """Remembers one verdict per kind of machine and cloud: thousands of offers share a few hundred of them."""
-
-    def __init__(
-        self,
-        profile: WorkloadProfile,
-        traces: RunTraces,
-        assumptions: Assumptions,
-        calibration: Sequence[Calibration],
-        accelerator: Callable[[str], Accelerator | None],
-    ) -> None:
-        self._profile = profile
-        self._traces = traces
-        self._assumptions = assumptions
-        self._calibration = calibration
-        self._accelerator = accelerator
-        self._verdicts: dict[tuple[object, ...], Verdict] = {}
-
-    def verdict(self, offer: Offer) -> Verdict:
-        key = _machine_key(offer)
-        known = self._verdicts.get(key)
-        if known is None:
-            name = offer.accelerator
-            known = judge_machine(
-                self._profile,
-                self._traces,
-                offer,
-                None if name is None else self._accelerator(_card(offer, name)),
-                self._assumptions,
-                calibration_of(offer.cloud, name, self._calibration),
-            )
-            self._verdicts[key] = known
-        return known
-
-
-def _card(offer: Offer, name: str) -> str:
-    return variant_in(name, instance_type=offer.instance_type, count=offer.accelerator_count)
-
-
-def _machine_key(offer: Offer) -> tuple[object, ...]:
-    """All of an offer that a verdict depends on; a host's size matters without an accelerator only."""
-    machine = (
-        offer.cloud,
-        offer.use_spot,
-        offer.accelerator and _card(offer, offer.accelerator),
-        offer.accelerator_count,
-        offer.accelerator_memory_bytes,
-        offer.num_nodes,
-        is_arm(offer),
-    )
-    if offer.accelerator is not None:
-        return machine
-    return (*machine, offer.vcpus, offer.host_memory_bytes, offer.price_source)
 
 
 def _own_notes(spec: RunSpec, chosen: Sequence[Estimate]) -> list[str]:
@@ -158,13 +226,16 @@ def _own_notes(spec: RunSpec, chosen: Sequence[Estimate]) -> list[str]:
             f"the chosen offer may take up to {format_hours(best.hours.high)}, "
             f"longer than the deadline of {format_hours(deadline)}"
         )
+    if best.on_paper is not None:
+        notes.append(f"the chosen offer cannot be launched: {best.on_paper}")
     return notes
 
 
 def _content_hash(plan: Plan) -> str:
     """The same question and the same answer give the same id, whenever they were asked."""
     answers = [_digest(estimate) for estimate in (*plan.offers, *plan.rejected)]
-    content = {"spec": asdict(plan.spec), "profile": asdict(plan.profile), "answers": answers}
+    totals = [plan.offers_total, plan.rejected_total]
+    content = {"spec": asdict(plan.spec), "profile": asdict(plan.profile), "answers": answers, "totals": totals}
     text = json.dumps(content, sort_keys=True, default=_plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 

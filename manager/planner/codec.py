@@ -16,7 +16,16 @@ from typing import Any
 
 from manager.errors import SpecError
 from manager.planner.decode import decoded
-from manager.planner.plan import OLD_ESTIMATOR, PLAN_VERSION, Assumption, CostLine, Estimate, HostBytes, Plan
+from manager.planner.plan import (
+    OLD_ESTIMATOR,
+    PLAN_VERSION,
+    Assumption,
+    CostLine,
+    Estimate,
+    HostBytes,
+    Plan,
+    ReasonCount,
+)
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
@@ -43,6 +52,10 @@ def plan_to_json(plan: Plan) -> Json:
         "chosen": plan.chosen,
         "rejected": [_estimate_to_json(estimate) for estimate in plan.rejected],
         "notes": list(plan.notes),
+        "offers_total": len(plan.offers) if plan.offers_total is None else plan.offers_total,
+        "rejected_total": len(plan.rejected) if plan.rejected_total is None else plan.rejected_total,
+        "reasons": [asdict(count) for count in plan.reasons],
+        "pareto": [_estimate_to_json(estimate) for estimate in plan.pareto],
     }
 
 
@@ -69,6 +82,10 @@ def plan_from_json(record: Json) -> Plan:
             chosen=record["chosen"],
             rejected=tuple(_estimate_from_json(entry) for entry in record["rejected"]),
             notes=tuple(record["notes"]),
+            offers_total=record.get("offers_total"),
+            rejected_total=record.get("rejected_total"),
+            reasons=tuple(decoded(ReasonCount, entry) for entry in record.get("reasons", ())),
+            pareto=tuple(_estimate_from_json(entry) for entry in record.get("pareto", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
         raise SpecError(
@@ -114,6 +131,10 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "flags": list(offer.flags),
         "fits": estimate.fits,
         "micro_batch": estimate.micro_batch,
+        "accumulation": estimate.accumulation,
+        "precision": estimate.precision,
+        "gradient_checkpointing": estimate.gradient_checkpointing,
+        "sharding": estimate.sharding,
         "peak_memory_bytes": None if memory is None else _memory_to_json(memory),
         "host_bytes": None if estimate.host_bytes is None else asdict(estimate.host_bytes),
         "hours": _interval_to_json(estimate.hours),
@@ -122,6 +143,7 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "assumptions": [{"name": assumed.name, "text": assumed.text} for assumed in estimate.assumptions],
         "calibration_factor": estimate.calibration_factor,
         "estimator": estimate.estimator,
+        "on_paper": estimate.on_paper,
         "reason": estimate.reason,
     }
 
@@ -185,6 +207,11 @@ def _estimate_from_json(record: Json) -> Estimate:
         assumptions=tuple(decoded(Assumption, entry) for entry in record["assumptions"]),
         calibration_factor=record["calibration_factor"],
         estimator=record.get("estimator", OLD_ESTIMATOR),
+        precision=record.get("precision"),
+        gradient_checkpointing=record.get("gradient_checkpointing"),
+        sharding=record.get("sharding", "none"),
+        accumulation=record.get("accumulation"),
+        on_paper=record.get("on_paper"),
         reason=record["reason"],
     )
 

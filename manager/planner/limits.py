@@ -4,13 +4,16 @@ left."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
 
-from manager.errors import NothingFitsError, OverBudgetError
+from manager.errors import NothingFitsError, OverBudgetError, SpecError
 from manager.planner.estimate import REASON_FIT, REASON_HOST, REASON_PRICE
 from manager.planner.plan import Estimate, Plan
+from manager.prices.market import Rental
 from manager.prices.offer import Offer
-from manager.spec.model import RunSpec
-from manager.units import format_hours, format_usd
+from manager.spec.model import Budget, RunSpec, Where
+from manager.units import Interval, MoneyInterval, format_hours, format_usd
 from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 
 REASON_CLOUD = "cloud not allowed"
@@ -19,30 +22,89 @@ REASON_ACCELERATOR = "accelerator not allowed"
 REASON_SPOT = "spot not allowed"
 REASON_BUDGET = "over budget"
 REASON_DEADLINE = "past deadline"
+EVEN = 0.5
+"""Confidence at which the expected figures are compared; above it the high ends are."""
+CPU = "cpu"
+"""What `where.accelerators` calls a machine without one."""
 
 
-def beyond_wishes(spec: RunSpec, offer: Offer) -> str | None:
-    """Why `where` rules the offer out, or None. Names are compared without regard to case."""
-    where = spec.where
-    if where.clouds and offer.cloud.casefold() not in _folded(where.clouds):
-        return f"{REASON_CLOUD}: {offer.cloud}"
-    if where.regions and (offer.region or "").casefold() not in _folded(where.regions):
-        return f"{REASON_REGION}: {offer.region or 'not named'}"
-    if where.accelerators and (offer.accelerator or "cpu").casefold() not in _folded(where.accelerators):
-        return f"{REASON_ACCELERATOR}: {offer.accelerator or 'none'}"
-    if offer.use_spot and not where.spot:
-        return f"{REASON_SPOT}: where.spot is false"
-    return None
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """`where` made ready for thousands of questions; names are compared without regard to case."""
+
+    clouds: frozenset[str]
+    regions: frozenset[str]
+    accelerators: tuple[tuple[str, float | None], ...]
+    """Names with the number of them that is asked for; None: any."""
+    spot: bool
+
+    @staticmethod
+    def of(where: Where) -> Wishes:
+        """The wishes of a run file."""
+        return Wishes(
+            clouds=_folded(where.clouds),
+            regions=_folded(where.regions),
+            accelerators=tuple(accelerator_wish(text) for text in where.accelerators),
+            spot=where.spot,
+        )
+
+    def refusal(self, rental: Rental) -> str | None:
+        """Why they rule out all of a rental, or None."""
+        if self.clouds and rental.cloud.casefold() not in self.clouds:
+            return f"{REASON_CLOUD}: {rental.cloud}"
+        if self.accelerators and not self._wants(rental):
+            count = f" x {rental.accelerator_count:g}" if rental.accelerator else ""
+            return f"{REASON_ACCELERATOR}: {rental.accelerator or 'none'}{count}"
+        if rental.use_spot and not self.spot:
+            return f"{REASON_SPOT}: where.spot is false"
+        return None
+
+    def allows_region(self, region: str | None) -> bool:
+        """Whether a region may be taken."""
+        return not self.regions or (region or "").casefold() in self.regions
+
+    def _wants(self, rental: Rental) -> bool:
+        name = (rental.accelerator or CPU).casefold()
+        return any(name == asked and count in (None, rental.accelerator_count) for asked, count in self.accelerators)
 
 
-def beyond_limits(spec: RunSpec, estimate: Estimate) -> str | None:
-    """Why the budget rules a priced estimate out, or None; expected figures are compared."""
+def accelerator_wish(text: str) -> tuple[str, float | None]:
+    """Name and number of `L4:1`, of any number of `L4`; the name folded.
+
+    Raises:
+        SpecError: what follows the colon is no number above 0.
+    """
+    name, colon, count = text.partition(":")
+    if not colon:
+        return name.casefold(), None
+    try:
+        number = float(count)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise SpecError(f"{text!r} asks for no number of accelerators", hint="write a name, or name:number: L4:1")
+    return name.casefold(), number
+
+
+def cost_at(budget: Budget, cost: MoneyInterval) -> Decimal:
+    """The end of the interval that is compared with the cap."""
+    return cost.high if budget.confidence > EVEN else cost.expected
+
+
+def hours_at(budget: Budget, hours: Interval) -> float:
+    """The end of the interval that is compared with the deadline."""
+    return hours.high if budget.confidence > EVEN else hours.expected
+
+
+def beyond_limits(budget: Budget, estimate: Estimate) -> str | None:
+    """Why the budget rules a priced estimate out, or None."""
     cost, hours = estimate.cost_usd, estimate.hours
-    cap, deadline = spec.budget.max_usd, spec.budget.deadline_hours
-    if cap is not None and cost is not None and cost.expected > cap:
-        return f"{REASON_BUDGET}: {format_usd(cost.expected)} expected, cap {format_usd(cap)}"
-    if deadline is not None and hours is not None and hours.expected > deadline:
-        return f"{REASON_DEADLINE}: {format_hours(hours.expected)} expected, deadline {format_hours(deadline)}"
+    cap, deadline = budget.max_usd, budget.deadline_hours
+    how = "expected" if budget.confidence <= EVEN else f"at {budget.confidence:.0%}"
+    if cap is not None and cost is not None and cost_at(budget, cost) > cap:
+        return f"{REASON_BUDGET}: {format_usd(cost_at(budget, cost))} {how}, cap {format_usd(cap)}"
+    if deadline is not None and hours is not None and hours_at(budget, hours) > deadline:
+        return f"{REASON_DEADLINE}: {format_hours(hours_at(budget, hours))} {how}, deadline {format_hours(deadline)}"
     return None
 
 
@@ -69,11 +131,11 @@ def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
             "there is no offer at all",
             hint="check the price catalogs: `tunefare doctor` says where they are looked for",
         )
-    kinds = Counter(_kind(estimate) for estimate in plan.rejected)
+    kinds = _kinds(plan)
     nearest = plan.rejected[0]
     if kinds[REASON_BUDGET] or kinds[REASON_DEADLINE]:
         return _over_budget(plan, kinds)
-    message = f"none of {len(plan.rejected)} offers can carry the job; nearest is {_named(nearest)}: {nearest.reason}"
+    message = f"none of {sum(kinds.values())} offers can carry the job; nearest is {_named(nearest)}: {nearest.reason}"
     return NothingFitsError(message, hint=_hint(plan, kinds))
 
 
@@ -129,6 +191,13 @@ def _less_on_the_host(spec: RunSpec, moment: str | None) -> str:
     return ""
 
 
+def _kinds(plan: Plan) -> Counter[str]:
+    """Rejected offers by kind of reason; those at hand, in a plan from before they were counted."""
+    if plan.reasons:
+        return Counter({count.reason: count.offers for count in plan.reasons})
+    return Counter(_kind(estimate) for estimate in plan.rejected)
+
+
 def _kind(estimate: Estimate) -> str:
     return (estimate.reason or "").split(":", 1)[0]
 
@@ -137,5 +206,5 @@ def _named(estimate: Estimate) -> str:
     return estimate.offer.key
 
 
-def _folded(names: tuple[str, ...]) -> set[str]:
-    return {name.casefold() for name in names}
+def _folded(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names)

@@ -1,4 +1,4 @@
-"""Machine: what an offer means for one job: replicas, memory and speed of each, or why the job cannot run there."""
+"""Machine: what a shape means for one job: replicas, memory and speed of each, or why the job cannot run there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
-from manager.prices.offer import Offer
+from manager.planner.shape import LOCAL, Shape
 from manager.workload.efficiencies import software
 from manager.workload.link import Link, link_of
 from manager.workload.memory_device import MemoryDevice, architecture_of, memory_device
@@ -17,6 +17,7 @@ from manager.workload.placement import ONE_DEVICE, Placement
 from manager.workload.profile import WorkloadProfile
 from manager.workload.speed import Speed, cpu_speed, speed_of
 
+DDP, FSDP = "ddp", "fsdp"
 REASON_PROGRAM = "training program does not run there yet"
 REASON_SPECIFICATION = "unknown accelerator"
 REASON_SPEED = "unknown speed"
@@ -24,16 +25,17 @@ REASON_MEMORY = "unknown memory"
 _HOST_SHARE = 0.9
 """Part of a host's memory that a job on the CPU may take; the rest is the system's."""
 _GIGA = 1e9
-_LOCAL = "local"
 _FLASH = "flash_attention_2"
 _BEFORE_AMPERE = frozenset({"kepler", "maxwell", "pascal", "volta", "turing"})
 """FlashAttention 2 has no kernels for them (https://github.com/Dao-AILab/flash-attention, NVIDIA CUDA support)."""
+SHARDED_METHODS = ("full", "lora", "frozen")
+"""Methods whose weights the training program can divide over devices."""
 _HALF_PRECISIONS = {"bf16": "bfloat16", "bf16-mixed": "bfloat16", "fp16-mixed": "float16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One node, as the training program would use it: all its accelerators, data-parallel."""
+    """All nodes of a shape, as the training program would use them: every accelerator, data-parallel."""
 
     is_cpu: bool
     speed: Speed
@@ -43,59 +45,91 @@ class Machine:
     memory_bytes: float
     """That one replica may fill."""
     replicas: int
+    """Over all nodes."""
+    num_nodes: int = 1
     link: Link | None
     """Between replicas; None for one."""
+    sharding: str = DDP
+    """How several replicas share a step: ddp or fsdp."""
     refusal: str | None = None
     """Why the training program does not run there although it can be estimated; None: it runs."""
 
     @property
     def placement(self) -> Placement:
         """How a step is laid over the replicas."""
-        return ONE_DEVICE if self.replicas == 1 else Placement(replicas=self.replicas, sharding="ddp")
+        return ONE_DEVICE if self.replicas == 1 else Placement(replicas=self.replicas, sharding=self.sharding)
+
+    @property
+    def placement_on_node(self) -> Placement:
+        """The part of it that one host carries."""
+        on_node = max(1, self.replicas // self.num_nodes)
+        return ONE_DEVICE if on_node == 1 else Placement(replicas=on_node, sharding=self.sharding)
 
 
 def machine_of(
-    profile: WorkloadProfile, offer: Offer, accelerator: Accelerator | None, assumptions: Assumptions
+    profile: WorkloadProfile,
+    shape: Shape,
+    accelerator: Accelerator | None,
+    assumptions: Assumptions,
+    *,
+    sharding: str = DDP,
 ) -> Machine | str:
-    """The offer's machine, or the reason for which the job cannot be estimated there."""
-    if offer.num_nodes != 1:
-        return f"{REASON_PROGRAM}: {offer.num_nodes} nodes, it uses one"
-    if is_arm(offer):
+    """The machine of a shape, or the reason for which the job cannot be estimated there.
+
+    Args:
+        profile: what the run demands.
+        shape: the kind of machine.
+        accelerator: specification of its card; None: not in our table, or no card.
+        assumptions: of the speed of cores.
+        sharding: ddp or fsdp, for several devices.
+    """
+    if shape.is_arm:
         # Neither SkyPilot's default images nor the assumed speed of a core were tried on ARM.
         return f"{REASON_PROGRAM}: the host has an ARM processor"
-    if offer.accelerator is None:
-        return _cpu_machine(profile, offer, assumptions)
+    if shape.card is None:
+        return _cpu_machine(profile, shape, assumptions)
     if accelerator is None:
-        return f"{REASON_SPECIFICATION}: no specification of {offer.accelerator}"
-    return _accelerated(profile, offer, accelerator)
+        return f"{REASON_SPECIFICATION}: no specification of {shape.card}"
+    return _accelerated(profile, shape, accelerator, sharding)
 
 
-def is_arm(offer: Offer) -> bool:
-    """Whether the price source says that the host has an ARM processor."""
-    return "arm64" in offer.flags
-
-
-def _accelerated(profile: WorkloadProfile, offer: Offer, accelerator: Accelerator) -> Machine | str:
+def _accelerated(profile: WorkloadProfile, shape: Shape, accelerator: Accelerator, sharding: str) -> Machine | str:
     is_tpu = accelerator.kind == "tpu"
-    share = min(1.0, offer.accelerator_count)
-    speed = speed_of(accelerator, software=software("xla" if is_tpu else "eager"), share=share)
+    share = min(1.0, shape.card_count)
+    speed = _speed(accelerator, share)
     if speed is None:
         return f"{REASON_SPEED}: no rates of {accelerator.name} for {profile.precision}"
-    replicas = max(1, int(offer.accelerator_count)) * accelerator.chips
-    memory_bytes = accelerator.memory_bytes if is_tpu else offer.accelerator_memory_bytes or accelerator.memory_bytes
+    on_node = max(1, int(shape.card_count)) * accelerator.chips
+    replicas = on_node * shape.num_nodes
+    memory_bytes = accelerator.memory_bytes if is_tpu else shape.card_memory_bytes or accelerator.memory_bytes
     return Machine(
         is_cpu=False,
         speed=speed,
         device=memory_device(accelerator.name),
         memory_bytes=memory_bytes * share,
         replicas=replicas,
-        link=link_of(accelerator, family=speed.family, devices=replicas, devices_per_node=replicas),
-        refusal=refusal_of(profile, accelerator, cloud=offer.cloud, replicas=replicas),
+        num_nodes=shape.num_nodes,
+        link=link_of(accelerator, family=speed.family, devices=replicas, devices_per_node=on_node),
+        sharding=sharding,
+        refusal=refusal_of(profile, accelerator, cloud=shape.place, replicas=replicas)
+        or _sharding_refusal(profile, sharding, replicas),
     )
 
 
+@lru_cache(maxsize=1024)
+def _speed(accelerator: Accelerator, share: float) -> Speed | None:
+    """Of one device; remembered, since each number of a card and each cloud asks for it."""
+    return speed_of(accelerator, software=software("xla" if accelerator.kind == "tpu" else "eager"), share=share)
+
+
+def _sharding_refusal(profile: WorkloadProfile, sharding: str, replicas: int) -> str | None:
+    if sharding != FSDP or replicas == 1 or profile.method in SHARDED_METHODS:
+        return None
+    return f"{REASON_PROGRAM}: method {profile.method} is not sharded"
+
+
 def refusal_of(
-    profile: WorkloadProfile, accelerator: Accelerator, *, cloud: str = _LOCAL, replicas: int = 1
+    profile: WorkloadProfile, accelerator: Accelerator, *, cloud: str = LOCAL, replicas: int = 1
 ) -> str | None:
     """Why the training program does not run the job on so many of this accelerator; None: it does.
 
@@ -116,33 +150,35 @@ def refusal_of(
         return f"{REASON_PROGRAM}: {accelerator.name} does not compute in bfloat16"
     if profile.attention == _FLASH and architecture in _BEFORE_AMPERE:
         return f"{REASON_PROGRAM}: {_FLASH} needs Ampere or newer, {accelerator.name} is older"
-    if profile.attention == _FLASH and cloud != _LOCAL:
+    if profile.attention == _FLASH and cloud != LOCAL:
         return f"{REASON_PROGRAM}: {_FLASH} needs the package flash-attn, which the set-up does not install"
     if profile.loss == "chunked" and replicas > 1:
         return f"{REASON_PROGRAM}: loss chunked is for one device, this machine has {replicas}"
     return None
 
 
-def _cpu_machine(profile: WorkloadProfile, offer: Offer, assumptions: Assumptions) -> Machine | str:
+def _cpu_machine(profile: WorkloadProfile, shape: Shape, assumptions: Assumptions) -> Machine | str:
     if profile.precision == "fp16-mixed":
         return f"{REASON_PROGRAM}: a CPU trains no float16"
     if profile.attention == _FLASH:
         return f"{REASON_PROGRAM}: {_FLASH} runs on GPUs only"
-    memory_bytes = offer.accelerator_memory_bytes
+    if shape.num_nodes > 1:
+        return f"{REASON_PROGRAM}: {shape.num_nodes} machines without an accelerator"
+    memory_bytes = shape.card_memory_bytes
     if memory_bytes is None:
-        if offer.host_memory_bytes is None:
-            return f"{REASON_MEMORY}: {offer.price_source} does not say how much the host has"
-        memory_bytes = round(offer.host_memory_bytes * _HOST_SHARE)
-    if not offer.vcpus:
-        return f"{REASON_SPEED}: {offer.price_source} does not say how many vCPUs the host has"
-    rate = assumptions.of("cpu_flops_per_vcpu", offer.cloud).value.expected * _GIGA
-    bandwidth = assumptions.of("cpu_bandwidth_per_vcpu", offer.cloud).value.expected * _GIGA * offer.vcpus
+        if shape.host_memory_bytes is None:
+            return f"{REASON_MEMORY}: the price source does not say how much the host has"
+        memory_bytes = round(shape.host_memory_bytes * _HOST_SHARE)
+    if not shape.vcpus:
+        return f"{REASON_SPEED}: the price source does not say how many vCPUs the host has"
+    rate = assumptions.of("cpu_flops_per_vcpu", shape.place).value.expected * _GIGA
+    bandwidth = assumptions.of("cpu_bandwidth_per_vcpu", shape.place).value.expected * _GIGA * shape.vcpus
     speed = cpu_speed(
-        vcpus=offer.vcpus,
+        vcpus=shape.vcpus,
         flops_per_s_per_vcpu=rate,
         memory_bytes_per_s=bandwidth,
         software=software("eager"),
-        basis=f"{offer.vcpus:g} vCPU at {rate / _GIGA:g} GFLOP/s each, {bandwidth / _GIGA:g} GB/s",
+        basis=f"{shape.vcpus:g} vCPU at {rate / _GIGA:g} GFLOP/s each, {bandwidth / _GIGA:g} GB/s",
     )
     return Machine(
         is_cpu=True, speed=speed, device=memory_device(None), memory_bytes=memory_bytes, replicas=1, link=None

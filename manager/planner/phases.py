@@ -1,209 +1,207 @@
-"""The phases of a run, from the launch to the machine's end, in hours with their band and what they rest on."""
+"""The phases of a run, from the launch to the machine's end, in seconds with their band and what they rest on.
+
+A phase is a tuple of plain numbers, because hundreds of kinds of machines have a dozen each whenever something in a
+job changes; the bill makes money of them only for what is shown.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from manager.planner.assumptions import AssumedQuantity, Assumptions
 from manager.planner.calibration import Calibration
-from manager.planner.decoding import NOTHING, decoding_s, rate_name
+from manager.planner.decoding import decoding_s, rate_name
+from manager.planner.judge import Judgement
 from manager.planner.machine import Machine
 from manager.planner.plan import Assumption
-from manager.units import SECONDS_PER_HOUR, Interval
-from manager.workload.memory_answer import EVALUATION_ROWS
+from manager.units import Interval
 from manager.workload.profile import WorkloadProfile
-from manager.workload.roofline import evaluation_seconds, step_seconds
-from manager.workload.traces import RunTraces
 
 FETCH = "fetch"
 """Bringing the results home: until it is through the machine is billed."""
+TRAINING = "training"
 _MEGA = 1e6
 _MINUTE_S = 60.0
-_LONGEST_DIGITS = 9
 _BAND_BASIS = (
     "measured over predicted step time of published runs whose source or model the fit had not seen, 10 to 90 %, "
     "at least 5 % each way; where none was measured, by assumption wider than any measured one"
 )
-_NOTHING_BESIDES = ("local", "slurm")
-"""Clouds whose price per hour covers disk and network."""
-_NOT_COUNTED = Assumption(
-    name="not_counted", text="disks, public addresses and outgoing traffic (egress), which providers bill apart"
-)
+_NOTHING = (0.0, 0.0, 0.0)
+
+Ends = tuple[float, float, float]
+"""Low, expected, high."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One line of the bill before it has a price."""
+class Timed(NamedTuple):
+    """One phase."""
 
     name: str
-    hours: Interval
-    quantities: tuple[Decimal, Decimal, Decimal]
-    """The ends of `hours` as decimals, so that a price multiplies without binary error."""
+    low_s: float
+    expected_s: float
+    high_s: float
     assumption: str | None
+    """Name of the assumption that it rests on, or None."""
 
 
-def phases_of_run(
-    profile: WorkloadProfile,
-    traces: RunTraces,
-    machine: Machine,
-    assumptions: Assumptions,
-    calibration: Calibration | None,
-    *,
-    micro_batch: int,
-    cloud: str,
-    use_spot: bool,
-) -> tuple[tuple[Phase, ...], tuple[Assumption, ...]]:
-    """All phases in their order, and the assumptions behind them."""
-    kind = profile.data.kind
-    rows = {name: assumptions.of(name, cloud) for name in _names(kind, cloud, use_spot=use_spot)}
-    compute = _compute_band(profile, machine, assumptions, calibration, cloud)
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What is the same on all machines of a cloud, in three groups between which computation stands."""
 
-    # A measured factor holds for all that a phase does.
-    factor = 1.0 if calibration is None else calibration.time_factor
-
-    def decoded(seconds: float, samples: int) -> Interval:
-        """Computed seconds with their band, and the decoding of so many samples."""
-        decoding = decoding_s(profile.task, profile.data, samples / machine.replicas, rows)
-        return compute.band.scaled(seconds).plus(decoding.scaled(factor))
-
-    def evaluation_s(samples: int, times: int = 1) -> Interval:
-        return decoded(times * _evaluation_s(profile, traces, machine, micro_batch, samples), times * samples)
-
-    training_s = decoded(_training_s(profile, traces, machine, micro_batch), profile.samples_seen)
-    is_text = rate_name(kind) is None
-    tokens_s = _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0) if is_text else NOTHING
-    timed: tuple[tuple[str, Interval, str | None], ...] = (
-        ("boot", _seconds(rows["boot"]), "boot"),
-        ("setup", _seconds(rows["setup"]), "setup"),
-        ("download", _download_s(profile, rows, cloud), _download_rate(profile, cloud)),
-        ("start", _seconds(rows["start"]), "start"),
-        ("data", tokens_s, "tokenize_rate" if is_text else None),
-        ("baseline", evaluation_s(profile.data.test_samples), compute.name),
-        ("training", training_s, compute.name),
-        ("evaluation", evaluation_s(profile.data.validation_samples, profile.evaluations), compute.name),
-        (
-            "checkpoints",
-            _per_rate(profile.checkpoints * profile.checkpoint_bytes, rows["disk_rate"], unit=_MEGA),
-            "disk_rate",
-        ),
-        ("final", evaluation_s(profile.data.test_samples), compute.name),
-        ("saving", _per_rate(profile.export_file_bytes, rows["disk_rate"], unit=_MEGA), "disk_rate"),
-        (FETCH, *_fetch(profile, rows, cloud)),
-        ("teardown", _seconds(rows["teardown"]), "teardown"),
-    )
-    if use_spot:
-        timed = (*timed, ("spot_rework", _spot_rework_s([seconds for _, seconds, _ in timed], rows), "spot_rework"))
-    phases = tuple(_phase(name, seconds, assumption) for name, seconds, assumption in timed)
-    stated = [*compute.assumptions, *(row.stated() for row in rows.values())]
-    return phases, (*stated, *([] if cloud in _NOTHING_BESIDES else [_NOT_COUNTED]))
+    before: tuple[Timed, ...]
+    checkpoints: Timed
+    after: tuple[Timed, ...]
+    rows: Mapping[str, AssumedQuantity]
+    stated: tuple[Assumption, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compute:
-    """The band around computed seconds, and the assumptions that it stands for."""
+@dataclass(slots=True, kw_only=True)
+class PhaseBook:
+    """Makes the phases of judged machines and remembers what they share."""
 
-    name: str
-    band: Interval
-    assumptions: tuple[Assumption, ...]
+    assumptions: Assumptions
+    _fixed: dict[tuple[int, str, bool], _Fixed] = field(default_factory=dict)
+    _profiles: list[WorkloadProfile] = field(default_factory=list)
+    """Keeps the objects alive whose identity is a key."""
 
+    def phases(
+        self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None
+    ) -> tuple[Timed, ...]:
+        """All phases in their order.
 
-def _compute_band(
-    profile: WorkloadProfile,
-    machine: Machine,
-    assumptions: Assumptions,
-    calibration: Calibration | None,
-    cloud: str,
-) -> _Compute:
-    """Calibrated: the measured factor; else the stated band. Unmeasured data and several devices widen either."""
-    stated: list[Assumption] = [Assumption(name="speed", text=machine.speed.basis)]
-    if calibration is not None:
-        name, band = "calibration", calibration.band()
-        stated.append(Assumption(name=name, text=f"{calibration.time_factor:.2f} x roofline; {calibration.basis}"))
-    elif machine.is_cpu:
-        # The unknown speed of the cores outweighs the error of the roofline and is stated in its place.
-        row = assumptions.of("cpu_flops_per_vcpu", cloud)
-        name, band = row.name, _inverse(row.value.scaled(1 / row.value.expected))
-        stated.append(row.stated())
-    else:
-        name, band = "speed_band", machine.speed.band
-        stated.append(Assumption(name=name, text=f"{band.low:.2f} to {band.high:.2f} x expected; {_BAND_BASIS}"))
-    if machine.link is not None:
-        stated.append(Assumption(name="link", text=_link_text(machine)))
-    if not profile.data.measured:
-        row = assumptions.of("unmeasured_data_band", cloud)
-        band = _product(band, row.value)
-        stated.append(row.stated())
-    return _Compute(name=name, band=band, assumptions=tuple(stated))
+        Args:
+            judgement: one with seconds.
+            cloud: where the machine is.
+            use_spot: whether it can be preempted.
+            calibration: what own runs say of its speed, or None.
+        """
+        profile, machine, seconds = judgement.variant.profile, judgement.machine, judgement.seconds
+        assert machine is not None
+        assert seconds is not None
+        fixed = self._fixed_of(profile, cloud, use_spot=use_spot)
+        name, band = self._band(profile, machine, calibration, cloud)
+        factor = 1.0 if calibration is None else calibration.time_factor
+        data = profile.data
+
+        def computed(phase: str, seconds: float, samples: float) -> Timed:
+            """Computed seconds with their band, and the decoding of so many samples."""
+            low, expected, high = (seconds * end for end in band)
+            if rate_name(data.kind) is not None:
+                # A measured factor holds for all that a phase does.
+                decoding = decoding_s(profile.task, data, samples / machine.replicas, fixed.rows).scaled(factor)
+                low, expected, high = low + decoding.low, expected + decoding.expected, high + decoding.high
+            return Timed(phase, low, expected, high, name)
+
+        timed = (
+            *fixed.before,
+            computed("baseline", seconds.test_s, data.test_samples),
+            computed(TRAINING, seconds.training_s, profile.samples_seen),
+            computed("evaluation", seconds.validation_s, profile.evaluations * data.validation_samples),
+            fixed.checkpoints,
+            computed("final", seconds.test_s, data.test_samples),
+            *fixed.after,
+        )
+        return (*timed, _spot_rework(timed, fixed.rows)) if use_spot else timed
+
+    def stated(
+        self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None
+    ) -> tuple[Assumption, ...]:
+        """What the phases take for granted, for people."""
+        profile, machine = judgement.variant.profile, judgement.machine
+        assert machine is not None
+        fixed = self._fixed_of(profile, cloud, use_spot=use_spot)
+        return (*self._stated_band(profile, machine, calibration, cloud), *fixed.stated)
+
+    def _fixed_of(self, profile: WorkloadProfile, cloud: str, *, use_spot: bool) -> _Fixed:
+        key = (id(profile), cloud, use_spot)
+        known = self._fixed.get(key)
+        if known is None:
+            self._profiles.append(profile)
+            known = self._fixed[key] = _fixed_phases(profile, cloud, self.assumptions, use_spot=use_spot)
+        return known
+
+    def _band(
+        self, profile: WorkloadProfile, machine: Machine, calibration: Calibration | None, cloud: str
+    ) -> tuple[str, Ends]:
+        """Calibrated: the measured factor; else the stated band. Unmeasured data widen either."""
+        if calibration is not None:
+            name, band = "calibration", calibration.band()
+        elif machine.is_cpu:
+            # The unknown speed of the cores outweighs the error of the roofline and is stated in its place.
+            row = self.assumptions.of("cpu_flops_per_vcpu", cloud)
+            name, band = row.name, _inverse(row.value.scaled(1 / row.value.expected))
+        else:
+            name, band = "speed_band", machine.speed.band
+        if profile.data.measured:
+            return name, (band.low, band.expected, band.high)
+        wider = self.assumptions.of("unmeasured_data_band", cloud).value
+        return name, (band.low * wider.low, band.expected * wider.expected, band.high * wider.high)
+
+    def _stated_band(
+        self, profile: WorkloadProfile, machine: Machine, calibration: Calibration | None, cloud: str
+    ) -> list[Assumption]:
+        stated = [Assumption(name="speed", text=machine.speed.basis)]
+        if calibration is not None:
+            text = f"{calibration.time_factor:.2f} x roofline; {calibration.basis}"
+            stated.append(Assumption(name="calibration", text=text))
+        elif machine.is_cpu:
+            stated.append(self.assumptions.of("cpu_flops_per_vcpu", cloud).stated())
+        else:
+            band = machine.speed.band
+            text = f"{band.low:.2f} to {band.high:.2f} x expected; {_BAND_BASIS}"
+            stated.append(Assumption(name="speed_band", text=text))
+        if machine.link is not None:
+            stated.append(Assumption(name="link", text=_link_text(machine)))
+        if not profile.data.measured:
+            stated.append(self.assumptions.of("unmeasured_data_band", cloud).stated())
+        return stated
 
 
 def _link_text(machine: Machine) -> str:
     link = machine.link
     assert link is not None
     rate = f"{link.bytes_per_s / 1e9:.0f} GB/s each way"
+    if machine.sharding == "fsdp":
+        return f"weights and gradients of {machine.replicas} shards travel over {link.name}, {rate}"
     return f"gradients of {machine.replicas} devices are averaged over {link.name}, {rate}"
 
 
-def _training_s(profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int) -> float:
-    def step_s(samples: float) -> float:
-        """One optimizer step over so many samples, in passes of equal size."""
-        share = math.ceil(samples / machine.replicas)
-        passes = math.ceil(share / micro_batch)
-        step = step_seconds(
-            traces.timed(is_cpu=machine.is_cpu),
-            machine.speed,
-            batch=share / passes,
-            length=profile.mean_step_length(min(micro_batch, share) * machine.replicas),
-            micro_batches=passes,
-            replicas=machine.replicas,
-            link=machine.link,
-            rank=traces.rank or 0,
-            optimizer=profile.optimizer,
-        )
-        return step.total_s
-
-    short, rest = _short_steps(profile)
-    full_s = (profile.steps - short) * step_s(profile.batch_size) if profile.steps > short else 0.0
-    return full_s + (short * step_s(rest) if short else 0.0)
-
-
-def _short_steps(profile: WorkloadProfile) -> tuple[int, float]:
-    """Steps at the end of epochs that have less than a batch, and their mean samples.
-
-    As few as can be with a sample each: a step takes about as long as a constant and its samples, so that the sum over
-    the short steps does not depend on how what is missing is spread among them.
-    """
-    batch = profile.batch_size
-    missing = profile.steps * batch - profile.samples_seen
-    if missing <= 0 or batch == 1:
-        return 0, 0.0
-    short = min(profile.steps, math.ceil(missing / (batch - 1)))
-    return short, max(1.0, batch - missing / short)
-
-
-def _evaluation_s(
-    profile: WorkloadProfile, traces: RunTraces, machine: Machine, micro_batch: int, samples: int
-) -> float:
-    return evaluation_seconds(
-        traces.timed(is_cpu=machine.is_cpu),
-        machine.speed,
-        samples=samples,
-        batch=EVALUATION_ROWS * micro_batch,
-        length=profile.data.padded_tokens_at(EVALUATION_ROWS * micro_batch * machine.replicas),
-        replicas=machine.replicas,
-        rank=traces.rank or 0,
+def _fixed_phases(profile: WorkloadProfile, cloud: str, assumptions: Assumptions, *, use_spot: bool) -> _Fixed:
+    kind = profile.data.kind
+    rows = {name: assumptions.of(name, cloud) for name in _names(kind, cloud, use_spot=use_spot)}
+    is_text = rate_name(kind) is None
+    tokens = _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0) if is_text else _NOTHING
+    disk = rows["disk_rate"]
+    return _Fixed(
+        before=(
+            Timed("boot", *_seconds(rows["boot"]), "boot"),
+            Timed("setup", *_seconds(rows["setup"]), "setup"),
+            Timed("download", *_download_s(profile, rows, cloud), _download_rate(profile, cloud)),
+            Timed("start", *_seconds(rows["start"]), "start"),
+            Timed("data", *tokens, "tokenize_rate" if is_text else None),
+        ),
+        checkpoints=Timed(
+            "checkpoints", *_per_rate(profile.checkpoints * profile.checkpoint_bytes, disk, unit=_MEGA), "disk_rate"
+        ),
+        after=(
+            Timed("saving", *_per_rate(profile.export_file_bytes, disk, unit=_MEGA), "disk_rate"),
+            _fetch(profile, rows, cloud),
+            Timed("teardown", *_seconds(rows["teardown"]), "teardown"),
+        ),
+        rows=rows,
+        stated=tuple(row.stated() for row in rows.values()),
     )
 
 
-def _download_s(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], cloud: str) -> Interval:
+def _download_s(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud: str) -> Ends:
     if cloud == "local":
         return _per_rate(0 if profile.model_is_here else profile.weights_bytes, rows["hub_rate"], unit=_MEGA)
     from_home = profile.data.bytes + (0 if profile.model_from_hub else profile.weights_bytes)
     from_hub = profile.weights_bytes if profile.model_from_hub else 0
     moved = _per_rate(from_hub, rows["hub_rate"], unit=_MEGA)
-    return moved.plus(_per_rate(from_home, rows["upload_rate"], unit=_MEGA))
+    sent = _per_rate(from_home, rows["upload_rate"], unit=_MEGA)
+    return moved[0] + sent[0], moved[1] + sent[1], moved[2] + sent[2]
 
 
 def _download_rate(profile: WorkloadProfile, cloud: str) -> str:
@@ -211,20 +209,23 @@ def _download_rate(profile: WorkloadProfile, cloud: str) -> str:
     return "hub_rate" if cloud == "local" or profile.model_from_hub else "upload_rate"
 
 
-def _fetch(profile: WorkloadProfile, rows: dict[str, AssumedQuantity], cloud: str) -> tuple[Interval, str | None]:
+def _fetch(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud: str) -> Timed:
     """Seconds for the tuned model to come home, beside which events and log are nothing, and what they rest on."""
     if cloud == "local":
-        return NOTHING, None  # The training program writes into the run's folder.
-    return _per_rate(profile.export_file_bytes, rows["fetch_rate"], unit=_MEGA), "fetch_rate"
+        return Timed(FETCH, *_NOTHING, None)  # The training program writes into the run's folder.
+    return Timed(FETCH, *_per_rate(profile.export_file_bytes, rows["fetch_rate"], unit=_MEGA), "fetch_rate")
 
 
-def _spot_rework_s(phases_s: Sequence[Interval], rows: dict[str, AssumedQuantity]) -> Interval:
+def _spot_rework(timed: Sequence[Timed], rows: Mapping[str, AssumedQuantity]) -> Timed:
     """What preemptions cost: a share of all the other time of the run."""
     share = rows["spot_rework"].value
-    total = phases_s[0]
-    for seconds in phases_s[1:]:
-        total = total.plus(seconds)
-    return _product(total, share)
+    return Timed(
+        "spot_rework",
+        share.low * sum(phase.low_s for phase in timed),
+        share.expected * sum(phase.expected_s for phase in timed),
+        share.high * sum(phase.high_s for phase in timed),
+        "spot_rework",
+    )
 
 
 def _all_tokens(profile: WorkloadProfile) -> float:
@@ -238,28 +239,16 @@ def _names(kind: str, cloud: str, *, use_spot: bool) -> Sequence[str]:
     return (*names, "spot_rework") if use_spot else names
 
 
-def _phase(name: str, seconds: Interval, assumption: str | None) -> Phase:
-    ends = tuple(
-        round(end / SECONDS_PER_HOUR, _LONGEST_DIGITS) for end in (seconds.low, seconds.expected, seconds.high)
-    )
-    low, expected, high = ends
-    decimals = (Decimal(repr(low)), Decimal(repr(expected)), Decimal(repr(high)))
-    hours = Interval(low=low, expected=expected, high=high)
-    return Phase(name=name, hours=hours, quantities=decimals, assumption=assumption)
+def _seconds(row: AssumedQuantity) -> Ends:
+    unit = _MINUTE_S if row.unit == "min" else 1.0
+    return row.value.low * unit, row.value.expected * unit, row.value.high * unit
 
 
-def _seconds(row: AssumedQuantity) -> Interval:
-    return row.value.scaled(_MINUTE_S if row.unit == "min" else 1.0)
-
-
-def _per_rate(amount: float, row: AssumedQuantity, *, unit: float) -> Interval:
+def _per_rate(amount: float, row: AssumedQuantity, *, unit: float) -> Ends:
     """Seconds for an amount at an assumed rate per second; the fastest rate gives the low end."""
-    return _inverse(row.value).scaled(amount / unit)
+    rate, amount = row.value, amount / unit
+    return amount / rate.high, amount / rate.expected, amount / rate.low
 
 
 def _inverse(interval: Interval) -> Interval:
     return Interval(low=1 / interval.high, expected=1 / interval.expected, high=1 / interval.low)
-
-
-def _product(one: Interval, other: Interval) -> Interval:
-    return Interval(low=one.low * other.low, expected=one.expected * other.expected, high=one.high * other.high)

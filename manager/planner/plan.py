@@ -12,7 +12,7 @@ from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
 
 PLAN_VERSION = 1
-ESTIMATOR = "traced-2"
+ESTIMATOR = "traced-3"
 """How estimates are made: traced steps over the roofline. Changed whenever times or memory move for reasons that a run
 measures, also when the shipped speeds are fitted anew: what runs taught about another estimator does not hold here."""
 OLD_ESTIMATOR = "formulas"
@@ -76,11 +76,30 @@ class Estimate:
     calibration_factor: float = 1.0
     """By which own runs have changed the estimator's training time; 1 where none has."""
     host_bytes: HostBytes | None = None
-    """None without an accelerator, and where the job does not run."""
+    """None without an accelerator, and where the job does not run; of each node."""
+    precision: str | None = None
+    """As the run file asks, or what was chosen for this machine; None in plans from before that was told."""
+    gradient_checkpointing: bool | None = None
+    """The same."""
+    sharding: str = "none"
+    """none: one device; ddp: each holds all; fsdp: weights, gradients and optimizer state are divided."""
+    accumulation: int | None = None
+    """Forward passes per optimizer step and device; None when it does not fit."""
+    on_paper: str | None = None
+    """Why the offer cannot be launched although it was ranked, because the user asked for such ones; None: it can."""
     estimator: str = ESTIMATOR
     """What made the hours and the bytes."""
     reason: str | None
     """Why the offer cannot be chosen, or None: `needs 14.2 GiB, has 8.0 GiB` ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonCount:
+    """How many offers one kind of reason ruled out."""
+
+    reason: str
+    """Without figures: `does not fit`, `over budget` ..."""
+    offers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +116,16 @@ class Plan:
     chosen: int | None
     """Index in `offers`; None when nothing can be chosen."""
     rejected: tuple[Estimate, ...]
-    """The rest, each with its reason, nearest first."""
+    """Of the rest those nearest to a choice, each with its reason, nearest first."""
     notes: tuple[str, ...]
     """What the user should know: `no price catalog found, shipped list prices of 2026-09` ..."""
+    offers_total: int | None = None
+    """All that could be chosen; `offers` holds the cheapest of them. None: those are all."""
+    rejected_total: int | None = None
+    reasons: tuple[ReasonCount, ...] = ()
+    """Why offers were rejected, most frequent first; empty in plans from before they were counted."""
+    pareto: tuple[Estimate, ...] = ()
+    """Offers that none beats in both dollars and hours, from the cheapest to the fastest."""
 
     @property
     def choice(self) -> Estimate | None:

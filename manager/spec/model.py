@@ -22,6 +22,8 @@ class Budget:
     """Cap on the whole run in dollars; None: no cap."""
     deadline_hours: float | None = None
     """Hours from launch to finished job; None: no deadline."""
+    confidence: float = 0.5
+    """0.5: the expected figures must keep to cap and deadline; 0.9: the high ends of their intervals must."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,13 @@ class Where:
     """Lower-case names as SkyPilot spells them: aws, gcp, azure, lambda, runpod, nebius, slurm, local ..."""
     regions: tuple[str, ...] = ()
     accelerators: tuple[str, ...] = ()
-    """SkyPilot's names: L4, A100-80GB, H100 ..."""
+    """SkyPilot's names, with or without a number of them: L4, A100-80GB:8, H100 ..."""
     spot: bool = False
     """Whether spot offers may be chosen (they can be preempted)."""
+    max_nodes: int = 1
+    """Machines that may share the job."""
+    on_paper: bool = False
+    """Whether machines are ranked too on which the training program does not run yet; they cannot be launched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
