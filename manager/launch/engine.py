@@ -49,6 +49,8 @@ class LaunchRequest:
     launch_timeout_s: float = 1800.0
     """Provisioning and file sync; after it the machine is taken down and the launch has failed."""
     max_duration_s: float | None = None
+    disk_gib: int | None = None
+    """Disk of each node, from the plan's need; None: what templates/sky/task.yaml asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

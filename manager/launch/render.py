@@ -1,8 +1,8 @@
 """The SkyPilot task of a run: built as data from templates/sky, dumped as YAML, usable by hand with `sky launch`.
 
-Owns which offer becomes which `resources`, and where the inputs lie on the machine. Nothing that a user typed (model,
-data, columns) is in the YAML: that travels in job.json, so no name or path ever reaches a shell. Pure: the folder that
-goes up is made by `manager.launch.sky_upload`.
+Owns the order of the offers and where the inputs lie on the machine; what one offer asks for is
+`manager.launch.sky_resources`. Nothing that a user typed (model, data, columns) is in the YAML: that travels in
+job.json, so no name or path ever reaches a shell. Pure: the folder that goes up is made by `manager.launch.sky_upload`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 
 from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
+from manager.launch.sky_resources import resources_of
 from manager.prices.offer import Offer
 from tasks.protocol import Job
 
@@ -33,17 +34,8 @@ REMOTE_ROOT = "~/tunefare-run"
 """On the machine: one folder per run id, with events, manifest, model and checkpoints."""
 DURATION_MARGIN_S = 300.0
 """The task keeps its longest duration itself and in good order; `timeout` steps in this much later."""
-PRICE_TOLERANCE = 1.1
-"""Where SkyPilot chooses the instance type, the most it may cost per hour, as a multiple of the offer's price."""
-
 _RUN_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _UNQUOTABLE = re.compile(r"['\"\\$`\x00-\x1f\x7f]")
-_NO_AUTOSTOP = frozenset({"slurm"})
-"""Clouds on which SkyPilot refuses a task that asks for autostop."""
-_NO_INSTANCE_TYPE = frozenset({"slurm", "kubernetes", "ssh"})
-"""Clouds where an offer's `instance_type` is not the name of a rentable shape."""
-_NO_MAX_COST = frozenset({"gcp", "slurm", "kubernetes", "ssh"})
-"""GCP compares it with host and accelerator separately; the others have no catalog to compare it with."""
 
 
 def cluster_name(run_id: str) -> str:
@@ -104,15 +96,18 @@ def render_task(request: LaunchRequest, *, upload_dir: Path, offers: Sequence[Of
         offers: what to ask for, in this order; None: all offers of the request.
 
     Raises:
-        EngineError: no offers, or the folder's name has letters that SkyPilot cannot carry through a shell.
+        EngineError: no offers, offers of different numbers of nodes (a task has one number), an offer that SkyPilot
+            cannot name, or the folder's name has letters that SkyPilot cannot carry through a shell.
     """
     chosen = tuple(request.offers if offers is None else offers)
     if not chosen:
         raise EngineError("there is no offer to launch on")
+    if len({offer.num_nodes for offer in chosen}) > 1:
+        raise EngineError("one task cannot ask for offers of different numbers of nodes")
     check_folder(upload_dir)
     task: dict[str, Any] = _base()
     base_resources = task.pop("resources")
-    asked = [{**base_resources, **_resources(offer, request)} for offer in chosen]
+    asked = [resources_of(offer, request, base_resources) for offer in chosen]
     return {
         "name": cluster_name(request.run_id),
         "workdir": str(upload_dir),
@@ -155,35 +150,6 @@ def check_folder(folder: Path) -> None:
 def _base() -> dict[str, Any]:
     base: dict[str, Any] = YAML(typ="safe", pure=True).load(script("task.yaml"))
     return base
-
-
-def _resources(offer: Offer, request: LaunchRequest) -> dict[str, Any]:
-    resources: dict[str, Any] = {"infra": _infra(offer)}
-    pinned = offer.instance_type is not None and offer.cloud not in _NO_INSTANCE_TYPE
-    if pinned:
-        resources["instance_type"] = offer.instance_type
-    if offer.accelerator is not None:
-        resources["accelerators"] = f"{offer.accelerator}:{offer.accelerator_count:g}"
-    elif not pinned and offer.vcpus is not None:
-        resources["cpus"] = f"{math.floor(offer.vcpus)}+"
-    if offer.use_spot:
-        resources["use_spot"] = True
-    if not pinned and offer.cloud not in _NO_MAX_COST and offer.price_usd_per_hour is not None:
-        per_node = float(offer.price_usd_per_hour) / offer.num_nodes
-        resources["max_hourly_cost"] = round(per_node * PRICE_TOLERANCE, 4)
-    if offer.cloud not in _NO_AUTOSTOP:
-        resources["autostop"] = {"idle_minutes": request.idle_minutes_to_autostop, "down": True}
-    resources["labels"] = {"tunefare-run": request.run_id}
-    return resources
-
-
-def _infra(offer: Offer) -> str:
-    parts = [offer.cloud]
-    if offer.region is not None:
-        parts.append(offer.region)
-        if offer.cloud == "slurm" and offer.instance_type is not None:
-            parts.append(offer.instance_type)
-    return "/".join(parts)
 
 
 def _environment(request: LaunchRequest) -> dict[str, str]:

@@ -11,8 +11,9 @@ from manager.launch.sky_worker import SkyPilotError
 from manager.prices.offer import Offer
 from manager.units import usd
 
-REFUSED = frozenset({"ResourcesUnavailableError", "NoCloudAccessError", "UnknownOfferError"})
-"""Kinds of error after which the next offer is tried: no capacity or quota, no account, not in SkyPilot's catalog."""
+REFUSED = frozenset({"ResourcesUnavailableError", "NoCloudAccessError", "UnknownOfferError", "PriceMovedError"})
+"""Kinds of error after which the next offer is tried: no capacity or quota, no account, not in SkyPilot's catalog, or
+dearer there than planned."""
 GONE = frozenset({"ClusterDoesNotExist", "LookupError"})
 """Kinds of error that say that there is no machine."""
 JOB_STATES = {

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from manager.launch.sky_price_check import check_prices
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
 
 
@@ -27,6 +28,7 @@ def launch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 
     try:
         task = sky.Task.from_yaml_config(args["task"])
+        check_prices(task.resources)
         request_id = sky.launch(task, cluster_name=args["cluster"], retry_until_up=False)
     except ValueError as error:
         raise UnknownOfferError(str(error)) from error

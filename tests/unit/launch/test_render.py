@@ -50,7 +50,8 @@ def request(
     run_dir: Path, *offers: Offer, model: str = "org/model", data: str = "org/data", **changes: Any
 ) -> LaunchRequest:
     job = Job(run_id="demo-1", model=ModelChoice(source=model), data=DataChoice(source=data))
-    return LaunchRequest(run_id="demo-1", job=job, offers=offers or (AWS,), run_dir=run_dir, **changes)
+    values = {"offers": offers or (AWS,), **changes}
+    return LaunchRequest(run_id="demo-1", job=job, run_dir=run_dir, **values)
 
 
 def test_golden() -> None:
@@ -69,11 +70,24 @@ def test_the_yaml_says_what_the_data_says() -> None:
 @pytest.mark.parametrize(
     ("what", "resources"),
     [
-        (AWS, {"infra": "aws/us-east-1", "instance_type": "g6.xlarge", "accelerators": "L4:1"}),
+        (
+            AWS,
+            {
+                "infra": "aws/us-east-1",
+                "instance_type": "g6.xlarge",
+                "accelerators": "L4:1",
+                "max_hourly_cost": 0.88,
+                "disk_size": 128,
+            },
+        ),
         (SPOT, {"infra": "gcp/us-central1", "use_spot": True, "instance_type": "g2-standard-4"}),
         (SLURM, {"infra": "slurm/lab/a100b", "accelerators": "A100:1"}),
         (offer("slurm", "lab", "cpu", None), {"infra": "slurm/lab/cpu", "cpus": "8+"}),
-        (offer("kubernetes", None, "4CPU--16GB", "H100"), {"infra": "kubernetes", "accelerators": "H100:1"}),
+        (offer("kubernetes", None, "4CPU--16GB", "H100"), {"infra": "k8s", "accelerators": "H100:1"}),
+        (
+            offer("kubernetes", "arn:aws:eks:eu:1:cluster/team", None, "H100"),
+            {"infra": "k8s/arn:aws:eks:eu:1:cluster/team"},
+        ),
         (offer("vast", None, None), {"infra": "vast", "max_hourly_cost": 0.88}),
     ],
 )
@@ -83,6 +97,83 @@ def test_resources_of_an_offer(what: Offer, resources: dict[str, Any]) -> None:
     pinned = "instance_type" in task["resources"]
     assert pinned == (what.cloud in ("aws", "gcp"))
     assert task["resources"]["labels"] == {"tunefare-run": "demo-1"}
+
+
+def resources(what: Offer, **changes: Any) -> dict[str, Any]:
+    task = render_task(request(Path("/r"), what, **changes), upload_dir=Path("/r/upload"))
+    found: dict[str, Any] = task["resources"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime"),
+    [
+        ("tpu-v3-8", "tpu-ubuntu2204-base"),
+        ("tpu-v5litepod-8", "v2-alpha-tpuv5-lite"),
+        ("tpu-v5p-16", "v2-alpha-tpuv5"),
+        ("tpu-v6e-256", "v2-alpha-tpuv6e"),
+    ],
+)
+def test_a_tpu_slice_has_the_runtime_of_its_generation(name: str, runtime: str) -> None:
+    asked = resources(offer("gcp", "us-central1", "TPU-VM", name, zones=("us-central1-a",)))
+    assert asked["infra"] == "gcp/us-central1/us-central1-a"
+    assert asked["accelerators"] == f"{name}:1"
+    assert asked["accelerator_args"] == {"tpu_vm": True, "runtime_version": runtime}
+    assert asked["max_hourly_cost"] == 0.88
+    assert asked["instance_type"] == "TPU-VM"
+
+
+def test_a_tpu_of_an_unknown_generation_is_refused() -> None:
+    with pytest.raises(EngineError, match="tpu-v9x-8"):
+        resources(offer("gcp", "us-central1", "TPU-VM", "tpu-v9x-8"))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "zones", "infra"),
+    [
+        ("gcp", (), "gcp/r"),
+        ("gcp", ("r-a",), "gcp/r/r-a"),
+        ("gcp", ("r-a", "r-b"), "gcp/r"),
+        ("aws", ("use1-az1",), "aws/r"),
+        ("runpod", ("CA-MTL-1",), "runpod/r"),
+    ],
+)
+def test_a_zone_is_named_where_its_name_is_known_and_it_is_the_only_one(
+    cloud: str, zones: tuple[str, ...], infra: str
+) -> None:
+    assert resources(offer(cloud, "r", "machine", zones=zones))["infra"] == infra
+
+
+def test_a_region_that_skypilot_would_read_as_two_is_refused() -> None:
+    with pytest.raises(EngineError, match="cannot name the region"):
+        resources(offer("vast", "France / FR", "1x-L4"))
+
+
+def test_the_disk_is_the_plans_and_on_kubernetes_none_is_asked_for_without_need() -> None:
+    pod = offer("kubernetes", "lab", None, "H100")
+    assert resources(AWS, disk_gib=417)["disk_size"] == 417
+    assert resources(pod, disk_gib=417)["disk_size"] == 417
+    assert resources(AWS)["disk_size"] == 128
+    assert "disk_size" not in resources(pod)
+
+
+def test_several_nodes_are_asked_for_and_the_price_of_one_is_limited() -> None:
+    two = offer("aws", "us-east-1", "g6.xlarge", num_nodes=2, price_usd_per_hour=Decimal("1.60"))
+    task = render_task(request(Path("/r"), two), upload_dir=Path("/r/upload"))
+    assert task["num_nodes"] == 2
+    assert task["resources"]["max_hourly_cost"] == 0.88
+
+
+def test_fallbacks_keep_the_plans_order_and_its_number_of_nodes() -> None:
+    offers = (SPOT, SLURM, AWS)
+    asked = render_task(request(Path("/r"), *offers), upload_dir=Path("/r/upload"))["resources"]["ordered"]
+    assert [one["infra"].partition("/")[0] for one in asked] == ["gcp", "slurm", "aws"]
+    with pytest.raises(EngineError, match="numbers of nodes"):
+        resources(AWS, offers=(AWS, offer("aws", "us-east-1", "g6.xlarge", num_nodes=2)))
+
+
+def test_without_a_known_price_there_is_no_limit() -> None:
+    assert "max_hourly_cost" not in resources(offer("aws", "us-east-1", "p5e", price_usd_per_hour=None))
 
 
 def test_a_machine_downs_itself_when_idle_except_on_slurm_where_skypilot_refuses_it() -> None:
