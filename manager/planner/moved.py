@@ -66,31 +66,20 @@ class Movement:
         )
 
 
-def movement(offer: Offer, today: Sequence[Offer], *, is_choice: bool) -> Movement:
-    """What became of one offer; `today` are the offers of its key."""
-    now = _counterpart(offer, today)
-    old, new = offer.price_usd_per_hour, None if now is None else now.price_usd_per_hour
-    if now is None:
-        move = Move.GONE
-    elif new is None:
-        move = Move.STAYED if old is None else Move.PRICE_UNKNOWN
-    elif old is None or new == old:
-        move = Move.STAYED
-    else:
-        move = Move.DEARER if new > old else Move.CHEAPER
-    return Movement(key=offer.key, is_choice=is_choice, move=move, old_usd_per_hour=old, new_usd_per_hour=new, now=now)
-
-
 def movements(estimates: Sequence[Estimate], today: Iterable[Offer]) -> tuple[Movement, ...]:
-    """What became of a plan's offers, in their order; the first is the choice."""
-    keys = {estimate.offer.key for estimate in estimates}
-    by_key: dict[str, list[Offer]] = {}
+    """What became of a plan's offers, in their order; the first is the choice.
+
+    Args:
+        estimates: the choice, then its fall-backs.
+        today: offers of one node each; those of several nodes cost several times as much.
+    """
+    by_key: dict[str, list[Offer]] = {_of_one_node(estimate.offer): [] for estimate in estimates}
     for offer in today:
-        key = offer.key
-        if key in keys:
-            by_key.setdefault(key, []).append(offer)
+        same = by_key.get(offer.key)
+        if same is not None:
+            same.append(offer)
     return tuple(
-        movement(estimate.offer, by_key.get(estimate.offer.key, ()), is_choice=position == 0)
+        _movement(estimate.offer, by_key[_of_one_node(estimate.offer)], is_choice=position == 0)
         for position, estimate in enumerate(estimates)
     )
 
@@ -135,12 +124,35 @@ def age_text(seconds: float) -> str:
     return f"{hours / _HOURS_PER_DAY:.0f} days"
 
 
+def _of_one_node(offer: Offer) -> str:
+    return offer.key if offer.num_nodes == 1 else replace(offer, num_nodes=1).key
+
+
+def _movement(offer: Offer, today: Sequence[Offer], *, is_choice: bool) -> Movement:
+    now = _counterpart(offer, today)
+    old, new = offer.price_usd_per_hour, None if now is None else now.price_usd_per_hour
+    if now is None:
+        move = Move.GONE
+    elif new is None:
+        move = Move.STAYED if old is None else Move.PRICE_UNKNOWN
+    elif old is None or new == old:
+        move = Move.STAYED
+    else:
+        move = Move.DEARER if new > old else Move.CHEAPER
+    return Movement(key=offer.key, is_choice=is_choice, move=move, old_usd_per_hour=old, new_usd_per_hour=new, now=now)
+
+
 def _counterpart(offer: Offer, today: Sequence[Offer]) -> Offer | None:
     """The offer of the same zones, else the cheapest whose price is known: some have several prices in a region."""
-    same = next((now for now in today if now.zones == offer.zones and now.price_usd_per_hour is not None), None)
-    if same is not None:
-        return same
-    return min(today, key=lambda now: (now.price_usd_per_hour is None, now.price_usd_per_hour or 0), default=None)
+    known = [now for now in today if now.price_usd_per_hour is not None]
+    same = next((now for now in known if now.zones == offer.zones), None)
+    found = same or min(known, key=lambda now: now.price_usd_per_hour or 0, default=next(iter(today), None))
+    if found is None or offer.num_nodes == 1:
+        return found
+    price = found.price_usd_per_hour
+    return replace(
+        found, num_nodes=offer.num_nodes, price_usd_per_hour=None if price is None else price * offer.num_nodes
+    )
 
 
 def _line_at(line: CostLine, price_usd_per_hour: Decimal) -> CostLine:
