@@ -48,8 +48,12 @@ class Preemption:
     """Until capacity is found again after a preemption; not billed."""
 
     def __post_init__(self) -> None:
-        numbers = (self.rate_per_hour, self.checkpoint_s, self.recovery_s, self.wait_s)
-        if not all(0 <= number < math.inf for number in numbers):
+        if not (
+            0 <= self.rate_per_hour < math.inf
+            and 0 <= self.checkpoint_s < math.inf
+            and 0 <= self.recovery_s < math.inf
+            and 0 <= self.wait_s < math.inf
+        ):
             raise ValueError(f"rates and times are finite and not negative: {self}")
 
     @property

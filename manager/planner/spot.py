@@ -1,34 +1,37 @@
 """Rework of a spot run as an interval: `planner.preemption` at the low, expected and high ends of what it rests on.
 
 The run keeps one checkpoint interval, which is chosen for what is expected; where steps turn out faster or slower it
-is the steps between checkpoints that stay, and so does the number of checkpoints.
+is the steps between checkpoints that stay, and so does the number of checkpoints. Ends are plain tuples, because
+hundreds of kinds of machines are asked whenever something in a job changes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from manager.planner.preemption import Preemption, Rework, best_interval_s, rework
-from manager.units import Interval
+
+Ends = tuple[float, float, float]
+"""Low, expected, high."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpotRun:
+class SpotRun(NamedTuple):
     """A run on spot machines without any preemption; times in seconds, as `planner.preemption` divides them."""
 
-    before_s: Interval
+    before_s: Ends
     """From the request to the first step: boot, set-up, download, start, data, baseline."""
-    work_s: Interval
+    work_s: Ends
     """Training and the evaluations in it, without checkpoints."""
-    after_s: Interval
+    after_s: Ends
     """Behind the last checkpoint: final evaluation, saving, fetch, teardown."""
-    checkpoint_s: Interval
+    checkpoint_s: Ends
     """To write one."""
-    recovery_s: Interval
+    recovery_s: Ends
     """From a new request to going on: boot, set-up, download, start, data."""
-    wait_s: Interval
+    wait_s: Ends
     """For capacity after a preemption."""
-    rate_per_hour: Interval
+    rate_per_hour: Ends
     """Preemptions of one node."""
     nodes: int = 1
 
@@ -42,24 +45,24 @@ class SpotBand:
     high: Rework
 
     @property
-    def writing_s(self) -> Interval:
+    def writing_s(self) -> Ends:
         """All checkpoints."""
-        return Interval(low=self.low.writing_s, expected=self.expected.writing_s, high=self.high.writing_s)
+        return self.low.writing_s, self.expected.writing_s, self.high.writing_s
 
     @property
-    def lost_s(self) -> Interval:
+    def lost_s(self) -> Ends:
         """Billed besides: work done again, recoveries, launches that were cut short."""
-        return Interval(low=self.low.lost_s, expected=self.expected.lost_s, high=self.high.lost_s)
+        return self.low.lost_s, self.expected.lost_s, self.high.lost_s
 
     @property
-    def waited_s(self) -> Interval:
+    def waited_s(self) -> Ends:
         """Wall time without a machine, not billed."""
-        return Interval(low=self.low.waited_s, expected=self.expected.waited_s, high=self.high.waited_s)
+        return self.low.waited_s, self.expected.waited_s, self.high.waited_s
 
     @property
-    def preemptions(self) -> Interval:
+    def preemptions(self) -> Ends:
         """Expected number."""
-        return Interval(low=self.low.preemptions, expected=self.expected.preemptions, high=self.high.preemptions)
+        return self.low.preemptions, self.expected.preemptions, self.high.preemptions
 
 
 def spot_band(run: SpotRun, *, interval_s: float | None = None) -> SpotBand:
@@ -71,28 +74,26 @@ def spot_band(run: SpotRun, *, interval_s: float | None = None) -> SpotBand:
         run: times and rate.
         interval_s: training between checkpoints at the expected speed of steps; None: the best.
     """
-    expected = _preemption(run, "expected")
-    every_s = best_interval_s(run.work_s.expected, expected) if interval_s is None else interval_s
-    share = every_s / run.work_s.expected
-    ends = {name: _rework(run, name, share) for name in ("low", "expected", "high")}
-    return SpotBand(**ends)
-
-
-def _rework(run: SpotRun, end: str, share: float) -> Rework:
-    work_s = getattr(run.work_s, end)
-    return rework(
-        work_s,
-        _preemption(run, end),
-        before_s=getattr(run.before_s, end),
-        after_s=getattr(run.after_s, end),
-        interval_s=work_s * share,
+    expected = _preemption(run, 1)
+    if interval_s is None:
+        interval_s = best_interval_s(run.work_s[1], expected)
+    share = interval_s / run.work_s[1]
+    return SpotBand(
+        low=_rework(run, 0, _preemption(run, 0), share),
+        expected=_rework(run, 1, expected, share),
+        high=_rework(run, 2, _preemption(run, 2), share),
     )
 
 
-def _preemption(run: SpotRun, end: str) -> Preemption:
+def _rework(run: SpotRun, end: int, preemption: Preemption, share: float) -> Rework:
+    work_s = run.work_s[end]
+    return rework(work_s, preemption, before_s=run.before_s[end], after_s=run.after_s[end], interval_s=work_s * share)
+
+
+def _preemption(run: SpotRun, end: int) -> Preemption:
     return Preemption(
-        rate_per_hour=getattr(run.rate_per_hour, end) * run.nodes,
-        checkpoint_s=getattr(run.checkpoint_s, end),
-        recovery_s=getattr(run.recovery_s, end),
-        wait_s=getattr(run.wait_s, end),
+        rate_per_hour=run.rate_per_hour[end] * run.nodes,
+        checkpoint_s=run.checkpoint_s[end],
+        recovery_s=run.recovery_s[end],
+        wait_s=run.wait_s[end],
     )

@@ -20,7 +20,6 @@ from manager.planner.preemption import (
     young_interval_s,
 )
 from manager.planner.spot import SpotRun, spot_band
-from manager.units import Interval
 
 HOUR = 3600.0
 USUAL = Preemption(rate_per_hour=0.1, checkpoint_s=30, recovery_s=600, wait_s=900)
@@ -156,31 +155,29 @@ def test_spot_that_is_not_cheaper_never_breaks_even() -> None:
     assert break_even_rate(HOUR, USUAL, price_share=1.3, on_demand_s=HOUR) is None
 
 
-def _band(**changes: Interval) -> SpotRun:
-    usual = {
-        "before_s": Interval(low=300, expected=600, high=1200),
-        "work_s": Interval(low=8000, expected=10_000, high=14_000),
-        "after_s": Interval(low=60, expected=100, high=300),
-        "checkpoint_s": Interval(low=5, expected=10, high=40),
-        "recovery_s": Interval(low=250, expected=500, high=1000),
-        "wait_s": Interval(low=0, expected=600, high=3600),
-        "rate_per_hour": Interval(low=0.001, expected=0.05, high=0.3),
-    }
-    return SpotRun(**{**usual, **changes})  # type: ignore[arg-type]
+USUAL_RUN = SpotRun(
+    before_s=(300, 600, 1200),
+    work_s=(8000, 10_000, 14_000),
+    after_s=(60, 100, 300),
+    checkpoint_s=(5, 10, 40),
+    recovery_s=(250, 500, 1000),
+    wait_s=(0, 600, 3600),
+    rate_per_hour=(0.001, 0.05, 0.3),
+)
 
 
 def test_the_band_keeps_the_number_of_checkpoints_and_its_order() -> None:
-    band = spot_band(_band())
+    band = spot_band(USUAL_RUN)
     assert band.low.checkpoints == band.expected.checkpoints == band.high.checkpoints
-    assert band.expected.interval_s == best_interval_s(
-        10_000, Preemption(rate_per_hour=0.05, checkpoint_s=10, recovery_s=0)
-    )
-    for interval in (band.writing_s, band.lost_s, band.waited_s, band.preemptions):
-        assert 0 <= interval.low < interval.expected < interval.high
+    expected = Preemption(rate_per_hour=0.05, checkpoint_s=10, recovery_s=0)
+    assert band.expected.interval_s == best_interval_s(10_000, expected)
+    for low, middle, high in (band.writing_s, band.lost_s, band.preemptions):
+        assert 0 < low < middle < high
+    assert 0 == band.waited_s[0] < band.waited_s[1] < band.waited_s[2]
 
 
 def test_the_band_takes_an_asked_interval_and_several_nodes() -> None:
-    asked = spot_band(_band(), interval_s=1000)
+    asked = spot_band(USUAL_RUN, interval_s=1000)
     assert (asked.expected.checkpoints, asked.high.interval_s) == (10, 1400)
-    several = spot_band(replace(_band(), nodes=8), interval_s=1000)
-    assert several.lost_s.expected > 7 * asked.lost_s.expected
+    several = spot_band(USUAL_RUN._replace(nodes=8), interval_s=1000)
+    assert several.lost_s[1] > 7 * asked.lost_s[1]
