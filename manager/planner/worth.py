@@ -7,7 +7,7 @@ case. Which of several tunings is to be recommended is `worth_rules`'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from manager.planner.break_even import BreakEven, break_even
@@ -56,8 +56,10 @@ def worth_of(question: Question, tuning: Tuning, *, same_gain: Gain | None = Non
         tuning: with the dollars of its plan.
         same_gain: that of the asked job, which others are compared at where they have none of their own.
     """
-    gain = gain_of(question, tuning) if same_gain is None or tuning.measured else same_gain
-    gain = gain or same_gain
+    gain = gain_of(question, tuning)
+    if same_gain is not None and not (gain is not None and gain.is_measured):
+        # Measured for the job as asked is assumed for any other.
+        gain = replace(same_gain, is_measured=False)
     costs, values = _cost_lines(question, tuning), _value_lines(question, gain)
     missing = _missing(question, tuning, gain)
     lines = (*costs, *values)
