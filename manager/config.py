@@ -16,6 +16,7 @@ from pathlib import Path
 from manager.errors import ConfigError
 
 _ENVIRONMENT_PREFIX = "TUNEFARE_"
+_TEXT_UNITS = ("folder", "URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,24 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         unit="folder",
         text="price catalogs in SkyPilot's layout; empty: SkyPilot's own, else the shipped list prices",
+    ),
+    Setting(
+        name="catalog_url",
+        default="",
+        unit="URL",
+        text="address of a mirror from which SkyPilot downloads catalogs; empty: SkyPilot's own",
+    ),
+    Setting(
+        name="refresh_timeout_s",
+        default="120",
+        unit="s",
+        text="time to download the price catalog of one cloud",
+    ),
+    Setting(
+        name="cloud_timeout_s",
+        default="20",
+        unit="s",
+        text="time that clouds have, all together, to answer about live spot prices and quotas",
     ),
     Setting(
         name="idle_minutes_to_autostop",
@@ -129,7 +148,7 @@ def _value(setting: Setting, from_file: Mapping[str, str], environment: Mapping[
         value = Value(setting=setting, text=from_file[setting.name], origin="config.toml")
     else:
         value = Value(setting=setting, text=setting.default, origin="default")
-    if setting.unit != "folder":
+    if setting.unit not in _TEXT_UNITS:
         _check_number(value)
     return value
 

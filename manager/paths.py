@@ -47,8 +47,23 @@ class Home:
 
     @property
     def cache_dir(self) -> Path:
-        """Measured data sets; may be deleted at any time."""
+        """Measured data sets, copies of price catalogs, answers of clouds; may be deleted at any time."""
         return self.root / "cache"
+
+    @property
+    def prices_dir(self) -> Path:
+        """The last good copy of each cloud's price catalog."""
+        return self.cache_dir / "prices"
+
+    @property
+    def price_history_file(self) -> Path:
+        """SQLite: when prices changed."""
+        return self.cache_dir / "price-history.sqlite3"
+
+    @property
+    def answers_dir(self) -> Path:
+        """What clouds answered about spot prices and quotas, dated."""
+        return self.cache_dir / "clouds"
 
     def ensure(self) -> None:
         """Create the folder, readable by its owner only.

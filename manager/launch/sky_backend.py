@@ -7,7 +7,9 @@ are the engine's. SkyPilot is imported inside the functions: a worker that canno
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -16,6 +18,9 @@ from typing import Any
 
 from manager.launch.sky_price_check import check_prices
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
+
+CATALOG_FILE = "vms.csv"
+"""SkyPilot's name for the prices of one cloud."""
 
 
 class UnknownOfferError(Exception):
@@ -167,9 +172,70 @@ def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     }
 
 
+def download_catalog(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Let SkyPilot download one cloud's price catalog into `folder`, which is empty: what it has stays as it is.
+
+    `url` replaces SkyPilot's own address of the catalogs.
+    """
+    # Read by SkyPilot when it is imported, so this process is for catalogs alone.
+    os.environ["SKY_RUNTIME_DIR"] = args["folder"]
+    import sky  # noqa: F401 - the catalog asks for the name of its cloud, which this registers
+    from sky.catalog import common
+    from sky.skylet import constants
+
+    if args.get("url"):
+        constants.HOSTED_CATALOG_DIR_URL = constants.HOSTED_CATALOG_DIR_URL_S3_MIRROR = args["url"]
+    name = f"{args['cloud']}/{CATALOG_FILE}"
+    path = common.get_catalog_path(name)
+    if not Path(path).is_relative_to(args["folder"]):
+        raise RuntimeError(f"SkyPilot would write {path}, outside of {args['folder']}")
+    # SkyPilot downloads a missing catalog at the first look into it, and raises where that fails.
+    rows = int(common.read_catalog(name).shape[0])
+    return {
+        "path": path,
+        "rows": rows,
+        "source": f"{constants.HOSTED_CATALOG_DIR_URL}/{constants.CATALOG_SCHEMA_VERSION}",
+    }
+
+
+def install_catalog(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Put a downloaded catalog where SkyPilot reads it, as it would itself: under its lock, with its checksum.
+
+    One that somebody has changed since SkyPilot wrote it stays, if `replace` does not say otherwise.
+    """
+    import filelock
+
+    directory, name = Path(args["directory"]), f"{args['cloud']}/{CATALOG_FILE}"
+    target, checksum = directory / name, directory / ".meta" / f"{name}.md5"
+    checksum.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = Path(args["path"]).read_bytes()
+    with filelock.FileLock(checksum.with_suffix(".lock")):
+        if target.exists() and not args.get("replace") and not _is_skypilots(target, checksum):
+            return {"installed": False}
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        beside.write_bytes(content)
+        os.replace(beside, target)
+        checksum.write_text(_md5(content), encoding="utf-8")
+    return {"installed": True}
+
+
 OPERATIONS: dict[str, Operation] = {
     operation.__name__: operation
-    for operation in (launch, tail, status, run, fetch, cancel, provider, down, evidence, check)
+    for operation in (
+        launch,
+        tail,
+        status,
+        run,
+        fetch,
+        cancel,
+        provider,
+        down,
+        evidence,
+        check,
+        download_catalog,
+        install_catalog,
+    )
 }
 
 
@@ -253,6 +319,18 @@ def _instances(cluster: str, known: dict[str, Any]) -> dict[str, str]:
         known["name"], cluster, known["name_on_cloud"], known["config"], non_terminated_only=True
     )
     return {str(name): str(getattr(state[0], "value", state[0])) for name, state in found.items()}
+
+
+def _is_skypilots(catalog: Path, checksum: Path) -> bool:
+    """Whether the catalog is what SkyPilot downloaded; one without a checksum was put there by somebody."""
+    try:
+        return checksum.read_text(encoding="utf-8") == _md5(catalog.read_bytes())
+    except FileNotFoundError:
+        return False
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _active_launches(cluster: str) -> list[str]:

@@ -116,11 +116,14 @@ def _origin(path: Path, directory: Path, now_s: float) -> Origin:
     )
 
 
-def _age_s(path: Path, directory: Path, now_s: float) -> float | None:
-    """Seconds since the catalog was downloaded; None when that lies in the future or cannot be asked.
+def download_time_s(path: Path, directory: Path) -> float | None:
+    """Unix time at which a catalog of a folder was downloaded; None when there is none.
 
     SkyPilot sets a catalog's time to now even when a refresh failed, but writes the checksum under `.meta` only after a
     real download: the older of both is the honest one.
+
+    Raises:
+        PriceError: the files cannot be asked.
     """
     times = []
     for file in (path, directory / ".meta" / path.parent.name / f"{_FILE}.md5"):
@@ -130,8 +133,13 @@ def _age_s(path: Path, directory: Path, now_s: float) -> float | None:
             continue
         except OSError as error:
             raise PriceError(f"price catalog {file} cannot be read: {error}", hint="check its permissions") from error
-    age = now_s - min(times, default=now_s + 1)
-    return age if age >= 0 else None
+    return min(times, default=None)
+
+
+def _age_s(path: Path, directory: Path, now_s: float) -> float | None:
+    """Seconds since the catalog was downloaded; None when that lies in the future or cannot be asked."""
+    at_s = download_time_s(path, directory)
+    return None if at_s is None or at_s > now_s else now_s - at_s
 
 
 def _rule_notes(cloud: str, counts: Mapping[str, int]) -> list[str]:
