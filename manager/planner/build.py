@@ -198,7 +198,7 @@ def plan_of(
         plan_id="",
         created_at_s=created_at_s,
         spec=spec,
-        profile=planner.variants[0].profile,
+        profile=_profile_of(planner, chosen),
         offers=tuple(chosen),
         chosen=0 if chosen else None,
         rejected=tuple(ranking.nearest_rejected(kept_rejected)),
@@ -209,6 +209,15 @@ def plan_of(
         pareto=tuple(ranking.pareto()),
     )
     return replace(plan, plan_id=_content_hash(plan))
+
+
+def _profile_of(planner: Planner, chosen: Sequence[Estimate]) -> WorkloadProfile:
+    """What the chosen variant demands; that of the first where none can be chosen."""
+    profiles = [variant.profile for variant in planner.variants]
+    if not chosen:
+        return profiles[0]
+    best = (chosen[0].precision, chosen[0].gradient_checkpointing)
+    return next(profile for profile in profiles if (profile.precision, profile.gradient_checkpointing) == best)
 
 
 def _own_notes(spec: RunSpec, chosen: Sequence[Estimate]) -> list[str]:

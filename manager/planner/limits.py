@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from manager.errors import NothingFitsError, OverBudgetError, SpecError
+from manager.errors import NothingFitsError, OverBudgetError
 from manager.planner.estimate import REASON_FIT, REASON_HOST, REASON_PRICE
 from manager.planner.plan import Estimate, Plan
 from manager.prices.market import Rental
 from manager.prices.offer import Offer
-from manager.spec.model import Budget, RunSpec, Where
+from manager.spec.model import Budget, RunSpec, Where, accelerator_wish
 from manager.units import Interval, MoneyInterval, format_hours, format_usd
 from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 
@@ -44,7 +44,7 @@ class Wishes:
         return Wishes(
             clouds=_folded(where.clouds),
             regions=_folded(where.regions),
-            accelerators=tuple(accelerator_wish(text) for text in where.accelerators),
+            accelerators=tuple((name.casefold(), count) for name, count in map(accelerator_wish, where.accelerators)),
             spot=where.spot,
         )
 
@@ -66,24 +66,6 @@ class Wishes:
     def _wants(self, rental: Rental) -> bool:
         name = (rental.accelerator or CPU).casefold()
         return any(name == asked and count in (None, rental.accelerator_count) for asked, count in self.accelerators)
-
-
-def accelerator_wish(text: str) -> tuple[str, float | None]:
-    """Name and number of `L4:1`, of any number of `L4`; the name folded.
-
-    Raises:
-        SpecError: what follows the colon is no number above 0.
-    """
-    name, colon, count = text.partition(":")
-    if not colon:
-        return name.casefold(), None
-    try:
-        number = float(count)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise SpecError(f"{text!r} asks for no number of accelerators", hint="write a name, or name:number: L4:1")
-    return name.casefold(), number
 
 
 def cost_at(budget: Budget, cost: MoneyInterval) -> Decimal:

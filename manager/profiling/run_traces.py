@@ -48,6 +48,7 @@ class _Steps:
     cache_dir: Path
     timeout_s: float
     tell: Callable[[str], None] | None
+    may_trace: bool
 
     def find(
         self, share: float, kernels: str = "cuda", *, may_trace: bool = True, is_optional: bool = False
@@ -64,7 +65,7 @@ class _Steps:
             request,
             cache_dir=self.cache_dir,
             timeout_s=self.timeout_s,
-            may_trace=may_trace,
+            may_trace=may_trace and self.may_trace,
             is_optional=is_optional,
             tell=None if self.tell is None else partial(self.tell, self._text(kernels)),
         )
@@ -93,6 +94,7 @@ def run_traces(
     cache_dir: Path,
     timeout_s: float,
     tell: Callable[[str], None] | None = None,
+    may_trace: bool = True,
 ) -> RunTraces:
     """The step of the run on accelerators and, where machines without one are offered, on processors.
 
@@ -104,12 +106,21 @@ def run_traces(
         cache_dir: of kept traces.
         timeout_s: longest time of one trace.
         tell: is told what is traced, before it is.
+        may_trace: whether the tracer may be started, which takes seconds.
 
     Raises:
         DataError: the step on accelerators can neither be looked up nor traced here, or a text and its image have more
             tokens than the model has positions.
     """
-    steps = _Steps(spec=spec, entry=entry, labels=len(data.labels), cache_dir=cache_dir, timeout_s=timeout_s, tell=tell)
+    steps = _Steps(
+        spec=spec,
+        entry=entry,
+        labels=len(data.labels),
+        cache_dir=cache_dir,
+        timeout_s=timeout_s,
+        tell=tell,
+        may_trace=may_trace,
+    )
     measured = target_share_of(spec.task, data)
     share = measured or USUAL_TARGET_SHARE
     try:

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from manager.catalog.models import check_use, reason_to_plan_only, resolve_entry
 from manager.errors import StateError, UsageError
-from manager.planner.build import explain_no_choice, make_plan
+from manager.planner.assumptions import shipped_assumptions
+from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
 from manager.planner.codec import plan_to_json, plan_to_text
+from manager.planner.limits import CPU
+from manager.planner.market_index import MarketIndex
 from manager.planner.plan import Plan
+from manager.planner.variant import StepVariant
 from manager.prices.local import detect_device
-from manager.prices.offer import Offer
+from manager.prices.market import Market
 from manager.prices.sources import OffersReading, gather_offers
 from manager.profiling.measure import measure_data
-from manager.profiling.run_traces import run_traces
 from manager.runs.states import FINAL
 from manager.service.context import Context
 from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
 from manager.service.starting import write_whole
-from manager.spec.model import RunSpec
-from manager.workload.build import build_profile
+from manager.service.variants import VariantSource
+from manager.spec.model import RunSpec, accelerator_wish
 from tasks.kinds import TASK_KINDS
 
 __all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
 CHEAPEST = "cheapest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenJob:
+    """A job that has been measured and can be planned, again and again under other limits."""
+
+    spec: RunSpec
+    planner: Planner
+    notes: tuple[str, ...]
+    """What the user should know of prices, traces and task."""
+    created_at_s: float
+
+    def plan(self, spec: RunSpec | None = None) -> Plan:
+        """The plan under the limits of this spec, which asks for the same job; None: its own."""
+        return plan_of(self.planner, spec or self.spec, created_at_s=self.created_at_s, notes=self.notes)
 
 
 def plan_job(
@@ -48,35 +67,60 @@ def plan_job(
         UsageError: a cloud, region or accelerator is asked for that nobody knows.
         StateError: the plan cannot be saved.
     """
+    plan = open_job(context, spec, catalogs=catalogs, tell=tell).plan()
+    save_plan(context, plan)
+    return plan
+
+
+def open_job(
+    context: Context, spec: RunSpec, *, catalogs: Path | None = None, tell: Callable[[str], None] | None = None
+) -> OpenJob:
+    """Measure the job and read the market; arguments and errors as `plan_job`, nothing is saved."""
     context.home.ensure()
     now_s = context.clock()
     entry = resolve_entry(spec.model.source, spec.model.revision)
     check_use(entry, task=spec.task, max_length=longest_text(spec))
-    data = measure_data(
-        spec, cache_dir=context.home.cache_dir, timeout_s=float(context.config.number("measure_timeout_s"))
-    )
-    reading = read_offers(context, catalogs)
-    _check_where(spec, reading.offers)
-    traces = run_traces(
-        spec,
-        entry,
+    timeout_s = float(context.config.number("measure_timeout_s"))
+    data = measure_data(spec, cache_dir=context.home.cache_dir, timeout_s=timeout_s)
+    market = read_market(context, catalogs)
+    _check_where(spec, market)
+    source = VariantSource(
+        spec=spec,
+        entry=entry,
         data=data,
-        has_cpu_offers=any(offer.accelerator is None for offer in reading.offers),
+        has_cpu_offers=any(rental.accelerator is None for rental in market.rentals),
         cache_dir=context.home.cache_dir,
-        timeout_s=float(context.config.number("measure_timeout_s")),
+        timeout_s=timeout_s,
         tell=tell,
     )
-    plan = make_plan(
-        spec=spec,
-        profile=build_profile(spec, entry, data, traces),
-        traces=traces,
-        offers=reading.offers,
-        created_at_s=now_s,
-        notes=(*reading.notes, *_task_notes(spec), *traces.notes),
-        calibration=_calibration(context),
-    )
-    save_plan(context, plan)
-    return plan
+    assumptions = shipped_assumptions()
+    index, calibration = MarketIndex.of(market, assumptions), _calibration(context)
+
+    def planner(variants: Sequence[StepVariant]) -> Planner:
+        return Planner(index, variants, assumptions=assumptions, calibration=calibration)
+
+    first = source.first()
+    made = planner([first, *source.others(may_trace=False)])
+    if _may_do_better(made, spec):
+        made = planner([first, *source.others(may_trace=True)])
+    notes = (*market.notes, *_task_notes(spec), *first.traces.notes)
+    return OpenJob(spec=spec, planner=made, notes=notes, created_at_s=now_s)
+
+
+def _may_do_better(planner: Planner, spec: RunSpec) -> bool:
+    """Whether variants that are not traced yet are worth the seconds: plain training fits nowhere, or in parts only."""
+    best = planner.rank(spec.where, spec.budget).top(1)
+    return not best or (best[0].accumulation or 1) > 1
+
+
+def read_market(context: Context, catalogs: Path | None) -> Market:
+    """Everything that can be rented today, with its prices.
+
+    Raises:
+        PriceError: `catalogs` cannot be read.
+    """
+    reading = read_offers(context, catalogs)
+    return Market.of_offers(reading.offers, notes=reading.notes)
 
 
 def read_offers(context: Context, catalogs: Path | None) -> OffersReading:
@@ -141,15 +185,17 @@ def _task_notes(spec: RunSpec) -> tuple[str, ...]:
     return task if reason is None else (*task, f"{reason}: it can be planned, not run")
 
 
-def _check_where(spec: RunSpec, offers: tuple[Offer, ...]) -> None:
+def _check_where(spec: RunSpec, market: Market) -> None:
     """Refuse names that no offer has: a typing error would otherwise look like a market without machines."""
-    where = spec.where
-    clouds = {offer.cloud for offer in offers} | CLOUDS_WITHOUT_CATALOG
-    check_names("cloud", where.clouds, clouds)
+    where, rentals = spec.where, market.rentals
+    check_names("cloud", where.clouds, {rental.cloud for rental in rentals} | CLOUDS_WITHOUT_CATALOG)
     if set(where.clouds) & CLOUDS_WITHOUT_CATALOG:
         return  # their regions and accelerators may be unknown here
-    check_names("region", where.regions, {offer.region for offer in offers if offer.region})
-    check_names("accelerator", where.accelerators, {offer.accelerator or "cpu" for offer in offers})
+    if where.regions:
+        known = {quote.region for rental in rentals for quote in rental.quotes if quote.region}
+        check_names("region", where.regions, known)
+    asked = [accelerator_wish(text)[0] for text in where.accelerators]
+    check_names("accelerator", asked, {rental.accelerator or CPU for rental in rentals})
 
 
 def _local_price_source(context: Context) -> str:

@@ -18,6 +18,7 @@ from manager.launch.render import render_yaml
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_upload import stage_upload
 from manager.planner.build import explain_no_choice
+from manager.planner.machine import FSDP
 from manager.planner.plan import Estimate, Plan
 from manager.runs.ids import new_run_id
 from manager.runs.supervise import RunOrder, RunOutcome, SuperviseSettings, supervise
@@ -100,6 +101,11 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
     choice = plan.choice
     if choice is None:
         raise explain_no_choice(plan)
+    if choice.on_paper is not None:
+        raise UsageError(
+            f"the cheapest offer can be planned, not run: {choice.on_paper}",
+            hint="set where.on_paper to false, so that only machines are ranked on which it runs",
+        )
     if cap_usd is not None and choice.cost_usd is not None and choice.cost_usd.expected > cap_usd:
         raise OverBudgetError(
             f"the plan expects {format_usd(choice.cost_usd.expected)}, over the cap of {format_usd(cap_usd)}",
@@ -159,8 +165,19 @@ def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
         and estimate.offer.cloud != LOCAL
         and estimate.offer.num_nodes == choice.offer.num_nodes
         and (estimate.micro_batch or 0) >= (choice.micro_batch or 0)
+        and _is_trained_alike(estimate, choice)
     ]
     return (choice, *rest[:MOST_FALLBACKS])
+
+
+def _is_trained_alike(one: Estimate, other: Estimate) -> bool:
+    """Whether one job file serves both: what it says of the step is the same, and shards stay shards."""
+    return (one.precision, one.gradient_checkpointing, one.sharding == FSDP, one.on_paper) == (
+        other.precision,
+        other.gradient_checkpointing,
+        other.sharding == FSDP,
+        other.on_paper,
+    )
 
 
 def build_job(plan: Plan, choice: Estimate, *, run_id: str, cap_usd: Decimal | None, max_duration_s: float) -> Job:
@@ -173,7 +190,13 @@ def build_job(plan: Plan, choice: Estimate, *, run_id: str, cap_usd: Decimal | N
         model=spec.model,
         data=spec.data,
         method=spec.method,
-        training=dataclasses.replace(spec.training, micro_batch=spec.training.micro_batch or choice.micro_batch),
+        training=dataclasses.replace(
+            spec.training,
+            micro_batch=spec.training.micro_batch or choice.micro_batch,
+            precision=choice.precision or spec.training.precision,
+            gradient_checkpointing=bool(choice.gradient_checkpointing),
+            sharding=choice.sharding if choice.sharding == FSDP else spec.training.sharding,
+        ),
         guard=GuardChoice(
             price_usd_per_hour=None if price is None else float(price),
             max_usd=None if cap_usd is None else float(cap_usd),

@@ -14,6 +14,24 @@ from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, 
 SPEC_VERSION = 1
 
 
+def accelerator_wish(text: str) -> tuple[str, float | None]:
+    """Name and number of `L4:1`; None is any number, as in `L4`.
+
+    Raises:
+        ValueError: what follows the colon is no number above 0.
+    """
+    name, colon, count = text.partition(":")
+    if not colon:
+        return name, None
+    try:
+        number = float(count)
+    except ValueError:
+        number = 0.0
+    if not name or not 0 < number < float("inf"):
+        raise ValueError(f"{text!r} is no accelerator: write a name, or name:number, such as L4:1")
+    return name, number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """What the job may cost."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from manager.spec.model import SPEC_VERSION, Budget, RunSpec, Where
+from manager.spec.model import SPEC_VERSION, Budget, RunSpec, Where, accelerator_wish
 from tasks.kinds import DATA_COLUMNS, TASK_KINDS, UNBOUNDED
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 
@@ -24,7 +24,8 @@ Task = Literal[
     "image-text-to-text",
 ]
 Method = Literal["full", "lora", "qlora", "frozen", "gradual"]
-Precision = Literal["fp32", "bf16-mixed", "fp16-mixed", "bf16"]
+Precision = Literal["auto", "fp32", "bf16-mixed", "fp16-mixed", "bf16"]
+Sharding = Literal["auto", "ddp", "fsdp"]
 Optimizer = Literal["adamw", "adamw-foreach", "adamw-loop", "adamw-8bit", "adafactor", "sgd", "sgd-momentum"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Loss = Literal["plain", "chunked"]
@@ -134,7 +135,8 @@ class TrainingPart(_Part):
     optimizer: Optimizer = "adamw"
     attention: Attention = "auto"
     loss: Loss = "plain"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    sharding: Sharding = "auto"
     eval_every_steps: Annotated[int, Field(ge=1)] | None = None
     log_every_steps: Annotated[int, Field(ge=1)] = 10
     checkpoint_every_steps: Annotated[int, Field(ge=1)] | None = None
@@ -171,6 +173,7 @@ class TrainingPart(_Part):
 class BudgetPart(_Part):
     max_usd: Annotated[Decimal, Field(gt=0, strict=False)] | None = None
     deadline_hours: Annotated[float, Field(gt=0)] | None = None
+    confidence: Literal[0.5, 0.9] = 0.5
 
 
 class WherePart(_Part):
@@ -178,6 +181,15 @@ class WherePart(_Part):
     regions: list[Text] = []
     accelerators: list[Text] = []
     spot: bool = False
+    max_nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    on_paper: bool = False
+
+    @field_validator("accelerators")
+    @classmethod
+    def _names_with_numbers(cls, accelerators: list[str]) -> list[str]:
+        for text in accelerators:
+            accelerator_wish(text)
+        return accelerators
 
 
 class TargetPart(_Part):
@@ -261,6 +273,8 @@ class RunFile(_Part):
         training = self.training.model_dump()
         training["metric"] = self.training.metric or TASK_KINDS[self.task].default_metric
         training["micro_batch"] = None if self.training.micro_batch == "auto" else self.training.micro_batch
+        checkpointing = self.training.gradient_checkpointing
+        training["gradient_checkpointing"] = None if checkpointing == "auto" else checkpointing
         method = self.method
         return RunSpec(
             name=self.name,
@@ -283,6 +297,8 @@ class RunFile(_Part):
                 regions=tuple(self.where.regions),
                 accelerators=tuple(self.where.accelerators),
                 spot=self.where.spot,
+                max_nodes=self.where.max_nodes,
+                on_paper=self.where.on_paper,
             ),
             target=None if self.target is None else TargetChoice(**self.target.model_dump()),
         )

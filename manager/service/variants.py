@@ -1,0 +1,115 @@
+"""The ways of training one job that the planner may choose among, with their traces.
+
+Which there are follows from what the run file leaves open (`auto`): precision, gradient checkpointing, sharding. The
+first is always there; the others are taken where their trace is at hand, and traced only when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from manager.catalog.model_entry import ModelEntry
+from manager.errors import DataError
+from manager.planner.machine import DDP, FSDP, SHARDED_METHODS
+from manager.planner.variant import StepVariant
+from manager.profiling.run_traces import run_traces
+from manager.spec.model import RunSpec
+from manager.workload.build import build_profile
+from manager.workload.profile import DataStats
+
+AUTO = "auto"
+_ADAPTERS = ("lora", "qlora")
+_FULL_PRECISIONS = ("bf16-mixed", "fp16-mixed", "fp32")
+"""Of `precision: auto`, best first: the second for cards without bfloat16, the last for those without either."""
+_ADAPTER_PRECISIONS = ("bf16", "fp16-mixed", "fp32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantSource:
+    """Makes variants of one job."""
+
+    spec: RunSpec
+    entry: ModelEntry
+    data: DataStats
+    has_cpu_offers: bool
+    cache_dir: Path
+    timeout_s: float
+    tell: Callable[[str], None] | None = None
+
+    def first(self) -> StepVariant:
+        """Plain training in the best precision.
+
+        Raises:
+            DataError: it can neither be looked up nor traced here.
+        """
+        return self._variant(next(self._specs()), may_trace=True)
+
+    def others(self, *, may_trace: bool) -> list[StepVariant]:
+        """The rest, as far as their traces can be had."""
+        found = []
+        specs = self._specs()
+        next(specs)
+        for spec in specs:
+            try:
+                found.append(self._variant(spec, may_trace=may_trace))
+            except DataError:
+                # The first variant stands for the job; what another would have saved is not known.
+                continue
+        return found
+
+    def _variant(self, spec: RunSpec, *, may_trace: bool) -> StepVariant:
+        traces = run_traces(
+            spec,
+            self.entry,
+            data=self.data,
+            has_cpu_offers=self.has_cpu_offers,
+            cache_dir=self.cache_dir,
+            timeout_s=self.timeout_s,
+            tell=self.tell,
+            may_trace=may_trace,
+        )
+        profile = build_profile(spec, self.entry, self.data, traces)
+        return StepVariant(profile=profile, traces=traces, shardings=shardings_of(spec))
+
+    def _specs(self) -> Iterator[RunSpec]:
+        training = self.spec.training
+        for precision in precisions_of(self.spec):
+            for checkpointing in checkpointing_of(self.spec):
+                yield replace(
+                    self.spec,
+                    training=replace(training, precision=precision, gradient_checkpointing=checkpointing),
+                )
+
+
+def precisions_of(spec: RunSpec) -> tuple[str, ...]:
+    """Precisions that the job may be trained in, best first."""
+    if spec.training.precision != AUTO:
+        return (spec.training.precision,)
+    return _ADAPTER_PRECISIONS if spec.method.kind in _ADAPTERS else _FULL_PRECISIONS
+
+
+def checkpointing_of(spec: RunSpec) -> tuple[bool, ...]:
+    """Whether activations may be computed again for backward; plain first."""
+    asked = spec.training.gradient_checkpointing
+    if asked is not None:
+        return (asked,)
+    # Nothing in a frozen backbone keeps activations.
+    return (False,) if spec.method.kind == "frozen" else (False, True)
+
+
+def shardings_of(spec: RunSpec) -> tuple[str, ...]:
+    """How several devices may share a step, simplest first."""
+    asked = spec.training.sharding
+    if asked != AUTO:
+        return (asked,)
+    return (DDP, FSDP) if spec.method.kind in SHARDED_METHODS and spec.training.loss == "plain" else (DDP,)
+
+
+def settled(spec: RunSpec) -> RunSpec:
+    """The spec with the first of everything that it leaves open."""
+    training = replace(
+        spec.training, precision=precisions_of(spec)[0], gradient_checkpointing=checkpointing_of(spec)[0]
+    )
+    return replace(spec, training=training)
