@@ -12,7 +12,10 @@ none on the device; so saving needs weights and optimizer state, for adapters th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
+from manager.workload.identity import ByIdentity
 from manager.workload.memory_device import MemoryDevice, fit_margin
 from manager.workload.memory_model import MERGING_METHODS, MemoryModel, Moment, Static, memory_model
 from manager.workload.placed_moments import (
@@ -132,23 +135,13 @@ def memory_of(
         ValueError: the rank is missing, or not that of the trace.
         KeyError: no such optimizer.
     """
-    model, name = memory_model(trace), optimizer or trace.optimizer
-    at = model.at(batch=batch, length=length, rank=rank)
+    name = optimizer or trace.optimizer
     rows = EVALUATION_ROWS * batch if evaluation_batch is None else evaluation_batch
-    at_evaluation = model.at(batch=rows, length=length, rank=rank)
-    static = split_static(model.static(at, name), placement)
-    training = list(training_moments(model, at, static, placement, optimizer=name, accumulates=accumulates))
-    evaluation = list(evaluation_moments(model, at_evaluation, static, placement))
-    saving = saving_moment(model, static, placement, merges=trace.method in MERGING_METHODS)
-    is_whole = not placement.is_sharded and placement.tensor_parallel == 1 and not device.is_cpu
-    # The replay holds for the step that was traced; what is divided over devices is another one.
-    replayed = reserve_of(trace, batch=batch, length=length) if is_whole and name == trace.optimizer else None
-    stands = _Standing.of(model, static, placement, device, training, evaluation, replayed)
-    # The moments with nothing of their own stand for a trace that lists none.
-    tops = [max(moments, key=_bytes) for moments in (training, evaluation or [saving], [saving])]
-    peak = max(tops, key=_bytes)
+    step = _step(ByIdentity(trace), batch, rows, length, rank, name, placement, accumulates)
+    stands = _Standing.of(step, placement, device)
+    peak = max(step.tops, key=_bytes)
     lines = stands.lines(peak)
-    totals = [sum(stands.lines(top).values()) for top in tops]
+    totals = [sum(stands.lines(top).values()) for top in step.tops]
     return MemoryAnswer(
         phase=peak.phase,
         **lines,
@@ -158,6 +151,54 @@ def memory_of(
         save_bytes=totals[2],
         host_bytes=stands.host,
         basis=device.basis,
+    )
+
+
+class _Step(NamedTuple):
+    """What a device holds during one step, apart from what kind of device it is: many cards share one answer."""
+
+    model: MemoryModel
+    static: Static
+    tops: tuple[Moment, Moment, Moment]
+    """Highest moments of training, of evaluation and of saving."""
+    alive: float
+    """The most that comes and goes within forward and backward, in bytes."""
+    loss_chain: float
+    """The longest of all moments, in bytes."""
+    replayed: tuple[float, float] | None
+    """Bytes cached by the allocator, and those of them that it cannot give back; None where no replay holds."""
+
+
+@lru_cache(maxsize=1024)
+def _step(
+    key: ByIdentity,
+    batch: int,
+    rows: int,
+    length: int,
+    rank: int | None,
+    optimizer: str,
+    placement: Placement,
+    accumulates: bool,
+) -> _Step:
+    trace = key.trace
+    model = memory_model(trace)
+    at = model.at(batch=batch, length=length, rank=rank)
+    at_evaluation = model.at(batch=rows, length=length, rank=rank)
+    static = split_static(model.static(at, optimizer), placement)
+    training = list(training_moments(model, at, static, placement, optimizer=optimizer, accumulates=accumulates))
+    evaluation = list(evaluation_moments(model, at_evaluation, static, placement))
+    saving = saving_moment(model, static, placement, merges=trace.method in MERGING_METHODS)
+    moments = [*training, *evaluation]
+    # The replay holds for the step that was traced; what is divided over devices is another one.
+    is_whole = not placement.is_sharded and placement.tensor_parallel == 1 and optimizer == trace.optimizer
+    return _Step(
+        model=model,
+        static=static,
+        # The moments with nothing of their own stand for a trace that lists none.
+        tops=(max(training, key=_bytes), max(evaluation or [saving], key=_bytes), saving),
+        alive=max((_changing(moment) for moment in moments), default=0.0),
+        loss_chain=max((moment.loss_chain for moment in moments), default=0.0),
+        replayed=reserve_of(trace, batch=batch, length=length) if is_whole else None,
     )
 
 
@@ -233,26 +274,15 @@ class _Standing:
     host: int
 
     @classmethod
-    def of(
-        cls,
-        model: MemoryModel,
-        static: Static,
-        placement: Placement,
-        device: MemoryDevice,
-        training: list[Moment],
-        evaluation: list[Moment],
-        replayed: tuple[float, float] | None,
-    ) -> _Standing:
-        factor = shard_factor(model, placement) / placement.replicas if placement.is_sharded else 1.0
+    def of(cls, step: _Step, placement: Placement, device: MemoryDevice) -> _Standing:
+        static = step.static
+        factor = shard_factor(step.model, placement) / placement.replicas if placement.is_sharded else 1.0
         on_device = 0.0 if placement.cpu_offload else factor
         share = device.sharded_live_share if placement.is_sharded else device.live_share
-        moments = [*training, *evaluation]
-        alive = max((_changing(moment) for moment in moments), default=0.0)
-        loss_chain = max((moment.loss_chain for moment in moments), default=0.0)
-        reclaimable = round(device.loss_share * loss_chain)
-        reserve = round(share * alive) + reclaimable
-        if replayed is not None:
-            reserve, reclaimable = round(replayed[0]), round(replayed[0] - replayed[1])
+        reclaimable = round(device.loss_share * step.loss_chain)
+        reserve = round(share * step.alive) + reclaimable
+        if step.replayed is not None and not device.is_cpu:
+            reserve, reclaimable = round(step.replayed[0]), round(step.replayed[0] - step.replayed[1])
         offloaded = factor * (static.weights + static.trainable + static.optimizer_state)
         copied = 0.0 if device.is_cpu else factor * max(static.trainable, static.optimizer_state)
         return cls(

@@ -211,7 +211,9 @@ def _copy_s(trace: StepTrace, speed: Speed, batch: float, length: float) -> floa
 
 def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_parallel: int) -> tuple[float, float]:
     """Seconds of the device and of the host."""
-    seconds = sum(_group_seconds(group, speed, tensor_parallel) for group in work.groups)
+    seconds = 0.0
+    for group in work.groups:
+        seconds += _group_seconds(group, speed, tensor_parallel)
     return seconds, work.ops * speed.software.ops_share * issue_s_per_op
 
 
