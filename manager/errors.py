@@ -14,6 +14,8 @@
     ├── TeardownUnconfirmedError     5   the provider did not confirm that the machine is gone
     └── InterruptedRunError        130   Ctrl-C or SIGTERM
 
+`diff` ends with 6 when a plan rose by more than its limits allow; that is an answer and no error.
+
 Third-party errors are wrapped where they enter (`raise ... from error`); nothing above an adapter sees them.
 """
 
@@ -33,6 +35,8 @@ class ExitCode(IntEnum):
     NOTHING_FITS = 3
     OVER_BUDGET = 4
     TEARDOWN_UNCONFIRMED = 5
+    OVER_LIMIT = 6
+    """`diff`: the plan rose by more than `--fail-over-...` allows; both plans were made."""
     INTERRUPTED = 130
 
 

@@ -30,14 +30,27 @@ class Side:
     name: str
     """Of the job."""
     model: str
-    offer: Offer | None
-    """The chosen one; None when there is none."""
-    micro_batch: int | None
+    choice: Estimate | None
+    """None when there is none."""
     estimator: str | None
-    hours: Interval | None
-    cost_usd: MoneyInterval | None
+    """None for a plan without any estimate."""
     no_choice: str | None
     """Why nothing was chosen, naming the constraint that binds; None when something was."""
+
+    @property
+    def offer(self) -> Offer | None:
+        """The chosen one."""
+        return None if self.choice is None else self.choice.offer
+
+    @property
+    def hours(self) -> Interval | None:
+        """Launch to machine gone."""
+        return None if self.choice is None else self.choice.hours
+
+    @property
+    def cost_usd(self) -> MoneyInterval | None:
+        """To the finished job."""
+        return None if self.choice is None else self.choice.cost_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +219,8 @@ def _side(plan: Plan) -> Side:
         created_at_s=plan.created_at_s,
         name=plan.spec.name,
         model=plan.profile.model,
-        offer=None if choice is None else choice.offer,
-        micro_batch=None if choice is None else choice.micro_batch,
+        choice=choice,
         estimator=_estimator(plan),
-        hours=None if choice is None else choice.hours,
-        cost_usd=None if choice is None else choice.cost_usd,
         no_choice=explain_no_choice(plan).message if choice is None else None,
     )
 
@@ -260,7 +270,8 @@ def _with_memory(plan: Plan, key: str) -> Estimate | None:
 
 def _of_key(plan: Plan, key: str) -> Estimate | None:
     """The best estimate of an offer; a rejected one where it was not among those to choose from."""
-    return next((estimate for estimate in (*plan.offers, *plan.rejected) if estimate.offer.key == key), None)
+    known = (*plan.offers, *plan.pareto, *plan.rejected)
+    return next((estimate for estimate in known if estimate.offer.key == key), None)
 
 
 def _dollars(before: Estimate | None, after: Estimate | None, *, is_first: bool) -> tuple[DollarsChange, ...]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from manager.planner.difference import BytesChange, DollarsChange, PlanDifference, Side, percent
+from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
 from manager.units import Interval, MoneyInterval, format_bytes, format_hours, format_usd
 
@@ -71,7 +72,7 @@ def summary(found: PlanDifference) -> Table:
         ),
         _plain_row("machine", _of(old, lambda side: machine_name(side.offer)), machine_name(new.offer)),
         _plain_row("price", _of(old, lambda side: _price(side.offer)), _price(new.offer)),
-        _plain_row("micro-batch", _of(old, lambda side: _count(side.micro_batch)), _count(new.micro_batch)),
+        _plain_row("step", _of(old, lambda side: _step(side.choice)), _step(new.choice)),
         _plain_row("prices of", _of(old, price_date), price_date(new)),
         _plain_row("plan", _of(old, lambda side: side.plan_id), new.plan_id),
     ]
@@ -304,8 +305,15 @@ def _price(offer: Offer | None) -> str:
     return "none" if offer is None else f"{format_usd(offer.price_usd_per_hour)}/h"
 
 
-def _count(value: int | None) -> str:
-    return "none" if value is None else f"{value:,}"
+def _step(choice: Estimate | None) -> str:
+    """`32 samples, bf16, checkpointing, fsdp`: how the chosen machine does a step."""
+    if choice is None:
+        return "none"
+    parts = [UNKNOWN if choice.micro_batch is None else f"{choice.micro_batch:,} at a time"]
+    parts += [choice.precision] if choice.precision else []
+    parts += ["checkpointing"] if choice.gradient_checkpointing else []
+    parts += [choice.sharding] if choice.sharding != "none" else []
+    return ", ".join(parts)
 
 
 def _said(value: str | None) -> str:

@@ -61,7 +61,7 @@ def difference_to_json(found: PlanDifference, *, name: str | None = None, over: 
 
 
 def _side(side: Side) -> dict[str, Any]:
-    offer, cost = side.offer, side.cost_usd
+    choice, offer, cost = side.choice, side.offer, side.cost_usd
     return {
         "plan_id": side.plan_id,
         "created_at_s": side.created_at_s,
@@ -71,7 +71,10 @@ def _side(side: Side) -> dict[str, Any]:
         "price_usd_per_hour": None if offer is None else _money(offer.price_usd_per_hour),
         "price_source": None if offer is None else offer.price_source,
         "price_age_s": None if offer is None else offer.price_age_s,
-        "micro_batch": side.micro_batch,
+        "micro_batch": None if choice is None else choice.micro_batch,
+        "precision": None if choice is None else choice.precision,
+        "gradient_checkpointing": None if choice is None else choice.gradient_checkpointing,
+        "sharding": None if choice is None else choice.sharding,
         "estimator": side.estimator,
         "hours": None if side.hours is None else asdict(side.hours),
         "cost_usd": None if cost is None else {end: _money(value) for end, value in asdict(cost).items()},

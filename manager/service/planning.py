@@ -9,11 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from manager.catalog.models import check_use, reason_to_plan_only, resolve_entry
-from manager.errors import StateError, UsageError
+from manager.errors import UsageError
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
-from manager.planner.codec import plan_to_json, plan_to_text
+from manager.planner.codec import plan_to_json
 from manager.planner.limits import CPU
 from manager.planner.market_index import MarketIndex
 from manager.planner.plan import Plan
@@ -25,7 +25,7 @@ from manager.profiling.measure import measure_data
 from manager.runs.states import FINAL
 from manager.service.context import Context
 from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
-from manager.service.starting import write_whole
+from manager.service.saved_plans import price_moved_note, save_plan
 from manager.service.variants import VariantSource
 from manager.spec.model import RunSpec, accelerator_wish
 from tasks.kinds import TASK_KINDS
@@ -68,6 +68,8 @@ def plan_job(
         StateError: the plan cannot be saved.
     """
     plan = open_job(context, spec, catalogs=catalogs, tell=tell).plan()
+    if (note := price_moved_note(context, plan)) is not None:
+        plan = dataclasses.replace(plan, notes=(*plan.notes, note))
     save_plan(context, plan)
     return plan
 
@@ -162,20 +164,6 @@ def narrowed(spec: RunSpec, *, on: str | None, max_usd: Decimal | None) -> RunSp
     if not max_usd.is_finite() or max_usd <= 0:
         raise UsageError(f"--max-usd {max_usd} is no cap", hint="give dollars above 0, such as --max-usd 5")
     return dataclasses.replace(spec, where=where, budget=dataclasses.replace(spec.budget, max_usd=max_usd))
-
-
-def save_plan(context: Context, plan: Plan) -> Path:
-    """Keep a plan under its id.
-
-    Raises:
-        StateError: the file cannot be written.
-    """
-    file = context.home.plans_dir / f"{plan.plan_id}.json"
-    try:
-        write_whole(file, plan_to_text(plan) + "\n")
-    except OSError as error:
-        raise StateError(f"plan {file} cannot be written: {error.strerror}", hint="free some disk space") from error
-    return file
 
 
 def _task_notes(spec: RunSpec) -> tuple[str, ...]:

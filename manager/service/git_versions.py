@@ -1,0 +1,43 @@
+"""A file as it was in a revision of its git repository; `git` is asked, nothing is checked out."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from manager.errors import UsageError
+
+_TIMEOUT_S = 60
+
+
+def version_of(file: Path, revision: str) -> str | None:
+    """The text of the file in a revision; None when the revision does not have it.
+
+    Raises:
+        UsageError: no git, no repository, no such revision, or a file that is no text.
+    """
+    folder = file.absolute().parent
+    # A revision that looks like an option must not become one.
+    known = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if known.returncode != 0:
+        said = known.stderr.decode(errors="replace").strip()
+        raise UsageError(
+            f"git knows no revision {revision} in {folder}{f': {said}' if said else ''}",
+            hint="fetch it; a GitHub Action needs `fetch-depth: 0` at actions/checkout",
+        )
+    commit = known.stdout.decode().strip()
+    path = f"{commit}:./{file.name}"
+    if _git(folder, "cat-file", "-e", path).returncode != 0:
+        return None
+    shown = _git(folder, "show", path)
+    try:
+        return shown.stdout.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} in {revision} is no text in UTF-8", hint="a run file is YAML in UTF-8") from error
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"git cannot be asked: {error}", hint="install git, or give two files") from error

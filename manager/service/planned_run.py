@@ -1,0 +1,136 @@
+"""A saved plan, to be launched later: what has moved since, whether it still holds, and the plan at today's prices.
+
+The question, the chosen offer and the hours stay those of the plan; only prices are read again. What no longer holds is
+refused with the way out, which is to plan anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from manager.errors import NothingFitsError, OverBudgetError, UsageError
+from manager.planner.build import explain_no_choice
+from manager.planner.moved import Move, Movement, age_text, movements, with_prices
+from manager.planner.plan import ESTIMATOR, Estimate, Plan
+from manager.profiling.measure import measure_data
+from manager.service.context import Context
+from manager.service.planning import narrowed, read_market
+from manager.service.running import with_fallbacks
+from manager.units import format_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revisited:
+    """A plan of another day, ready to be launched."""
+
+    plan: Plan
+    """With the offers that are still there, at their prices of today."""
+    told: tuple[str, ...]
+    """What the user should know before saying yes."""
+
+
+def capped(plan: Plan, max_usd: Decimal | None) -> Plan:
+    """The plan with a cap from the command line, which may be lower than the plan's own and not higher.
+
+    Raises:
+        UsageError: it is higher, or no amount.
+    """
+    own = plan.spec.budget.max_usd
+    if max_usd is not None and own is not None and max_usd > own:
+        raise UsageError(
+            f"plan {plan.plan_id} was made for a cap of {format_usd(own)}, --max-usd {max_usd} is more",
+            hint="raise budget.max_usd in the run file and plan anew",
+        )
+    return dataclasses.replace(plan, spec=narrowed(plan.spec, on=None, max_usd=max_usd))
+
+
+def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited:
+    """Check that a saved plan still holds, and price it anew.
+
+    Args:
+        context: surroundings.
+        plan: the saved one; its cap is compared with what it is expected to cost today.
+        catalogs: folder of price catalogs, or None.
+
+    Raises:
+        NothingFitsError: its chosen offer is gone, or has no known price any more.
+        OverBudgetError: it chose nothing because of a limit, or is expected to cost more than its cap by now.
+        UsageError: it was estimated in another way, or its data has changed.
+        DataError: its data cannot be read any more.
+    """
+    choice = plan.choice
+    if choice is None:
+        raise explain_no_choice(plan)
+    context.home.ensure()
+    _check_estimator(plan, choice)
+    told = [f"planned {age_text(context.clock() - plan.created_at_s)} ago, prices read again", *_data(context, plan)]
+    moved = movements(with_fallbacks(plan, choice), read_market(context, catalogs).offers())
+    _check_choice(plan, moved[0])
+    today = with_prices(plan, moved)
+    told += _told(moved)
+    cap = plan.spec.budget.max_usd
+    _check_cap(plan, today, cap)
+    # A fall-back is launched without another question, so that it has to keep the cap as the choice does.
+    kept = tuple(estimate for estimate in today.offers if cap is None or _expected(estimate) <= cap)
+    notes = (*(note for note in plan.notes), *told)
+    return Revisited(plan=dataclasses.replace(today, offers=kept, notes=notes), told=tuple(told))
+
+
+def _told(moved: tuple[Movement, ...]) -> list[str]:
+    choice, *others = moved
+    told = [f"chosen offer {choice.text()}"]
+    return told + [f"fall-back {other.text()}" for other in others if other.move is not Move.STAYED]
+
+
+def _check_estimator(plan: Plan, choice: Estimate) -> None:
+    if choice.estimator != ESTIMATOR:
+        raise UsageError(
+            f"plan {plan.plan_id} was estimated by `{choice.estimator}`; this tunefare estimates by `{ESTIMATOR}`, so "
+            "that its hours, memory and dollars no longer hold",
+            hint=_anew(plan),
+        )
+
+
+def _data(context: Context, plan: Plan) -> list[str]:
+    """Refuse data that is not what was planned for; where contents were not read, its size is compared, and told."""
+    then = plan.profile.data
+    now = measure_data(
+        plan.spec, cache_dir=context.home.cache_dir, timeout_s=float(context.config.number("measure_timeout_s"))
+    )
+    is_read = then.sha256 is not None and now.sha256 is not None
+    if (now.sha256 != then.sha256) if is_read else (now.bytes != then.bytes):
+        raise UsageError(
+            f"the data of plan {plan.plan_id}, {plan.spec.data.source}, has changed since: {now.bytes:,} bytes and "
+            f"{now.train_samples:,} samples to train on, planned were {then.bytes:,} and {then.train_samples:,}",
+            hint=_anew(plan),
+        )
+    return [] if is_read else ["the data is as large as it was; its contents were not read, so more cannot be said"]
+
+
+def _check_choice(plan: Plan, moved: Movement) -> None:
+    if moved.move in (Move.GONE, Move.PRICE_UNKNOWN):
+        raise NothingFitsError(f"the chosen offer of plan {plan.plan_id}, {moved.text()}", hint=_anew(plan))
+
+
+def _check_cap(plan: Plan, today: Plan, cap: Decimal | None) -> None:
+    choice = today.choice
+    if cap is None or choice is None or _expected(choice) <= cap:
+        return
+    before = plan.choice
+    raise OverBudgetError(
+        f"plan {plan.plan_id} is expected to cost {format_usd(_expected(choice))} by now, "
+        f"{format_usd(None if before is None else _expected(before))} when it was made: "
+        f"over the cap of {format_usd(cap)}",
+        hint=f"{_anew(plan)}, or raise the cap",
+    )
+
+
+def _expected(estimate: Estimate) -> Decimal:
+    return Decimal("Infinity") if estimate.cost_usd is None else estimate.cost_usd.expected
+
+
+def _anew(plan: Plan) -> str:
+    return f"plan anew and launch that: `tunefare run --plan {plan.plan_id} --replan`"
