@@ -7,10 +7,10 @@ sum of the rounded lines, so that a bill can be added up by hand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cached_property
+from functools import cached_property, partial
 
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
@@ -42,7 +42,8 @@ class Verdict:
     judgement: Judgement
     timed: tuple[Timed, ...]
     """Empty when the job does not run there."""
-    stated: tuple[Assumption, ...]
+    state: Callable[[], tuple[Assumption, ...]] = tuple
+    """Makes `stated`, which only what is shown needs."""
     calibration_factor: float = 1.0
 
     @property
@@ -54,6 +55,11 @@ class Verdict:
     def is_on_paper(self) -> bool:
         """Whether it can be estimated, and only the training program does not run there."""
         return bool(self.timed) and (self.reason or "").startswith(REASON_PROGRAM)
+
+    @cached_property
+    def stated(self) -> tuple[Assumption, ...]:
+        """What the phases take for granted, for people."""
+        return self.state()
 
     @cached_property
     def hours(self) -> Ends | None:
@@ -87,11 +93,11 @@ def verdict(
     """The judgement on a shape, carried over to one cloud and market."""
     factor = 1.0 if calibration is None else calibration.time_factor
     if judgement.seconds is None:
-        return Verdict(judgement=judgement, timed=(), stated=(), calibration_factor=factor)
+        return Verdict(judgement=judgement, timed=(), calibration_factor=factor)
     return Verdict(
         judgement=judgement,
         timed=book.phases(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration),
-        stated=book.stated(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration),
+        state=partial(book.stated, judgement, cloud=cloud, use_spot=use_spot, calibration=calibration),
         calibration_factor=factor,
     )
 

@@ -210,31 +210,43 @@ def _copy_s(trace: StepTrace, speed: Speed, batch: float, length: float) -> floa
 
 
 def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_parallel: int) -> tuple[float, float]:
-    """Seconds of the device and of the host."""
+    """Seconds of the device and of the host.
+
+    One loop, because a change in a job asks it for some hundred kinds of machines, each with some hundred groups.
+    """
+    software, launch_s, rates = speed.software, speed.launch_s, speed.rates
+    moved_share, least_moving_s = software.moved_share, launch_s * software.ops_share
+    bandwidth, epilogue, exposed = speed.memory_bytes_per_s, speed.epilogue_s_per_byte, speed.exposed
     seconds = 0.0
-    for group in work.groups:
-        seconds += _group_seconds(group, speed, tensor_parallel)
-    return seconds, work.ops * speed.software.ops_share * issue_s_per_op
+    for kind, dtype, count, flops, moved_bytes in work.groups:
+        memory_s = moved_bytes / bandwidth
+        if kind == MOVING:
+            busy_s = memory_s * moved_share
+            seconds += count * (busy_s if busy_s > least_moving_s else least_moving_s)
+            continue
+        if kind == NARROW:
+            busy_s = _narrow_s(dtype, flops, moved_bytes, speed)
+        else:
+            rate = rates.get((kind, dtype))
+            if rate is None:
+                raise UntimedWorkError(f"{speed.name} has no known rate for {kind} in {dtype}")
+            arithmetic_s = (flops / rate + moved_bytes * epilogue) / tensor_parallel
+            memory_s /= tensor_parallel
+            if arithmetic_s > memory_s:
+                busy_s = arithmetic_s + exposed * memory_s
+            else:
+                busy_s = memory_s + exposed * arithmetic_s
+            if kind == "convolution":
+                busy_s += memory_s * speed.layout.get(dtype, 0.0)
+        seconds += count * (busy_s if busy_s > launch_s else launch_s)
+    return seconds, work.ops * software.ops_share * issue_s_per_op
 
 
-def _group_seconds(group: Ops, speed: Speed, tensor_parallel: int) -> float:
-    software = speed.software
-    memory_s = group.bytes / speed.memory_bytes_per_s
-    if group.kind == MOVING:
-        return group.count * max(memory_s * software.moved_share, speed.launch_s * software.ops_share)
-    if group.kind == NARROW:
-        moved_s = group.bytes / speed.narrow_bytes_per_s.get(group.dtype, speed.memory_bytes_per_s)
-        flops_per_s = speed.narrow_flops_per_s.get(group.dtype)
-        return group.count * max(moved_s + (group.flops / flops_per_s if flops_per_s else 0.0), speed.launch_s)
-    rate = speed.rates.get((group.kind, group.dtype))
-    if rate is None:
-        raise UntimedWorkError(f"{speed.name} has no known rate for {group.kind} in {group.dtype}")
-    arithmetic_s = (group.flops / rate + group.bytes * speed.epilogue_s_per_byte) / tensor_parallel
-    memory_s /= tensor_parallel
-    busy_s = max(arithmetic_s, memory_s) + speed.exposed * min(arithmetic_s, memory_s)
-    if group.kind == "convolution":
-        busy_s += memory_s * speed.layout.get(group.dtype, 0.0)
-    return group.count * max(busy_s, speed.launch_s)
+def _narrow_s(dtype: str, flops: float, moved_bytes: float, speed: Speed) -> float:
+    """Of a convolution with few channels per group."""
+    moved_s = moved_bytes / speed.narrow_bytes_per_s.get(dtype, speed.memory_bytes_per_s)
+    flops_per_s = speed.narrow_flops_per_s.get(dtype)
+    return moved_s + (flops / flops_per_s if flops_per_s else 0.0)
 
 
 def _update_seconds(
