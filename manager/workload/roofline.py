@@ -218,35 +218,34 @@ def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_
     moved_share, least_moving_s = software.moved_share, launch_s * software.ops_share
     bandwidth, epilogue, exposed = speed.memory_bytes_per_s, speed.epilogue_s_per_byte, speed.exposed
     seconds = 0.0
-    for kind, dtype, count, flops, moved_bytes in work.groups:
+    for group in work.groups:
+        kind, moved_bytes = group.kind, group.bytes
         memory_s = moved_bytes / bandwidth
         if kind == MOVING:
             busy_s = memory_s * moved_share
-            seconds += count * (busy_s if busy_s > least_moving_s else least_moving_s)
+            seconds += group.count * (busy_s if busy_s > least_moving_s else least_moving_s)
             continue
         if kind == NARROW:
-            busy_s = _narrow_s(dtype, flops, moved_bytes, speed)
+            busy_s = _narrow_s(group, speed)
         else:
-            rate = rates.get((kind, dtype))
+            rate = rates.get((kind, group.dtype))
             if rate is None:
-                raise UntimedWorkError(f"{speed.name} has no known rate for {kind} in {dtype}")
-            arithmetic_s = (flops / rate + moved_bytes * epilogue) / tensor_parallel
+                raise UntimedWorkError(f"{speed.name} has no known rate for {kind} in {group.dtype}")
+            arithmetic_s = (group.flops / rate + moved_bytes * epilogue) / tensor_parallel
             memory_s /= tensor_parallel
-            if arithmetic_s > memory_s:
-                busy_s = arithmetic_s + exposed * memory_s
-            else:
-                busy_s = memory_s + exposed * arithmetic_s
+            longer_s, shorter_s = (arithmetic_s, memory_s) if arithmetic_s > memory_s else (memory_s, arithmetic_s)
+            busy_s = longer_s + exposed * shorter_s
             if kind == "convolution":
-                busy_s += memory_s * speed.layout.get(dtype, 0.0)
-        seconds += count * (busy_s if busy_s > launch_s else launch_s)
+                busy_s += memory_s * speed.layout.get(group.dtype, 0.0)
+        seconds += group.count * (busy_s if busy_s > launch_s else launch_s)
     return seconds, work.ops * software.ops_share * issue_s_per_op
 
 
-def _narrow_s(dtype: str, flops: float, moved_bytes: float, speed: Speed) -> float:
+def _narrow_s(group: Ops, speed: Speed) -> float:
     """Of a convolution with few channels per group."""
-    moved_s = moved_bytes / speed.narrow_bytes_per_s.get(dtype, speed.memory_bytes_per_s)
-    flops_per_s = speed.narrow_flops_per_s.get(dtype)
-    return moved_s + (flops / flops_per_s if flops_per_s else 0.0)
+    moved_s = group.bytes / speed.narrow_bytes_per_s.get(group.dtype, speed.memory_bytes_per_s)
+    flops_per_s = speed.narrow_flops_per_s.get(group.dtype)
+    return moved_s + (group.flops / flops_per_s if flops_per_s else 0.0)
 
 
 def _update_seconds(
