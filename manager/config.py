@@ -16,7 +16,7 @@ from pathlib import Path
 from manager.errors import ConfigError
 
 _ENVIRONMENT_PREFIX = "TUNEFARE_"
-_TEXT_UNITS = ("folder", "URL")
+_TEXT_UNITS = ("folder", "file", "URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,11 @@ class Setting:
     default: str
     unit: str
     text: str
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the value is a number of the unit; else the unit names a kind of text."""
+        return self.unit not in _TEXT_UNITS
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -42,6 +47,12 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         unit="folder",
         text="price catalogs in SkyPilot's layout; empty: SkyPilot's own, else the shipped list prices",
+    ),
+    Setting(
+        name="assumptions",
+        default="",
+        unit="file",
+        text="own assumptions, see `tunefare assumptions`; empty: assumptions.toml in the state folder",
     ),
     Setting(
         name="catalog_url",
@@ -114,6 +125,11 @@ class Config:
         """Folder of price catalogs, or None."""
         return Path(self.text("catalogs")).expanduser() if self.text("catalogs") else None
 
+    @property
+    def assumptions(self) -> Path | None:
+        """File of own assumptions, or None."""
+        return Path(self.text("assumptions")).expanduser() if self.text("assumptions") else None
+
 
 def read_config(file: Path, environment: Mapping[str, str]) -> Config:
     """Read the settings.
@@ -148,7 +164,7 @@ def _value(setting: Setting, from_file: Mapping[str, str], environment: Mapping[
         value = Value(setting=setting, text=from_file[setting.name], origin="config.toml")
     else:
         value = Value(setting=setting, text=setting.default, origin="default")
-    if setting.unit not in _TEXT_UNITS:
+    if setting.is_number:
         _check_number(value)
     return value
 

@@ -26,6 +26,11 @@ class Home:
         return self.root / "config.toml"
 
     @property
+    def assumptions_file(self) -> Path:
+        """Own assumptions, TOML; there is none before the user writes one."""
+        return self.root / "assumptions.toml"
+
+    @property
     def ledger_file(self) -> Path:
         """SQLite."""
         return self.root / "ledger.sqlite3"

@@ -92,7 +92,7 @@ def config_show(as_json: Annotated[bool, typer.Option("--json", help="Machine-re
     table.add_row("home", escape(str(context.home.root)), "TUNEFARE_HOME or default", "folder of all state")
     for value in context.config.values:
         setting = value.setting
-        shown = f"{value.text or '(none)'} {setting.unit if setting.unit not in ('folder', 'URL') else ''}".strip()
+        shown = f"{value.text or '(none)'} {setting.unit if setting.is_number else ''}".strip()
         table.add_row(setting.name, escape(shown), value.origin, setting.text)
     console().print(table)
     narrate(f"settings file: {context.home.config_file}")
