@@ -27,7 +27,22 @@ _NO_SOURCE = "own figure, no source given"
 _MAY_BE_ZERO = frozenset({"min", "s", "1/h", "GiB", "USD/GiB-month", "USD/GiB", "USD/h"})
 """Units of what may be nothing; speeds and factors divide or multiply a time."""
 _CLOUDS_WITHOUT_ROWS = frozenset(
-    "cudo do fluidstack hyperbolic ibm mithril paperspace primeintellect scp seeweb shadeform verda vsphere yotta".split()
+    {
+        "cudo",
+        "do",
+        "fluidstack",
+        "hyperbolic",
+        "ibm",
+        "mithril",
+        "paperspace",
+        "primeintellect",
+        "scp",
+        "seeweb",
+        "shadeform",
+        "verda",
+        "vsphere",
+        "yotta",
+    }
 )
 """Clouds of SkyPilot that have no row in the shipped table."""
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?")
@@ -35,7 +50,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9_\"'-]+)\s*=")
 
 
 def with_own(shipped: Assumptions, text: str, *, file: str) -> Assumptions:
-    """The table with the rows of an own file in it.
+    """The table with the rows of an own file laid over it.
 
     Args:
         shipped: the table that they replace rows of; it knows all names and units.
@@ -53,7 +68,7 @@ def text_to_edit(table: Assumptions) -> str:
     """The whole table as TOML, commented out: what is uncommented and changed replaces the shipped row."""
     lines = [
         "# Own assumptions of tunefare: uncomment a table with its lines and change them; the rest stays as shipped.",
-        "# [name] holds for all clouds that have no table of their own, here or among those below; [name.cloud] for one.",
+        "# [name] holds for all clouds that have no table of their own, here or below; [name.cloud] for one cloud.",
         "# `expected` alone is taken as exact. `tunefare assumptions` shows what holds.",
     ]
     for (name, cloud), row in table.rows.items():
