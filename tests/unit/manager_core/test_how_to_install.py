@@ -18,6 +18,9 @@ README = Path(__file__).parents[3] / "README.md"
         ("local", ("torch",), "uv tool install '.[local]'"),
         ("sky", ("torch",), "uv tool install '.[local,sky]'"),
         ("demo", ("torch", "sky"), "uv tool install '.[local,sky,demo]'"),
+        ("demo", ("torch", "boto3", "google.auth"), "uv tool install '.[local,demo]'"),
+        ("gcp", ("boto3",), "uv tool install '.[aws,gcp]'"),
+        ("aws", ("sky", "google.auth"), "uv tool install '.[sky,aws]'"),
     ],
 )
 def test_the_command(extra: str, present: tuple[str, ...], command: str, monkeypatch: pytest.MonkeyPatch) -> None:
