@@ -50,12 +50,15 @@ def usd(value: Decimal | float | int | str) -> Decimal:
 
 
 def format_usd(value: Decimal | None) -> str:
-    """`$12.34`; under ten cents two significant digits, so that a short run is not shown as free; None: `unknown`."""
+    """`$12.34`; under ten cents two significant digits, so that a short run is not shown as free; `-$1.00` for what is
+    lost; None: `unknown`."""
     if value is None:
         return "unknown"
+    if value < 0:
+        return f"-{format_usd(-value)}"
     if value == 0:
         return "$0.00"
-    if abs(value) < _TEN_CENTS:
+    if value < _TEN_CENTS:
         return f"${value.quantize(Decimal(1).scaleb(value.adjusted() - 1), rounding=ROUND_HALF_UP):f}"
     return f"${value.quantize(_CENT, rounding=ROUND_HALF_UP):,}"
 

@@ -28,7 +28,7 @@ class WorthLine:
     """In the same order, never negative."""
     total_usd: MoneyInterval
     """Contribution to the net: quantity x unit price, negative for costs."""
-    basis: str | None
+    basis: str
     """Where the quantity comes from, for people."""
 
 
@@ -136,7 +136,7 @@ def _missing(question: Question, tuning: Tuning, gain: Gain | None) -> tuple[str
     return tuple(missing)
 
 
-def _line(name: str, quantity: Quantity, unit: str, price: Quantity, basis: str | None, *, sign: int) -> WorthLine:
+def _line(name: str, quantity: Quantity, unit: str, price: Quantity, basis: str, *, sign: int) -> WorthLine:
     total = MoneyInterval(
         low=usd(sign * quantity.low * price.low),
         expected=usd(sign * quantity.expected * price.expected),

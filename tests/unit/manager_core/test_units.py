@@ -19,6 +19,8 @@ from manager.units import LEAST_USD, format_bytes, format_hours, format_seconds,
         (Decimal("0.000001"), "$0.0000010"),
         (Decimal("0.1234"), "$0.12"),
         (Decimal("1234.565"), "$1,234.57"),
+        (Decimal("-1234.565"), "-$1,234.57"),
+        (Decimal("-0.0123"), "-$0.012"),
     ],
 )
 def test_dollars(value: Decimal | None, text: str) -> None:
