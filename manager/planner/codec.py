@@ -143,6 +143,9 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "assumptions": [{"name": assumed.name, "text": assumed.text} for assumed in estimate.assumptions],
         "calibration_factor": estimate.calibration_factor,
         "estimator": estimate.estimator,
+        "disk_gib": estimate.disk_gib,
+        "checkpoint_every_steps": estimate.checkpoint_every_steps,
+        "preemptions": _interval_to_json(estimate.preemptions),
         "on_paper": estimate.on_paper,
         "reason": estimate.reason,
     }
@@ -211,6 +214,9 @@ def _estimate_from_json(record: Json) -> Estimate:
         gradient_checkpointing=record.get("gradient_checkpointing"),
         sharding=record.get("sharding", "none"),
         accumulation=record.get("accumulation"),
+        disk_gib=record.get("disk_gib"),
+        checkpoint_every_steps=record.get("checkpoint_every_steps"),
+        preemptions=_interval_from_json(record.get("preemptions")),
         on_paper=record.get("on_paper"),
         reason=record["reason"],
     )

@@ -7,8 +7,9 @@ sum of the rounded lines, so that a bill can be added up by hand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property, partial
 
@@ -17,9 +18,11 @@ from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.judge import REASON_BATCH, REASON_FIT, Judgement, judge_shape
 from manager.planner.machine import REASON_PROGRAM
-from manager.planner.phases import TRAINING, Ends, PhaseBook, Timed
+from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Timed
 from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
-from manager.planner.shape import shape_of
+from manager.planner.shape import LOCAL, shape_of
+from manager.planner.spot import Ends
+from manager.planner.storage import ExtraRates, address_extra, disk_extra, egress_extra
 from manager.planner.variant import StepVariant
 from manager.prices.offer import Offer
 from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval, format_bytes
@@ -33,6 +36,7 @@ _MICRO_DOLLAR = Decimal("0.000001")
 _HOUR_DIGITS = 9
 REASON_PRICE = "unknown price"
 REASON_HOST = "host's memory is too small"
+REASON_PREEMPTED = "preempted too often"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +44,23 @@ class Verdict:
     """What is the same for all offers of one shape of machine on one cloud and market, price apart."""
 
     judgement: Judgement
-    timed: tuple[Timed, ...]
-    """Empty when the job does not run there."""
+    cloud: str = LOCAL
+    run: RunPhases = NO_PHASES
+    """Without phases when the job does not run there."""
+    disk_gib: int | None = None
+    """Of each node; None when the job does not run there."""
+    rates: ExtraRates | None = None
+    """What is billed besides machines; None when the job does not run there."""
+    extras: Callable[[Interval], tuple[CostLine, ...]] | None = None
+    """Makes the lines of what is billed besides machines, for so many billed hours."""
     state: Callable[[], tuple[Assumption, ...]] = tuple
     """Makes `stated`, which only what is shown needs."""
     calibration_factor: float = 1.0
+
+    @property
+    def timed(self) -> tuple[Timed, ...]:
+        """The phases."""
+        return self.run.timed
 
     @property
     def reason(self) -> str | None:
@@ -63,13 +79,25 @@ class Verdict:
 
     @cached_property
     def hours(self) -> Ends | None:
-        """Launch to machine gone."""
-        if not self.timed:
-            return None
+        """Launch to machine gone; None when the job does not run there."""
+        return _hours_of(self.timed) if self.timed else None
+
+    @cached_property
+    def billed_hours(self) -> Ends:
+        """Those of them in which a machine is billed."""
+        return _hours_of([phase for phase in self.timed if phase.is_billed])
+
+    @cached_property
+    def side_usd(self) -> Ends:
+        """Dollars of disks, addresses and traffic."""
+        if self.rates is None:
+            return 0.0, 0.0, 0.0
+        hourly, once = self.rates.usd_per_hour, self.rates.usd_once
+        low, expected, high = self.billed_hours
         return (
-            sum(phase.low_s for phase in self.timed) / SECONDS_PER_HOUR,
-            sum(phase.expected_s for phase in self.timed) / SECONDS_PER_HOUR,
-            sum(phase.high_s for phase in self.timed) / SECONDS_PER_HOUR,
+            low * hourly.low + once.low,
+            expected * hourly.expected + once.expected,
+            high * hourly.high + once.high,
         )
 
     @cached_property
@@ -92,14 +120,38 @@ def verdict(
 ) -> Verdict:
     """The judgement on a shape, carried over to one cloud and market."""
     factor = 1.0 if calibration is None else calibration.time_factor
-    if judgement.seconds is None:
-        return Verdict(judgement=judgement, timed=(), calibration_factor=factor)
+    machine, variant = judgement.machine, judgement.variant
+    if judgement.seconds is None or machine is None:
+        return Verdict(judgement=judgement, cloud=cloud, calibration_factor=factor)
+    run = book.phases(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration)
+    if any(math.isinf(phase.high_s) for phase in run.timed):
+        hopeless = replace(judgement, reason=f"{REASON_PREEMPTED}: it may never come to its end", seconds=None)
+        return Verdict(judgement=hopeless, cloud=cloud, calibration_factor=factor)
+    disk_gib = book.disk_gib(variant, cloud)
     return Verdict(
         judgement=judgement,
-        timed=book.phases(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration),
+        cloud=cloud,
+        run=run,
+        disk_gib=disk_gib,
+        rates=book.extra_rates(variant, cloud, machine.num_nodes),
+        extras=partial(
+            _extras, book.assumptions, cloud, disk_gib, variant.profile.export_file_bytes, machine.num_nodes
+        ),
         state=partial(book.stated, judgement, cloud=cloud, use_spot=use_spot, calibration=calibration),
         calibration_factor=factor,
     )
+
+
+def _extras(
+    assumptions: Assumptions, cloud: str, disk_gib: int, sent_bytes: float, nodes: int, hours: Interval
+) -> tuple[CostLine, ...]:
+    """What a provider bills besides machines; nothing where it bills none of it."""
+    found = (
+        disk_extra(assumptions, cloud=cloud, gib=disk_gib, hours=hours, nodes=nodes),
+        address_extra(assumptions, cloud=cloud, hours=hours, nodes=nodes),
+        egress_extra(assumptions, cloud=cloud, sent_bytes=sent_bytes),
+    )
+    return tuple(extra.line() for extra in found if extra.price.value.high > 0)
 
 
 def judge_machine(
@@ -131,8 +183,10 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
     if reason is None and price is None:
         reason = f"{REASON_PRICE}: {offer.price_source}"
     lines: tuple[CostLine, ...] = ()
-    if price is not None:
+    if price is not None and verdict.phases:
+        billed = _sum_of_hours([hours for phase, hours in verdict.phases if phase.is_billed])
         lines = tuple(_cost_line(phase, hours, price) for phase, hours in verdict.phases)
+        lines = (*lines, *(verdict.extras(billed) if verdict.extras is not None and billed is not None else ()))
     hours = _sum_of_hours([hours for _, hours in verdict.phases])
     profile = judgement.variant.profile
     return Estimate(
@@ -151,6 +205,9 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
         gradient_checkpointing=profile.gradient_checkpointing,
         sharding="none" if machine is None or machine.replicas == 1 else machine.sharding,
         accumulation=judgement.accumulation,
+        disk_gib=verdict.disk_gib,
+        checkpoint_every_steps=verdict.run.checkpoint_every_steps,
+        preemptions=_interval(verdict.run.preemptions),
         reason=reason,
     )
 
@@ -192,6 +249,18 @@ def _host_assumption(host: HostNeed | None, offer: Offer) -> tuple[Assumption, .
     return (Assumption(name="host_memory", text=text),)
 
 
+def _interval(ends: Ends | None) -> Interval | None:
+    return None if ends is None else Interval(low=ends[0], expected=ends[1], high=ends[2])
+
+
+def _hours_of(timed: Sequence[Timed]) -> Ends:
+    return (
+        sum(phase.low_s for phase in timed) / SECONDS_PER_HOUR,
+        sum(phase.expected_s for phase in timed) / SECONDS_PER_HOUR,
+        sum(phase.high_s for phase in timed) / SECONDS_PER_HOUR,
+    )
+
+
 def _hours(phase: Timed) -> Interval:
     low, expected, high = (
         round(seconds / SECONDS_PER_HOUR, _HOUR_DIGITS) for seconds in (phase.low_s, phase.expected_s, phase.high_s)
@@ -209,6 +278,7 @@ def _sum_of_hours(hours: Sequence[Interval]) -> Interval | None:
 
 
 def _cost_line(phase: Timed, hours: Interval, price_usd_per_hour: Decimal) -> CostLine:
+    price_usd_per_hour = price_usd_per_hour if phase.is_billed else Decimal(0)
     return CostLine(
         name=phase.name,
         quantity=hours,

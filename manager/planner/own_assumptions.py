@@ -26,7 +26,7 @@ _KEYS = (*_ENDS, "unit", "source", "as_of")
 _NO_SOURCE = "own figure, no source given"
 _MAY_BE_ZERO = frozenset({"min", "s", "1/h", "GiB", "USD/GiB-month", "USD/GiB", "USD/h"})
 """Units of what may be nothing; speeds and factors divide or multiply a time."""
-_CLOUDS_WITHOUT_ROWS = frozenset(
+CLOUDS_WITHOUT_ROWS = frozenset(
     {
         "cudo",
         "do",
@@ -113,7 +113,7 @@ class _Reader:
             self._refuse((name,), f"`{name}` is no table", f"write [{name}] and under it `expected = {table}`")
 
     def _check_cloud(self, name: str, cloud: str) -> None:
-        known = {of for _, of in self.shipped.rows if of != ANY_CLOUD} | _CLOUDS_WITHOUT_ROWS
+        known = {of for _, of in self.shipped.rows if of != ANY_CLOUD} | CLOUDS_WITHOUT_ROWS
         if cloud == ANY_CLOUD:
             self._refuse((name, cloud), f"`{name}.*` is no cloud", f"write [{name}] for all others")
         if cloud not in known:

@@ -16,12 +16,19 @@ from manager.planner.decoding import decoding_s, rate_name
 from manager.planner.judge import Judgement
 from manager.planner.machine import Machine
 from manager.planner.plan import Assumption
+from manager.planner.spot import Ends, SpotRun, best_steps, spot_band
+from manager.planner.storage import ExtraRates, disk_need, extra_rates, rented_gib
+from manager.planner.variant import StepVariant
 from manager.units import Interval
 from manager.workload.profile import WorkloadProfile
 
 FETCH = "fetch"
 """Bringing the results home: until it is through the machine is billed."""
 TRAINING = "training"
+REWORK = "spot_rework"
+"""Work done again after preemptions, recoveries and launches that were cut short."""
+WAITING = "waiting"
+"""For capacity after preemptions: nothing is billed then."""
 _MEGA = 1e6
 _MINUTE_S = 60.0
 _BAND_BASIS = (
@@ -29,9 +36,8 @@ _BAND_BASIS = (
     "at least 5 % each way; where none was measured, by assumption wider than any measured one"
 )
 _NOTHING = (0.0, 0.0, 0.0)
-
-Ends = tuple[float, float, float]
-"""Low, expected, high."""
+_EXTRA_PRICES = ("disk_price", "address_price", "egress_price")
+_SPOT_ROWS = ("preemption_rate", "spot_wait")
 
 
 class Timed(NamedTuple):
@@ -43,6 +49,24 @@ class Timed(NamedTuple):
     high_s: float
     assumption: str | None
     """Name of the assumption that it rests on, or None."""
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether there is a machine meanwhile."""
+        return self.name != WAITING
+
+
+class RunPhases(NamedTuple):
+    """All phases of a run in their order."""
+
+    timed: tuple[Timed, ...]
+    checkpoint_every_steps: int | None = None
+    """Chosen for spot machines, so that what preemptions cost is least; None: as the run file says."""
+    preemptions: Ends | None = None
+    """Expected number on spot machines; None on demand."""
+
+
+NO_PHASES = RunPhases(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +86,11 @@ class PhaseBook:
 
     assumptions: Assumptions
     _fixed: dict[tuple[int, str, bool], _Fixed] = field(default_factory=dict)
+    _disks: dict[tuple[int, str, int], tuple[int, ExtraRates]] = field(default_factory=dict)
     _profiles: list[WorkloadProfile] = field(default_factory=list)
     """Keeps the objects alive whose identity is a key."""
 
-    def phases(
-        self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None
-    ) -> tuple[Timed, ...]:
+    def phases(self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None) -> RunPhases:
         """All phases in their order.
 
         Args:
@@ -93,16 +116,18 @@ class PhaseBook:
                 low, expected, high = low + decoding.low, expected + decoding.expected, high + decoding.high
             return Timed(phase, low, expected, high, name)
 
-        timed = (
-            *fixed.before,
-            computed("baseline", seconds.test_s, data.test_samples),
-            computed(TRAINING, seconds.training_s, profile.samples_seen),
-            computed("evaluation", seconds.validation_s, profile.evaluations * data.validation_samples),
-            fixed.checkpoints,
-            computed("final", seconds.test_s, data.test_samples),
-            *fixed.after,
+        parts = _Parts(
+            before=(*fixed.before, computed("baseline", seconds.test_s, data.test_samples)),
+            work=(
+                computed(TRAINING, seconds.training_s, profile.samples_seen),
+                computed("evaluation", seconds.validation_s, profile.evaluations * data.validation_samples),
+            ),
+            checkpoints=fixed.checkpoints,
+            after=(computed("final", seconds.test_s, data.test_samples), *fixed.after),
         )
-        return (*timed, _spot_rework(timed, fixed.rows)) if use_spot else timed
+        if use_spot:
+            return _on_spot(parts, judgement, fixed, machine.num_nodes)
+        return RunPhases((*parts.before, *parts.work, parts.checkpoints, *parts.after))
 
     def stated(
         self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None
@@ -111,7 +136,35 @@ class PhaseBook:
         profile, machine = judgement.variant.profile, judgement.machine
         assert machine is not None
         fixed = self._fixed_of(profile, cloud, use_spot=use_spot)
-        return (*self._stated_band(profile, machine, calibration, cloud), *fixed.stated)
+        billed = [self.assumptions.of(name, cloud) for name in _EXTRA_PRICES]
+        return (
+            *self._stated_band(profile, machine, calibration, cloud),
+            *fixed.stated,
+            *(row.stated() for row in billed if row.value.high > 0),
+        )
+
+    def disk_gib(self, variant: StepVariant, cloud: str) -> int:
+        """The disk to ask for on each node."""
+        return self._storage(variant, cloud, 1)[0]
+
+    def extra_rates(self, variant: StepVariant, cloud: str, num_nodes: int) -> ExtraRates:
+        """What disks, addresses and traffic cost an hour and once."""
+        return self._storage(variant, cloud, num_nodes)[1]
+
+    def _storage(self, variant: StepVariant, cloud: str, num_nodes: int) -> tuple[int, ExtraRates]:
+        profile = variant.profile
+        key = (id(profile), cloud, num_nodes)
+        known = self._disks.get(key)
+        if known is None:
+            self._profiles.append(profile)
+            kept = variant.keep_checkpoints
+            # On spot machines there are more checkpoints than `profile.checkpoints`, and as many of them are kept.
+            need = disk_need(profile, self.assumptions, cloud=cloud, keep_checkpoints=kept, checkpoints=profile.steps)
+            gib = rented_gib(need)
+            sent = profile.export_file_bytes
+            rates = extra_rates(self.assumptions, cloud=cloud, gib=gib, sent_bytes=sent, nodes=num_nodes)
+            known = self._disks[key] = gib, rates
+        return known
 
     def _fixed_of(self, profile: WorkloadProfile, cloud: str, *, use_spot: bool) -> _Fixed:
         key = (id(profile), cloud, use_spot)
@@ -216,15 +269,49 @@ def _fetch(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud:
     return Timed(FETCH, *_per_rate(profile.export_file_bytes, rows["fetch_rate"], unit=_MEGA), "fetch_rate")
 
 
-def _spot_rework(timed: Sequence[Timed], rows: Mapping[str, AssumedQuantity]) -> Timed:
-    """What preemptions cost: a share of all the other time of the run."""
-    share = rows["spot_rework"].value
-    return Timed(
-        "spot_rework",
-        share.low * sum(phase.low_s for phase in timed),
-        share.expected * sum(phase.expected_s for phase in timed),
-        share.high * sum(phase.high_s for phase in timed),
-        "spot_rework",
+class _Parts(NamedTuple):
+    """Phases as preemptions see them."""
+
+    before: tuple[Timed, ...]
+    work: tuple[Timed, ...]
+    checkpoints: Timed
+    after: tuple[Timed, ...]
+
+
+def _on_spot(parts: _Parts, judgement: Judgement, fixed: _Fixed, num_nodes: int) -> RunPhases:
+    """With checkpoints in whole steps and what preemptions add to them."""
+    variant, rows = judgement.variant, fixed.rows
+    profile = variant.profile
+    rate, wait, disk = rows["preemption_rate"], rows["spot_wait"], rows["disk_rate"]
+    run = SpotRun(
+        before_s=_sum(parts.before),
+        work_s=_sum(parts.work),
+        after_s=_sum(parts.after),
+        checkpoint_s=_per_rate(profile.checkpoint_bytes, disk, unit=_MEGA),
+        recovery_s=_sum(fixed.before),
+        wait_s=_seconds(wait),
+        rate_per_hour=(rate.value.low, rate.value.expected, rate.value.high),
+        nodes=num_nodes,
+    )
+    step_s = run.work_s[1] / profile.steps
+    every = variant.checkpoint_every_steps or best_steps(run, profile.steps)
+    band = spot_band(run, interval_s=every * step_s)
+    timed = (
+        *parts.before,
+        *parts.work,
+        Timed(parts.checkpoints.name, *band.writing_s, parts.checkpoints.assumption),
+        *parts.after,
+        Timed(REWORK, *band.lost_s, rate.name),
+        Timed(WAITING, *band.waited_s, wait.name),
+    )
+    return RunPhases(timed, every, band.preemptions)
+
+
+def _sum(timed: Sequence[Timed]) -> Ends:
+    return (
+        sum(phase.low_s for phase in timed),
+        sum(phase.expected_s for phase in timed),
+        sum(phase.high_s for phase in timed),
     )
 
 
@@ -236,10 +323,11 @@ def _all_tokens(profile: WorkloadProfile) -> float:
 def _names(kind: str, cloud: str, *, use_spot: bool) -> Sequence[str]:
     moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate", "fetch_rate")
     names = ("boot", "setup", *moved, "start", rate_name(kind) or "tokenize_rate", "disk_rate", "teardown")
-    return (*names, "spot_rework") if use_spot else names
+    return (*names, *_SPOT_ROWS) if use_spot else names
 
 
 def _seconds(row: AssumedQuantity) -> Ends:
+    """Of a time that is assumed in seconds or minutes."""
     unit = _MINUTE_S if row.unit == "min" else 1.0
     return row.value.low * unit, row.value.expected * unit, row.value.high * unit
 

@@ -85,6 +85,12 @@ class Estimate:
     """none: one device; ddp: each holds all; fsdp: weights, gradients and optimizer state are divided."""
     accumulation: int | None = None
     """Forward passes per optimizer step and device; None when it does not fit."""
+    disk_gib: int | None = None
+    """Of each node's disk, to ask for; None when it does not run."""
+    checkpoint_every_steps: int | None = None
+    """Chosen for spot machines; None: as the run file says."""
+    preemptions: Interval | None = None
+    """Expected number on spot machines; None on demand."""
     on_paper: str | None = None
     """Why the offer cannot be launched although it was ranked, because the user asked for such ones; None: it can."""
     estimator: str = ESTIMATOR

@@ -46,10 +46,12 @@ class Candidate:
     """Allowed ones with a known price within the limits, cheapest first."""
     usd_per_price: float
     """Expected dollars of the job per dollar an hour of one node."""
+    side_usd: float
+    """Expected dollars besides machines."""
 
     def usd(self, place: int) -> float:
         """Expected dollars at one of the quotes."""
-        return self.quotes[place].usd * self.usd_per_price
+        return self.quotes[place].usd * self.usd_per_price + self.side_usd
 
     @property
     def hours(self) -> float:
@@ -218,17 +220,20 @@ def _place(one: Judged, quotes: Sequence[Quote], where: Where, budget: Budget, r
         return
     known = bisect_left(quotes, UNKNOWN_USD, key=lambda quote: quote.usd)
     reject(quotes[known:], f"{REASON_PRICE}: {one.rental.price_source}")
-    compared = verdict.hours[2] if budget.confidence > EVEN else verdict.hours[1]
+    end = 2 if budget.confidence > EVEN else 1
     affordable = known
     if budget.max_usd is not None:
-        dearest = (float(budget.max_usd) + _TIE_USD) / (compared * one.num_nodes) if compared else UNKNOWN_USD
+        left, hours = float(budget.max_usd) + _TIE_USD - verdict.side_usd[end], verdict.billed_hours[end]
+        dearest = left / (hours * one.num_nodes) if hours else UNKNOWN_USD
         affordable = bisect_right(quotes, dearest, hi=known, key=lambda quote: quote.usd)
     reject(quotes[affordable:known], REASON_BUDGET)
-    if budget.deadline_hours is not None and compared > budget.deadline_hours:
+    if budget.deadline_hours is not None and verdict.hours[end] > budget.deadline_hours:
         reject(quotes[:affordable], REASON_DEADLINE)
     elif affordable:
-        per_price = verdict.hours[1] * one.num_nodes
-        ranking.candidates.append(Candidate(one.rental, one.num_nodes, verdict, quotes[:affordable], per_price))
+        per_price = verdict.billed_hours[1] * one.num_nodes
+        ranking.candidates.append(
+            Candidate(one.rental, one.num_nodes, verdict, quotes[:affordable], per_price, verdict.side_usd[1])
+        )
         ranking.offers_total += affordable
 
 
@@ -243,7 +248,9 @@ def _nearness(one: Rejected) -> tuple[int, float, float]:
     verdict = one.verdict
     missing = verdict.judgement.missing_bytes if verdict is not None and kind == REASON_FIT else None
     hours = None if verdict is None else verdict.hours
-    usd = float("inf") if hours is None else hours[1] * one.quote.usd * one.num_nodes
+    usd = float("inf")
+    if verdict is not None and hours is not None:
+        usd = verdict.billed_hours[1] * one.quote.usd * one.num_nodes + verdict.side_usd[1]
     if kind == REASON_DEADLINE and hours is not None:
         return place, hours[1], usd
     return place, float("inf") if missing is None else missing, usd

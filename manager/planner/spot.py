@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from manager.planner.preemption import Preemption, Rework, best_interval_s, rework
+from manager.planner.preemption import Preemption, Rework, best_interval_s, best_interval_steps, rework
 
 Ends = tuple[float, float, float]
 """Low, expected, high."""
@@ -63,6 +63,11 @@ class SpotBand:
     def preemptions(self) -> Ends:
         """Expected number."""
         return self.low.preemptions, self.expected.preemptions, self.high.preemptions
+
+
+def best_steps(run: SpotRun, steps: int) -> int:
+    """Optimizer steps between two checkpoints at which the expected time is least."""
+    return best_interval_steps(steps, run.work_s[1] / steps, _preemption(run, 1))
 
 
 def spot_band(run: SpotRun, *, interval_s: float | None = None) -> SpotBand:

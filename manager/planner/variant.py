@@ -21,3 +21,6 @@ class StepVariant:
     traces: RunTraces
     shardings: tuple[str, ...] = ("ddp",)
     """How several devices may share a step: ddp, fsdp."""
+    checkpoint_every_steps: int | None = None
+    """As the run file says; None: chosen where machines can be preempted, else at each evaluation."""
+    keep_checkpoints: int = 2

@@ -71,7 +71,13 @@ class VariantSource:
             may_trace=may_trace,
         )
         profile = build_profile(spec, self.entry, self.data, traces)
-        return StepVariant(profile=profile, traces=traces, shardings=shardings_of(spec))
+        return StepVariant(
+            profile=profile,
+            traces=traces,
+            shardings=shardings_of(spec),
+            checkpoint_every_steps=spec.training.checkpoint_every_steps,
+            keep_checkpoints=spec.training.keep_checkpoints,
+        )
 
     def _specs(self) -> Iterator[RunSpec]:
         training = self.spec.training
