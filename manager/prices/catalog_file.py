@@ -1,12 +1,15 @@
 """One `vms.csv` of SkyPilot's catalogs as rows of text: schema checked, damage found, nothing interpreted.
 
-Reads with the csv module: SkyPilot itself would take seconds to import, pandas half a second.
+Reads with the csv module: SkyPilot itself would take seconds to import, pandas half a second. Which columns a catalog
+has differs by cloud and by year; the required ones are those without which SkyPilot's own reader stops, any other
+column is passed over. Text is UTF-8 whatever the locale says.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -26,7 +29,7 @@ _REQUIRED = (
     "SpotPrice",
     "Region",
 )
-_OPTIONAL = ("AvailabilityZone", "Arch")
+_OPTIONAL = ("AvailabilityZone", "Arch", "GpuInfo", "HostingType")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +37,14 @@ class CatalogFile:
     """The rows of one file."""
 
     path: Path
-    rows: tuple[Cells, ...]
-    """As long as the header and one empty cell more, which stands for columns that the file does not have."""
+    rows: Sequence[Sequence[str]]
+    """As long as the header, and one empty cell more where the file has not all optional columns."""
     columns: dict[str, int]
     """Position of each column that this package uses; optional ones may point at the empty cell."""
 
-    def cells(self, *columns: str) -> Callable[[Cells], Cells]:
+    def cells(self, *columns: str) -> Callable[[Sequence[str]], Cells]:
         """A fast function from a row to the cells of these columns (two or more)."""
-        getter: Callable[[Cells], Cells] = itemgetter(*(self.columns[column] for column in columns))
+        getter: Callable[[Sequence[str]], Cells] = itemgetter(*(self.columns[column] for column in columns))
         return getter
 
 
@@ -49,38 +52,51 @@ def read_catalog_file(path: Path, audit: Audit) -> CatalogFile:
     """Read and check one file.
 
     Raises:
-        PriceError: it cannot be read, a column is missing, or a row is cut; the message names file and column or line.
+        PriceError: it cannot be read, a column is missing or stands twice, or a row is cut; the message names file and
+            column or line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise PriceError(f"price catalog {path} cannot be read: {error}", hint=_hint(path)) from error
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, None)
-        rows = [row for row in reader if row]
+        rows = list(reader)
     except csv.Error as error:
         raise PriceError(f"price catalog {path}, line {reader.line_num}: {error}", hint=_hint(path)) from error
     if header is None:
         raise PriceError(f"price catalog {path} is empty", hint=_hint(path))
     columns = _columns(path, header)
+    if [] in rows:
+        rows = [row for row in rows if row]
     if rows and not text.endswith(("\n", "\r")):
         rows.pop()
         audit.note("unterminated_last_row")
-    width = len(header)
-    for number, row in enumerate(rows):
-        if len(row) != width:
-            raise PriceError(
-                f"price catalog {path}, row {number + 1}: {len(row)} cells, the header has {width}", hint=_hint(path)
-            )
-    return CatalogFile(path=path, rows=tuple((*row, "") for row in rows), columns=columns)
+    _check_widths(path, rows, len(header))
+    if len(header) in columns.values():
+        for row in rows:
+            row.append("")
+    return CatalogFile(path=path, rows=rows, columns=columns)
+
+
+def _check_widths(path: Path, rows: list[list[str]], width: int) -> None:
+    if set(map(len, rows)) <= {width}:
+        return
+    number, row = next((number, row) for number, row in enumerate(rows) if len(row) != width)
+    raise PriceError(
+        f"price catalog {path}, row {number + 1}: {len(row)} cells, the header has {width}", hint=_hint(path)
+    )
 
 
 def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    positions = {name: position for position, name in enumerate(header)}
     for name in _REQUIRED:
-        if name not in positions:
+        if name not in header:
             raise PriceError(f"price catalog {path} has no column '{name}'", hint=_hint(path))
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if header.count(name) > 1:
+            raise PriceError(f"price catalog {path} has the column '{name}' twice", hint=_hint(path))
+    positions = {name: position for position, name in enumerate(header)}
     absent = len(header)
     return {name: positions.get(name, absent) for name in (*_REQUIRED, *_OPTIONAL)}
 

@@ -1,45 +1,68 @@
-"""Machines of one cloud in one region with their prices per zone, and the offers that they make."""
+"""Machines of one cloud with their prices per zone, and the rentals that they make.
+
+Owns the merging: zones of one price in a region become one quote, regions of one machine one rental. Prices are whole
+ticks here (`price_rules.TICKS_PER_USD`): tens of thousands of them are compared, and money is made of them once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from functools import partial
+from typing import Any, cast
 
-from manager.catalog.accelerators import accelerator
-from manager.prices.offer import Offer
-from manager.prices.price_rules import Audit, spot_flags
+from manager.prices.market import UNKNOWN_USD, Quote, Rental
+from manager.prices.price_rules import TICKS_PER_USD, Audit, dollars, spot_flags
 
-
-class Listing(NamedTuple):
-    """The prices of a machine in one zone; a tuple, because a catalog holds tens of thousands."""
-
-    zone: str
-    """Empty where the cloud names none."""
-    on_demand: Decimal | None
-    """Dollars per hour; None is unknown."""
-    spot: Decimal | None
-    """Dollars per hour; None: no spot offer."""
-    flags: tuple[str, ...]
-    """Rules that noticed something in the on-demand price."""
+Listing = tuple[str, str, int | None, int | None, tuple[str, ...]]
+"""The prices of a machine in one zone: region, zone (empty where the cloud names none), on-demand price in ticks per
+hour (None: unknown), spot price (None: no spot offer), rules that noticed something in the place or the price."""
+UNKNOWN_TICKS = 1 << 62
+"""An unknown price in the order of prices: behind every known one."""
+LOCAL_ZONE = "local_zone"
+"""Flag of a place; it holds for both markets."""
+_SEVERAL = "several_prices"
+_Found = tuple[int, str, tuple[str, ...], tuple[str, ...]]
+"""Ticks, region, zones, flags: sorts as the quotes of a rental do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One instance type in one region."""
+    """One machine, in one or more regions."""
 
     instance_type: str
     accelerator: str | None
     accelerator_count: float
+    accelerator_memory_bytes: int | None
+    """Per accelerator, from our table; None is unknown."""
     vcpus: float | None
     memory_bytes: int | None
-    region: str | None
-    listings: tuple[Listing, ...]
+    listings: list[Listing]
     flags: tuple[str, ...] = ()
     """Rules that noticed something in the machine, apart from its prices."""
     price_usable: bool = True
-    """False when it is not sure what the price buys: the offer is listed with unknown price."""
+    """False when it is not sure what the price buys: it is listed with unknown price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedMachine:
+    """A machine, on demand or spot, with its prices in columns: the form in which a parsed catalog is kept."""
+
+    instance_type: str | None
+    accelerator: str | None
+    accelerator_count: float
+    accelerator_memory_bytes: int | None
+    vcpus: float | None
+    memory_bytes: int | None
+    use_spot: bool
+    flags: tuple[str, ...]
+    ticks: tuple[int, ...]
+    """In rising order; `UNKNOWN_TICKS` is unknown."""
+    regions: tuple[str, ...]
+    zones: tuple[tuple[str, ...], ...]
+    quote_flags: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,56 +74,129 @@ class Origin:
     price_age_s: float | None
 
 
-def offers_of(machines: Iterable[Machine], origin: Origin, audit: Audit) -> Iterator[Offer]:
-    """One offer per machine, market and price, with the zones of that price merged, in the order of the machines."""
-    memory: dict[str | None, int | None] = {None: None}
+def priced_machines(machines: Iterable[Machine], audit: Audit) -> Iterator[PricedMachine]:
+    """Each machine on demand, and on spot where it has such prices; machines that differ in place only are one."""
+    merged: dict[tuple[object, ...], list[Machine]] = defaultdict(list)
     for machine in machines:
-        name = machine.accelerator
-        if name not in memory:
-            known = accelerator(name) if name is not None else None
-            memory[name] = None if known is None else known.memory_bytes
-        for flag in machine.flags:
-            audit.note(flag)
-        for (price, use_spot, flags), zones in _by_price(machine, audit).items():
-            yield Offer(
-                cloud=origin.cloud,
-                region=machine.region,
-                zones=tuple(sorted(zones)) if len(zones) > 1 else tuple(zones),
-                instance_type=machine.instance_type or None,
-                accelerator=name,
-                accelerator_count=machine.accelerator_count,
-                accelerator_memory_bytes=memory[name],
-                vcpus=machine.vcpus,
-                host_memory_bytes=machine.memory_bytes,
-                use_spot=use_spot,
-                price_usd_per_hour=price,
-                price_source=origin.price_source,
-                price_age_s=origin.price_age_s,
-                flags=flags,
-            )
+        if machine.listings:
+            merged[_identity(machine)].append(machine)
+    for same in merged.values():
+        first = same[0]
+        listings = first.listings if len(same) == 1 else [one for machine in same for one in machine.listings]
+        for flag in first.flags:
+            audit.note(flag, len({one[0] for one in listings}))
+        on_demand, spot = _by_price(first, listings, audit)
+        _note_several_prices(on_demand, audit)
+        yield _priced(first, on_demand, use_spot=False)
+        if spot:
+            yield _priced(first, spot, use_spot=True)
 
 
-_Price = tuple[Decimal | None, bool, tuple[str, ...]]
+def rentals_of(machines: Iterable[PricedMachine], origin: Origin) -> Iterator[Rental]:
+    """The rentals, with prices as money."""
+    money = _Money()
+    quote = cast("Callable[[tuple[Any, ...]], Quote]", partial(tuple.__new__, Quote))
+    for machine in machines:
+        usd = [ticks / TICKS_PER_USD if ticks != UNKNOWN_TICKS else UNKNOWN_USD for ticks in machine.ticks]
+        prices = map(money.__getitem__, machine.ticks)
+        columns = zip(usd, prices, machine.regions, machine.zones, machine.quote_flags, strict=True)
+        yield Rental(
+            cloud=origin.cloud,
+            instance_type=machine.instance_type,
+            accelerator=machine.accelerator,
+            accelerator_count=machine.accelerator_count,
+            accelerator_memory_bytes=machine.accelerator_memory_bytes,
+            vcpus=machine.vcpus,
+            host_memory_bytes=machine.memory_bytes,
+            use_spot=machine.use_spot,
+            price_source=origin.price_source,
+            price_age_s=origin.price_age_s,
+            flags=machine.flags,
+            quotes=tuple(map(quote, columns)),
+        )
 
 
-def _by_price(machine: Machine, audit: Audit) -> dict[_Price, set[str]]:
-    """(price, spot?, flags) -> zones; on-demand before spot."""
-    on_demand: dict[_Price, set[str]] = {}
-    spot: dict[_Price, set[str]] = {}
-    seen: set[Listing] = set()
-    for listing in machine.listings:
-        if listing in seen:
-            audit.note("duplicate_row")
+class _Money(dict[int, Decimal | None]):
+    """Ticks -> dollars, each made once."""
+
+    def __missing__(self, ticks: int) -> Decimal | None:
+        price = self[ticks] = None if ticks == UNKNOWN_TICKS else dollars(ticks)
+        return price
+
+
+def _identity(machine: Machine) -> tuple[object, ...]:
+    return (
+        machine.instance_type,
+        machine.accelerator,
+        machine.accelerator_count,
+        machine.accelerator_memory_bytes,
+        machine.vcpus,
+        machine.memory_bytes,
+        machine.flags,
+        machine.price_usable,
+    )
+
+
+_Priced = dict[tuple[int, str, tuple[str, ...]], list[str]]
+"""(Ticks, region, flags) -> zones."""
+
+
+def _by_price(machine: Machine, listings: list[Listing], audit: Audit) -> tuple[_Priced, _Priced]:
+    """On-demand and spot prices with their zones."""
+    on_demand: _Priced = defaultdict(list)
+    spot: _Priced = defaultdict(list)
+    distinct = dict.fromkeys(listings)
+    audit.note("duplicate_row", len(listings) - len(distinct))
+    usable = machine.price_usable
+    for region, zone, price, spot_price, flags in distinct:
+        ticks = price if price is not None and usable else UNKNOWN_TICKS
+        on_demand[ticks, region, flags].append(zone)
+        if spot_price is None:
             continue
-        seen.add(listing)
-        price = listing.on_demand if machine.price_usable else None
-        zone = {listing.zone} if listing.zone else set()
-        on_demand.setdefault((price, False, machine.flags + listing.flags), set()).update(zone)
-        if listing.spot is None:
-            continue
-        noticed = spot_flags(listing.spot, listing.on_demand)
-        for flag in noticed:
-            audit.note(flag)
-        price = listing.spot if machine.price_usable else None
-        spot.setdefault((price, True, machine.flags + noticed), set()).update(zone)
-    return on_demand | spot
+        noticed = spot_flags(spot_price, price)
+        if noticed:
+            audit.note(noticed[0])
+        if LOCAL_ZONE in flags:
+            noticed = (LOCAL_ZONE, *noticed)
+        spot[spot_price if usable else UNKNOWN_TICKS, region, noticed].append(zone)
+    return on_demand, spot
+
+
+def _note_several_prices(on_demand: _Priced, audit: Audit) -> None:
+    """Flag on-demand prices of one region that differ: which one is charged, nobody says."""
+    if len(on_demand) == len({region for _, region, _ in on_demand}):
+        return
+    by_region: dict[str, list[tuple[int, str, tuple[str, ...]]]] = defaultdict(list)
+    for key in on_demand:
+        if key[0] != UNKNOWN_TICKS and not key[2]:
+            by_region[key[1]].append(key)
+    for keys in by_region.values():
+        if len(keys) > 1:
+            audit.note(_SEVERAL)
+            for key in keys:
+                on_demand[key[0], key[1], (_SEVERAL,)] = on_demand.pop(key)
+
+
+def _priced(machine: Machine, found: _Priced, *, use_spot: bool) -> PricedMachine:
+    rows = sorted((ticks, region, _zones(zones), flags) for (ticks, region, flags), zones in found.items())
+    ticks, regions, zones, flags = zip(*rows, strict=True)
+    return PricedMachine(
+        instance_type=machine.instance_type or None,
+        accelerator=machine.accelerator,
+        accelerator_count=machine.accelerator_count,
+        accelerator_memory_bytes=machine.accelerator_memory_bytes,
+        vcpus=machine.vcpus,
+        memory_bytes=machine.memory_bytes,
+        use_spot=use_spot,
+        flags=machine.flags,
+        ticks=ticks,
+        regions=regions,
+        zones=zones,
+        quote_flags=flags,
+    )
+
+
+def _zones(zones: list[str]) -> tuple[str, ...]:
+    if len(zones) == 1:
+        return (zones[0],) if zones[0] else ()
+    return tuple(sorted({zone for zone in zones if zone}))

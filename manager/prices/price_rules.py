@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
-_RESOLUTION = Decimal("0.00001")
-"""Catalogs round to 4, 5 or 6 decimals; at 5 the same price in two zones is equal."""
-_ROUNDING_SHARE = Decimal("0.0001")
-"""Spot above on-demand by less than this part is the catalog's rounding."""
-_DEAREST_USD_PER_HOUR = Decimal(1_000_000)
+TICKS_PER_USD = 100_000
+"""Prices of catalogs are compared as whole numbers of a hundred-thousandth of a dollar: catalogs round to 4, 5 or 6
+decimals, and at 5 the same price in two zones is equal."""
+_DECIMALS = Decimal(1) / TICKS_PER_USD
+_ROUNDING_SHARE = 10_000
+"""Spot above on-demand by less than this part of it is the catalog's rounding."""
+_DEAREST_USD_PER_HOUR = 1_000_000
 """No machine costs this much; such a cell is damaged."""
+_NEARLY_HALF = 0.49
+_MISSING = "missing"
+_EQUAL, _ABOVE, _TENTH = ("spot_equals_on_demand",), ("spot_above_on_demand",), ("spot_is_a_tenth",)
 
 RULES: dict[str, str] = {
     "unknown_price": "the catalog gives no on-demand price",
@@ -28,12 +33,21 @@ RULES: dict[str, str] = {
     "spot_equals_on_demand": "spot costs the same as on-demand",
     "spot_is_a_tenth": "spot is exactly 10 % of on-demand: the provider's floor, not a market price",
     "duplicate_row": "the same row stands twice in the catalog",
+    "several_prices": "the catalog gives several on-demand prices for one machine in one region",
+    "local_zone": "a Local Zone, which an account has to enable before it can rent there",
+    "every_region": "the catalog lists each machine in each region at one price: where it can be had is not known",
+    "region_missing": "the row names no region, so nothing can be rented by it; left out",
     "instance_type_missing": "the row names no machine; left out",
     "accelerator_missing": "the machine has an accelerator that the catalog does not name; left out",
     "accelerator_count_missing": "the catalog does not say how many accelerators there are; left out",
     "count_corrected": "the number of accelerators is wrong in the catalog; the shipped table's number is used",
     "implausible_accelerator_count": "no machine has this number of accelerators; the price is not used",
     "fractional_accelerator": "a part of one accelerator",
+    "memory_differs": "the catalog gives the accelerator another memory than our table, which is used",
+    "card_by_memory": "one name for several cards: the catalog's memory says which it is",
+    "several_cards": "one machine's name for cards of different memory; planned with the smallest",
+    "card_not_known": "one name for several cards, and the memory fits none of them; it cannot be estimated",
+    "consumer_host": "a private person's machine, not one in a data centre",
     "arm64": "the machine has an ARM processor",
     "unsupported_architecture": "a 32-bit machine; left out",
     "no_host_price": "the accelerator's price is there, the price of its host is not",
@@ -45,7 +59,17 @@ RULES: dict[str, str] = {
 """Name of the rule -> one sentence."""
 
 MACHINE_RULES = frozenset(
-    {"count_corrected", "implausible_accelerator_count", "fractional_accelerator", "arm64", "one_of_several_gpus"}
+    {
+        "count_corrected",
+        "implausible_accelerator_count",
+        "fractional_accelerator",
+        "card_by_memory",
+        "several_cards",
+        "card_not_known",
+        "consumer_host",
+        "arm64",
+        "one_of_several_gpus",
+    }
 )
 """Flags that are true of a machine, whatever its price."""
 
@@ -66,39 +90,51 @@ class Audit:
 
     counts: Counter[str] = field(default_factory=Counter)
     """By name of the rule."""
-    _prices: dict[str, tuple[Decimal | None, str | None]] = field(default_factory=dict)
+    _ticks: dict[str, int] = field(default_factory=dict)
+    """Cell -> price, for cells that are one."""
+    _unbelievable: dict[str, str] = field(default_factory=dict)
+    """Cell -> rule, for cells that are none; `missing` is named by the caller."""
 
-    def note(self, rule: str) -> None:
-        """Count one more case of a rule of `RULES`."""
-        self.counts[rule] += 1
+    def note(self, rule: str, times: int = 1) -> None:
+        """Count more cases of a rule of `RULES`."""
+        if times:
+            self.counts[rule] += times
 
-    def price(self, text: str, *, missing: str) -> Decimal | None:
-        """The price in a cell in dollars per hour, above 0; None when it cannot be believed, with the rule counted.
+    def ticks(self, text: str, missing: str) -> int | None:
+        """The price in a cell in ticks per hour, above 0; None when it cannot be believed, with the rule counted.
 
         Args:
             text: the cell.
             missing: rule to count when the cell is empty or NaN.
         """
-        known = self._prices.get(text)
-        if known is None:
-            known = self._prices[text] = _read_price(text)
-        price, rule = known
-        if rule is not None:
-            self.counts[missing if rule == "missing" else rule] += 1
-        return price
+        known = self._ticks.get(text)
+        if known is not None:
+            return known
+        rule = self._unbelievable.get(text)
+        if rule is None:
+            price = _read_price(text)
+            if isinstance(price, int):
+                self._ticks[text] = price
+                return price
+            rule = self._unbelievable[text] = price
+        self.counts[missing if rule == _MISSING else rule] += 1
+        return None
 
 
-def spot_flags(spot: Decimal, on_demand: Decimal | None) -> tuple[str, ...]:
-    """What is remarkable in a spot price beside the on-demand price of the same machine and zone."""
+def dollars(ticks: int) -> Decimal:
+    """A price in ticks as money, exactly."""
+    return ticks * _DECIMALS
+
+
+def spot_flags(spot: int, on_demand: int | None) -> tuple[str, ...]:
+    """What is remarkable in a spot price beside the on-demand price of the same machine and zone, both in ticks."""
     if on_demand is None:
         return ()
-    if abs(spot - on_demand) <= on_demand * _ROUNDING_SHARE:
-        return ("spot_equals_on_demand",)
+    if abs(spot - on_demand) * _ROUNDING_SHARE <= on_demand:
+        return _EQUAL
     if spot > on_demand:
-        return ("spot_above_on_demand",)
-    if spot * 10 == on_demand:
-        return ("spot_is_a_tenth",)
-    return ()
+        return _ABOVE
+    return _TENTH if spot * 10 == on_demand else ()
 
 
 def count_is_plausible(count: float, instance_type: str) -> bool:
@@ -111,19 +147,25 @@ def count_is_plausible(count: float, instance_type: str) -> bool:
     return count == 16 or (count.is_integer() and instance_type.startswith(f"{int(count)}x"))
 
 
-def _read_price(text: str) -> tuple[Decimal | None, str | None]:
-    stripped = text.strip()
-    if not stripped:
-        return None, "missing"
+def _read_price(text: str) -> int | str:
+    """The price in ticks, or the rule that makes it none."""
     try:
-        value = Decimal(stripped)
-    except InvalidOperation:
-        return None, "unreadable_price"
-    if value.is_nan():
-        return None, "missing"
+        value = float(text)
+    except ValueError:
+        return "unreadable_price" if text.strip() else _MISSING
+    if value != value:
+        return _MISSING
     if value < 0:
-        return None, "negative_price"
+        return "negative_price"
     if value >= _DEAREST_USD_PER_HOUR:
-        return None, "unreadable_price"
-    rounded = value.quantize(_RESOLUTION)
-    return (rounded, None) if rounded > 0 else (None, "zero_price")
+        return "unreadable_price"
+    ticks = value * TICKS_PER_USD
+    whole = round(ticks)
+    if abs(ticks - whole) > _NEARLY_HALF:
+        whole = _round_exactly(text)
+    return whole if whole > 0 else "zero_price"
+
+
+def _round_exactly(text: str) -> int:
+    """Where a float cannot tell which of two ticks is nearer: half to even, on the digits as written."""
+    return int(Decimal(text.strip()).scaleb(5).to_integral_value())

@@ -6,16 +6,17 @@ out with a note; nothing else takes its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from manager.errors import PriceError
 from manager.prices.catalog_file import read_catalog_file
 from manager.prices.gcp_catalog import gcp_machines
 from manager.prices.list_prices import known_counts
-from manager.prices.machines import Origin, offers_of
-from manager.prices.offer import Offer
+from manager.prices.machines import Origin, PricedMachine, priced_machines, rentals_of
+from manager.prices.market import Market, Rental
 from manager.prices.plain_catalog import plain_machines
 from manager.prices.price_rules import RULES, Audit, RuleCount
 from manager.units import format_duration
@@ -24,18 +25,17 @@ CATALOG_VERSION = "v8"
 """Schema of SkyPilot 0.14's catalogs."""
 _FILE = "vms.csv"
 _COMMON = "common"
-_WORTH_A_NOTE = ("accelerator_missing", "count_corrected", "implausible_accelerator_count", "unterminated_last_row")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogReading:
-    """What the catalogs of a folder say."""
-
-    offers: tuple[Offer, ...]
-    notes: tuple[str, ...]
-    """For the user: where the prices come from, how old they are, what was left out."""
-    audit: tuple[RuleCount, ...]
-    """By cloud, then by name of the rule."""
+_WORTH_A_NOTE = (
+    "accelerator_missing",
+    "count_corrected",
+    "implausible_accelerator_count",
+    "several_prices",
+    "several_cards",
+    "card_not_known",
+    "every_region",
+    "region_missing",
+    "unterminated_last_row",
+)
 
 
 def default_catalog_dir(home: Path) -> Path:
@@ -48,8 +48,8 @@ def has_catalogs(directory: Path) -> bool:
     return bool(_catalog_paths(directory))
 
 
-def read_catalogs(directory: Path, *, now_s: float) -> CatalogReading:
-    """All offers of all clouds of a folder `<directory>/<cloud>/vms.csv`.
+def read_catalogs(directory: Path, *, now_s: float) -> Market:
+    """All rentals of all clouds of a folder `<directory>/<cloud>/vms.csv`.
 
     Args:
         directory: folder in SkyPilot's layout, such as `~/.sky/catalogs/v8`.
@@ -61,27 +61,42 @@ def read_catalogs(directory: Path, *, now_s: float) -> CatalogReading:
     paths = _catalog_paths(directory)
     if not paths:
         raise _no_catalogs(directory)
-    offers: list[Offer] = []
+    rentals: list[Rental] = []
     notes: list[str] = []
     audit: list[RuleCount] = []
     ages: list[float | None] = []
     failures: list[PriceError] = []
-    for path in paths:
-        counts = Audit()
-        try:
-            origin = _origin(path, directory, now_s)
-            offers.extend(_offers_of_cloud(path, origin, counts))
-        except PriceError as error:
-            failures.append(error)
-            notes.append(f"{path.parent.name} left out: {error.message} ({error.hint})")
-            continue
-        ages.append(origin.price_age_s)
-        audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=n) for rule, n in sorted(counts.counts.items()))
-        notes.extend(_rule_notes(origin.cloud, counts.counts))
+    with _no_collections():
+        for path in paths:
+            counts = Audit()
+            try:
+                origin = _origin(path, directory, now_s)
+                machines = _machines_of_cloud(path, origin.cloud, counts)
+            except PriceError as error:
+                failures.append(error)
+                notes.append(f"{path.parent.name} left out: {error.message} ({error.hint})")
+                continue
+            rentals.extend(rentals_of(machines, origin))
+            ages.append(origin.price_age_s)
+            audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=n) for rule, n in sorted(counts.counts.items()))
+            notes.extend(_rule_notes(origin.cloud, counts.counts))
     if not ages:
         raise failures[0]
     notes.insert(0, _summary(directory, len(ages), ages))
-    return CatalogReading(offers=tuple(offers), notes=tuple(notes), audit=tuple(audit))
+    return Market(rentals=tuple(rentals), notes=tuple(notes), audit=tuple(audit))
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """No garbage is looked for meanwhile: a catalog is a million small objects, none of them garbage, and looking
+    through them again and again would take half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _no_catalogs(directory: Path) -> PriceError:
@@ -99,12 +114,11 @@ def _catalog_paths(directory: Path) -> list[Path]:
     return [path for path in found if path.parent.name != _COMMON and not path.parent.name.startswith(".")]
 
 
-def _offers_of_cloud(path: Path, origin: Origin, audit: Audit) -> list[Offer]:
+def _machines_of_cloud(path: Path, cloud: str, audit: Audit) -> list[PricedMachine]:
     catalog = read_catalog_file(path, audit)
-    if origin.cloud == "gcp":
-        return list(offers_of(gcp_machines(catalog, audit), origin, audit))
-    machines = plain_machines(origin.cloud, catalog, audit, known_counts(origin.cloud))
-    return list(offers_of(machines, origin, audit))
+    if cloud == "gcp":
+        return list(priced_machines(gcp_machines(catalog, audit), audit))
+    return list(priced_machines(plain_machines(cloud, catalog, audit, known_counts(cloud)), audit))
 
 
 def _origin(path: Path, directory: Path, now_s: float) -> Origin:

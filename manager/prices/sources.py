@@ -1,4 +1,4 @@
-"""All offers that a plan may choose from: catalogs or the shipped table, Slurm pools, this machine.
+"""All that a plan may choose from: catalogs or the shipped table, Slurm pools, this machine.
 
 Owns the order of the sources and says which was used. Which offers the user wants is for the planner to decide.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from manager.prices.list_prices import list_price_offers, oldest_list_price
 from manager.prices.local import LocalDevice, local_offer
+from manager.prices.market import Market
 from manager.prices.offer import Offer
 from manager.prices.sky_catalog import default_catalog_dir, has_catalogs, read_catalogs
 from manager.prices.slurm import read_slurm_offers, sky_config_path
@@ -24,7 +25,7 @@ class OffersReading:
     notes: tuple[str, ...]
 
 
-def gather_offers(
+def gather_market(
     *,
     catalogs: Path | None,
     home: Path,
@@ -32,10 +33,10 @@ def gather_offers(
     local: LocalDevice | None = None,
     local_price_usd_per_hour: Decimal | None = None,
     local_price_source: str = "setting local_price_usd_per_hour",
-) -> OffersReading:
-    """Every offer known on this machine, offline.
+) -> Market:
+    """Everything that is known on this machine to be for rent, offline.
 
-    Cloud offers come from `catalogs` when it is given; else from SkyPilot's own folder below `home`; else from the
+    Prices of clouds come from `catalogs` when it is given; else from SkyPilot's own folder below `home`; else from the
     shipped list prices, with a note.
 
     Args:
@@ -49,17 +50,38 @@ def gather_offers(
     Raises:
         PriceError: `catalogs` or SkyPilot's configuration cannot be read.
     """
-    cloud = _cloud_offers(catalogs, home, now_s)
+    cloud = _cloud_market(catalogs, home, now_s)
     slurm = read_slurm_offers(sky_config_path(home), now_s=now_s)
     here = () if local is None else (local_offer(local, local_price_usd_per_hour, price_source=local_price_source),)
-    return OffersReading(offers=(*here, *slurm.offers, *cloud.offers), notes=(*cloud.notes, *slurm.notes))
+    own = Market.of_offers((*here, *slurm.offers))
+    return Market(rentals=(*own.rentals, *cloud.rentals), notes=(*cloud.notes, *slurm.notes), audit=cloud.audit)
 
 
-def _cloud_offers(catalogs: Path | None, home: Path, now_s: float) -> OffersReading:
+def gather_offers(
+    *,
+    catalogs: Path | None,
+    home: Path,
+    now_s: float,
+    local: LocalDevice | None = None,
+    local_price_usd_per_hour: Decimal | None = None,
+    local_price_source: str = "setting local_price_usd_per_hour",
+) -> OffersReading:
+    """The same as offers, one by one; see `gather_market`."""
+    market = gather_market(
+        catalogs=catalogs,
+        home=home,
+        now_s=now_s,
+        local=local,
+        local_price_usd_per_hour=local_price_usd_per_hour,
+        local_price_source=local_price_source,
+    )
+    return OffersReading(offers=tuple(market.offers()), notes=market.notes)
+
+
+def _cloud_market(catalogs: Path | None, home: Path, now_s: float) -> Market:
     directory = catalogs if catalogs is not None else default_catalog_dir(home)
     if catalogs is None and not has_catalogs(directory):
         shown = f"~/{directory.relative_to(home)}" if directory.is_relative_to(home) else str(directory)
         note = f"no price catalog in {shown}; shipped list prices are used, the oldest of {oldest_list_price()}"
-        return OffersReading(offers=list_price_offers(now_s=now_s), notes=(note,))
-    reading = read_catalogs(directory, now_s=now_s)
-    return OffersReading(offers=reading.offers, notes=reading.notes)
+        return Market.of_offers(list_price_offers(now_s=now_s), notes=(note,))
+    return read_catalogs(directory, now_s=now_s)

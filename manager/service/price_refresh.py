@@ -199,7 +199,7 @@ def _prices(scratch: Path, catalog: Path) -> dict[str, Decimal | None]:
         alone = Path(folder) / catalog.parent.name / CATALOG_FILE
         alone.parent.mkdir()
         shutil.copy2(catalog, alone)
-        offers = read_catalogs(Path(folder), now_s=catalog.stat().st_mtime).offers
+        offers = list(read_catalogs(Path(folder), now_s=catalog.stat().st_mtime).offers())
     prices: dict[str, Decimal | None] = {}
     for offer in offers:
         usd, known = offer.price_usd_per_hour, prices.get(offer.key)

@@ -97,7 +97,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
         (catalogs / cloud).mkdir(parents=True)
         (catalogs / cloud / "vms.csv").write_text(text, encoding="utf-8")
     sky_config_path(home).write_text(CONFIG, encoding="utf-8")
-    offers = [*read_catalogs(catalogs, now_s=4e9).offers, *read_slurm_offers(sky_config_path(home), now_s=4e9).offers]
+    offers = [*read_catalogs(catalogs, now_s=4e9).offers(), *read_slurm_offers(sky_config_path(home), now_s=4e9).offers]
     questions = [
         (o.cloud, o.instance_type, o.accelerator, o.accelerator_count, o.use_spot, o.region, next(iter(o.zones), None))
         for o in offers

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from manager.prices.market import Market
 from manager.prices.offer import Offer
-from manager.prices.sky_catalog import CatalogReading, read_catalogs
+from manager.prices.sky_catalog import read_catalogs
 
 HEADER = "InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,AvailabilityZone,Price,SpotPrice"
 NOW_S = 2_000_000_000.0
 
 
-def read(tmp_path: Path, *rows: str) -> CatalogReading:
+def read(tmp_path: Path, *rows: str) -> Market:
     path = tmp_path / "v8" / "gcp" / "vms.csv"
     path.parent.mkdir(parents=True)
     path.write_text("\n".join((HEADER, *rows)) + "\n", encoding="utf-8")
@@ -21,12 +22,12 @@ def read(tmp_path: Path, *rows: str) -> CatalogReading:
     return read_catalogs(tmp_path / "v8", now_s=NOW_S)
 
 
-def offers(reading: CatalogReading, *, spot: bool = False) -> dict[tuple[str | None, str | None], Offer]:
+def offers(reading: Market, *, spot: bool = False) -> dict[tuple[str | None, str | None], Offer]:
     """(region, instance type) -> offer of machines with an accelerator."""
-    return {(o.region, o.instance_type): o for o in reading.offers if o.accelerator and o.use_spot is spot}
+    return {(o.region, o.instance_type): o for o in reading.offers() if o.accelerator and o.use_spot is spot}
 
 
-def rules(reading: CatalogReading) -> dict[str, int]:
+def rules(reading: Market) -> dict[str, int]:
     return {one.rule: one.count for one in reading.audit}
 
 
@@ -36,7 +37,7 @@ def test_host_and_accelerator_make_one_price(tmp_path: Path) -> None:
         "a2-highgpu-1g,12.0,85.0,,,,us-central1,us-central1-a,0.73948,0.36975",
         ",,,A100,1,,us-central1,us-central1-a,2.93391,1.4341",
     )
-    assert len(reading.offers) == 2
+    assert len(list(reading.offers())) == 2
     offer = offers(reading)["us-central1", "a2-highgpu-1g"]
     assert offer.price_usd_per_hour == Decimal("3.67339")
     assert (offer.vcpus, offer.host_memory_bytes) == (12.0, 85 * 2**30)
@@ -64,7 +65,7 @@ def test_every_host_made_for_an_accelerator_is_offered_and_none_alone(tmp_path: 
         ",,,L4,1,,us-central1,us-central1-a,0.56,0.22",
     )
     assert set(offers(reading)) == {("us-central1", "g2-standard-4"), ("us-central1", "g2-standard-8")}
-    assert not [offer for offer in reading.offers if offer.accelerator is None]
+    assert not [offer for offer in reading.offers() if offer.accelerator is None]
 
 
 def test_n1_host_is_the_cheapest_with_enough_memory_and_stays_an_offer(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_n1_host_is_the_cheapest_with_enough_memory_and_stays_an_offer(tmp_path:
     found = offers(reading)
     assert set(found) == {("us-central1", "n1-highmem-4")}
     assert found["us-central1", "n1-highmem-4"].price_usd_per_hour == Decimal("0.5866")
-    assert len([offer for offer in reading.offers if offer.accelerator is None and not offer.use_spot]) == 4
+    assert len([offer for offer in reading.offers() if offer.accelerator is None and not offer.use_spot]) == 4
 
 
 def test_host_price_of_another_zone_of_the_region_holds(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_accelerator_without_host_price_is_unknown_not_cheap(tmp_path: Path) -> 
         ",,,A100,1,,europe-west4,europe-west4-a,1.61365,1.1691",
         ",,,V100,1,,asia-east1,asia-east1-c,2.48,1.0",
     )
-    assert {(o.accelerator, o.price_usd_per_hour, o.flags) for o in reading.offers} == {
+    assert {(o.accelerator, o.price_usd_per_hour, o.flags) for o in list(reading.offers())} == {
         ("A100", None, ("no_host_price",)),
         ("V100", None, ("no_host_price",)),
     }
@@ -120,7 +121,7 @@ def test_host_at_zero_is_part_of_the_accelerators_price(tmp_path: Path) -> None:
 
 def test_unknown_number_of_an_accelerator_has_no_host(tmp_path: Path) -> None:
     reading = read(tmp_path, ",,,A100,3,,us-central1,us-central1-a,2.9,1.4")
-    assert reading.offers == ()
+    assert list(reading.offers()) == []
     assert rules(reading)["no_known_host"] == 1
 
 
@@ -154,12 +155,16 @@ def test_figure_that_slices_of_different_size_share_is_a_placeholder(tmp_path: P
         ",,,tpu-v5p-16,1,tpu-v5p-16,us-a,us-a-a,950.0,6.0",
         ",,,tpu-v5p-8,1,tpu-v5p-8,us-b,us-b-a,16.8,3.0",
     )
-    assert [o.price_usd_per_hour for o in reading.offers if not o.use_spot] == [None, None, Decimal("16.8")]
-    assert len([o for o in reading.offers if o.use_spot]) == 3
+    assert {(o.accelerator, o.region): o.price_usd_per_hour for o in reading.offers() if not o.use_spot} == {
+        ("tpu-v5p-8", "us-a"): None,
+        ("tpu-v5p-16", "us-a"): None,
+        ("tpu-v5p-8", "us-b"): Decimal("16.8"),
+    }
+    assert len([o for o in reading.offers() if o.use_spot]) == 3
 
 
 def test_stored_duplicates_give_one_offer(tmp_path: Path) -> None:
     row = ",,,tpu-v4-8,1,tpu-v4-8,us-central2,us-central2-b,12.88,3.686"
     reading = read(tmp_path, row, row)
-    assert len(reading.offers) == 2
+    assert len(list(reading.offers())) == 2
     assert rules(reading)["duplicate_row"] == 1

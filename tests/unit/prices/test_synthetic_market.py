@@ -23,7 +23,7 @@ def test_same_arguments_write_the_same_bytes(market: SyntheticMarket, tmp_path: 
 
 def test_it_holds_as_many_offers_as_were_asked_for(market: SyntheticMarket) -> None:
     reading = read_catalogs(market.folder, now_s=4e9)
-    found = len(list(reading.offers))
+    found = len(list(reading.offers()))
     assert market.offers == 6_000
     assert abs(found - market.offers) < market.offers * 0.01
 
