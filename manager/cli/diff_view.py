@@ -33,7 +33,7 @@ def _drawn(table: Table) -> RichTable:
     for title in ("before", "now"):
         drawn.add_column(title, justify="right", overflow="fold")
     if with_change:
-        drawn.add_column("change", justify="right", overflow="fold")
+        drawn.add_column("change", justify="right", no_wrap=True)
     for row in table.rows:
         cells = [row.name, row.old, row.new, *([row.change] if with_change else [])]
         drawn.add_row(*(escape(cell) for cell in cells), style="bold" if row.name == "total" else None)

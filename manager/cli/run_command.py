@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +33,13 @@ def run(
     catalogs: CatalogsOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needs --max-usd.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Also write the report to this HTML file.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="ID", help="Launch a saved plan (an id of `plans`, or its unique beginning)."),
+    ] = None,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="With --plan: plan its question anew, and launch that.")
+    ] = False,
     render: Annotated[bool, typer.Option("--render", help="Print the SkyPilot task instead of launching it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, schema 1.")] = False,
 ) -> int:
@@ -38,16 +47,21 @@ def run(
     # The planner's and the ledger's libraries: `--help` must not wait for them.
     from manager.cli.live_view import LiveView
     from manager.cli.plan_view import print_plan
-    from manager.service.planning import explain_no_choice, narrowed, plan_job, plan_to_json
+    from manager.service.planning import explain_no_choice, plan_to_json
     from manager.service.running import launch, render_plan
-    from manager.service.starting import load_spec
 
     cap = parse_usd(max_usd)
     if yes and cap is None and not render:
         raise UsageError("--yes needs --max-usd", hint="say what the run may cost: --yes --max-usd 5")
     context = open_context()
-    spec = narrowed(load_spec(file), on=on, max_usd=cap)
-    made = plan_job(context, spec, catalogs=catalogs, tell=None if as_json else narrate)
+    tell = None if as_json else narrate
+    if plan is not None:
+        _check_alone(file, on)
+        made = _saved(context, plan, cap, catalogs=catalogs, replan=replan, tell=tell)
+    elif replan:
+        raise UsageError("--replan is for --plan", hint="without it a run is planned anew anyway")
+    else:
+        made = _planned(context, file, on, cap, catalogs=catalogs, tell=tell)
     if made.chosen is None:
         if not as_json:
             print_plan(made, console(), top=5)
@@ -77,6 +91,56 @@ def run(
     if outcome.error is not None:
         raise outcome.error
     return outcome.exit_code
+
+
+def _planned(
+    context: Context,
+    file: Path,
+    on: str | None,
+    cap: Decimal | None,
+    *,
+    catalogs: Path | None,
+    tell: Callable[[str], None] | None,
+) -> Plan:
+    from manager.service.planning import narrowed, plan_job  # as above
+    from manager.service.starting import load_spec
+
+    return plan_job(context, narrowed(load_spec(file), on=on, max_usd=cap), catalogs=catalogs, tell=tell)
+
+
+def _saved(
+    context: Context,
+    plan_id: str,
+    cap: Decimal | None,
+    *,
+    catalogs: Path | None,
+    replan: bool,
+    tell: Callable[[str], None] | None,
+) -> Plan:
+    """A saved plan at today's prices, or the answer of today to its question; what moved since is told."""
+    from manager.planner.difference import difference  # as above
+    from manager.reports.plan_difference import headline
+    from manager.service.planned_run import capped, revisit
+    from manager.service.planning import plan_job
+    from manager.service.saved_plans import find_plan
+
+    plan = capped(find_plan(context, plan_id), cap)
+    if replan:
+        made = plan_job(context, plan.spec, catalogs=catalogs, tell=tell)
+        narrate(f"plan {plan.plan_id} made anew as {made.plan_id}: {headline(difference(plan, made))}")
+        return made
+    found = revisit(context, plan, catalogs=catalogs)
+    for sentence in found.told:
+        narrate(f"plan {plan.plan_id}: {sentence}")
+    return found.plan
+
+
+def _check_alone(file: Path, on: str | None) -> None:
+    """A saved plan has its own question; what would change it is refused."""
+    if file != DEFAULT_FILE:
+        raise UsageError(f"{file} and --plan are two questions", hint="give a run file, or --plan ID")
+    if on is not None:
+        raise UsageError("--on would choose another machine than the plan", hint="plan anew: tunefare run --on ...")
 
 
 def _report(context: Context, run_id: str, *, html: Path | None, as_json: bool) -> None:

@@ -205,11 +205,12 @@ def _percent_over(limits: Limits, found: PlanDifference, old: MoneyInterval | No
         return None
     if old is None or not old.expected:
         known = "unknown" if old is None else "nothing"
-        return f"expected dollars were {known} before, so a limit of {limits.percent:f} % cannot be shown to be kept"
+        return f"expected dollars were {known} before, so that no limit in per cent can be shown to be kept"
     # Compared as decimals: a rise of exactly the limit is within it.
     if new.expected * _PERCENT <= old.expected * (_PERCENT + limits.percent):
         return None
-    return f"expected dollars rise by {percent(old.expected, new.expected):.1f} %, the limit is {limits.percent:f} %"
+    rise, limit = percent(old.expected, new.expected), limits.percent.normalize()
+    return f"expected dollars rise by {rise:.1f} %, the limit is {limit:f} %"
 
 
 def _side(plan: Plan) -> Side:

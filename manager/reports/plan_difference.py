@@ -73,7 +73,7 @@ def summary(found: PlanDifference) -> Table:
         _plain_row("machine", _of(old, lambda side: machine_name(side.offer)), machine_name(new.offer)),
         _plain_row("price", _of(old, lambda side: _price(side.offer)), _price(new.offer)),
         _plain_row("step", _of(old, lambda side: _step(side.choice)), _step(new.choice)),
-        _plain_row("prices of", _of(old, price_date), price_date(new)),
+        _plain_row("price of (day)", _of(old, price_date), price_date(new)),
         _plain_row("plan", _of(old, lambda side: side.plan_id), new.plan_id),
     ]
     return Table(title="", rows=tuple(rows))
@@ -119,7 +119,7 @@ def memory(found: PlanDifference) -> Table:
 
 def remarks(found: PlanDifference) -> tuple[str, ...]:
     """What a reader should know beside the figures: intervals, other prices, other estimators, the old machine."""
-    said = [_interval_remark(found)]
+    said = [_interval_remark(found), _source_remark(found)]
     old, new = found.old, found.new
     if old is not None and old.no_choice is not None:
         said.append(f"before, nothing could be chosen: {old.no_choice}")
@@ -164,14 +164,13 @@ def machine_name(offer: Offer | None) -> str:
 
 
 def price_date(side: Side) -> str:
-    """Day from which the chosen offer's price is."""
+    """Day (UTC) from which the chosen offer's price is."""
     offer = side.offer
     if offer is None:
         return "none"
     if offer.price_age_s is None:
-        return f"day unknown ({offer.price_source})"
-    day = datetime.fromtimestamp(side.created_at_s - offer.price_age_s, UTC).date().isoformat()
-    return f"{day} ({offer.price_source})"
+        return UNKNOWN
+    return datetime.fromtimestamp(side.created_at_s - offer.price_age_s, UTC).date().isoformat()
 
 
 def _interval_remark(found: PlanDifference) -> str | None:
@@ -180,7 +179,14 @@ def _interval_remark(found: PlanDifference) -> str | None:
         for when, side in (("before", found.old), ("now", found.new))
         if side is not None and side.cost_usd is not None and side.hours is not None
     ]
-    return f"Changes are of expected values; estimates are intervals: {'; '.join(ends)}" if ends else None
+    return f"changes are of expected values; estimates are intervals: {'; '.join(ends)}" if ends else None
+
+
+def _source_remark(found: PlanDifference) -> str | None:
+    sources = [
+        side.offer.price_source for side in (found.old, found.new) if side is not None and side.offer is not None
+    ]
+    return f"prices: {' and '.join(dict.fromkeys(sources))}" if sources else None
 
 
 def _price_remark(old: Offer, new: Offer) -> str | None:

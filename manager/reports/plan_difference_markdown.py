@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from manager.planner.difference import PlanDifference
 from manager.reports.plan_difference import Row, Table, bill, headline, memory, question, remarks, summary
 
-MARKER = "<!-- tunefare diff -->"
-"""First line of every comment, by which a program finds the one to replace."""
 _STRUCTURE = set("&<>\"'`|*_[]()\\~#!@$:")
-_TEXT_STRUCTURE = set("&<>`|*_[]\\~@")
+_TEXT_STRUCTURE = set("&<>`|*_[]\\~")
 """In sentences of ours, whose brackets and dollars are meant."""
+_LINKS = (("://", "&#58;//"), ("www.", "www&#46;"), ("@", "&#64;&#8203;"))
+"""What becomes a link or a mention without any sign around it (GFM, section 6.9); the space has no width."""
 
 
 def difference_markdown(found: PlanDifference, *, title: str | None = None, over: Sequence[str] = ()) -> str:
@@ -42,7 +42,10 @@ def difference_markdown(found: PlanDifference, *, title: str | None = None, over
 
 def escaped(text: str) -> str:
     """Text of ours that may hold words of others, for a paragraph or a cell."""
-    return "".join(_reference(sign) if sign in _TEXT_STRUCTURE else sign for sign in _one_line(text))
+    shown = "".join(_reference(sign) if sign in _TEXT_STRUCTURE else sign for sign in _one_line(text))
+    for sign, reference in _LINKS:
+        shown = shown.replace(sign, reference)
+    return shown
 
 
 def _code(text: str) -> str:

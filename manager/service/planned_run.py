@@ -13,12 +13,14 @@ from pathlib import Path
 
 from manager.errors import NothingFitsError, OverBudgetError, UsageError
 from manager.planner.build import explain_no_choice
+from manager.planner.limits import cost_at
 from manager.planner.moved import Move, Movement, age_text, movements, with_prices
 from manager.planner.plan import ESTIMATOR, Estimate, Plan
 from manager.profiling.measure import measure_data
 from manager.service.context import Context
 from manager.service.planning import narrowed, read_market
 from manager.service.running import with_fallbacks
+from manager.spec.model import Budget
 from manager.units import format_usd
 
 
@@ -71,12 +73,11 @@ def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited
     _check_choice(plan, moved[0])
     today = with_prices(plan, moved)
     told += _told(moved)
-    cap = plan.spec.budget.max_usd
-    _check_cap(plan, today, cap)
+    _check_cap(plan, today)
     # A fall-back is launched without another question, so that it has to keep the cap as the choice does.
-    kept = tuple(estimate for estimate in today.offers if cap is None or _expected(estimate) <= cap)
-    notes = (*(note for note in plan.notes), *told)
-    return Revisited(plan=dataclasses.replace(today, offers=kept, notes=notes), told=tuple(told))
+    kept = tuple(estimate for estimate in today.offers if _keeps_cap(plan.spec.budget, estimate))
+    kept_plan = dataclasses.replace(today, offers=kept, offers_total=len(kept), notes=(*plan.notes, *told))
+    return Revisited(plan=kept_plan, told=tuple(told))
 
 
 def _told(moved: tuple[Movement, ...]) -> list[str]:
@@ -115,21 +116,24 @@ def _check_choice(plan: Plan, moved: Movement) -> None:
         raise NothingFitsError(f"the chosen offer of plan {plan.plan_id}, {moved.text()}", hint=_anew(plan))
 
 
-def _check_cap(plan: Plan, today: Plan, cap: Decimal | None) -> None:
-    choice = today.choice
-    if cap is None or choice is None or _expected(choice) <= cap:
+def _check_cap(plan: Plan, today: Plan) -> None:
+    before, now, budget = plan.choice, today.choice, plan.spec.budget
+    if before is None or now is None or _keeps_cap(budget, now):
         return
-    before = plan.choice
     raise OverBudgetError(
-        f"plan {plan.plan_id} is expected to cost {format_usd(_expected(choice))} by now, "
-        f"{format_usd(None if before is None else _expected(before))} when it was made: "
-        f"over the cap of {format_usd(cap)}",
+        f"plan {plan.plan_id} is expected to cost {_cost(budget, now)} by now, {_cost(budget, before)} when it was "
+        f"made: over the cap of {format_usd(budget.max_usd)}",
         hint=f"{_anew(plan)}, or raise the cap",
     )
 
 
-def _expected(estimate: Estimate) -> Decimal:
-    return Decimal("Infinity") if estimate.cost_usd is None else estimate.cost_usd.expected
+def _keeps_cap(budget: Budget, estimate: Estimate) -> bool:
+    cost = estimate.cost_usd
+    return budget.max_usd is None or (cost is not None and cost_at(budget, cost) <= budget.max_usd)
+
+
+def _cost(budget: Budget, estimate: Estimate) -> str:
+    return format_usd(None if estimate.cost_usd is None else cost_at(budget, estimate.cost_usd))
 
 
 def _anew(plan: Plan) -> str:
