@@ -10,7 +10,15 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from manager import __version__
-from manager.cli import memory_command, plan_command, report_command, run_command, runs_command, setup_command
+from manager.cli import (
+    assumptions_command,
+    memory_command,
+    plan_command,
+    report_command,
+    run_command,
+    runs_command,
+    setup_command,
+)
 from manager.cli.output import narrate
 from manager.errors import ExitCode, TunefareError
 
@@ -44,6 +52,7 @@ def _options(
 
 
 setup_command.register(app)
+assumptions_command.register(app)
 plan_command.register(app)
 memory_command.register(app)
 run_command.register(app)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from manager.errors import ConfigError, StateError, UsageError
-from manager.planner.assumptions import Assumptions, shipped_assumptions
-from manager.planner.own_assumptions import text_to_edit, with_own
+from manager.planner.assumptions import ANY_CLOUD, AssumedQuantity, Assumptions, shipped_assumptions
+from manager.planner.own_assumptions import CLOUDS_WITHOUT_ROWS, text_to_edit, with_own
 from manager.service.context import Context
+from manager.service.known_names import check_names
+
+
+class Selected(NamedTuple):
+    """One row, and the cloud that it stands for in the table."""
+
+    cloud: str
+    """`*`: all that have no row of their own."""
+    row: AssumedQuantity
 
 
 def assumptions_file(context: Context) -> Path:
@@ -36,6 +46,26 @@ def read_assumptions(context: Context) -> Assumptions:
             f"assumptions file {file} cannot be read: {error}", hint="mend it, or move it away"
         ) from error
     return with_own(shipped_assumptions(), text, file=str(file))
+
+
+def select_assumptions(context: Context, *, name: str | None, cloud: str | None) -> tuple[Selected, ...]:
+    """The rows that hold, by name and then cloud; with a cloud, the one row of each name that holds there.
+
+    Raises:
+        ConfigError: as `read_assumptions`.
+        UsageError: nobody knows the name or the cloud.
+    """
+    table = read_assumptions(context)
+    check_names("assumption", [] if name is None else [name], set(table.names))
+    clouds = {of for _, of in table.rows if of != ANY_CLOUD} | CLOUDS_WITHOUT_ROWS
+    check_names("cloud", [] if cloud is None else [cloud], clouds)
+    names = table.names if name is None else (name.lower(),)
+    if cloud is not None:
+        found = ((one, table.of(one, cloud.lower())) for one in names)
+        return tuple(
+            Selected(cloud.lower() if (one, cloud.lower()) in table.rows else ANY_CLOUD, row) for one, row in found
+        )
+    return tuple(Selected(of, row) for one in names for (row_name, of), row in table.rows.items() if row_name == one)
 
 
 def write_assumptions(context: Context) -> Path:
