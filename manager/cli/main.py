@@ -12,8 +12,10 @@ from typer.exceptions import Abort, TyperException
 from manager import __version__
 from manager.cli import (
     assumptions_command,
+    diff_command,
     memory_command,
     plan_command,
+    plans_command,
     report_command,
     run_command,
     runs_command,
@@ -54,6 +56,8 @@ def _options(
 setup_command.register(app)
 assumptions_command.register(app)
 plan_command.register(app)
+diff_command.register(app)
+plans_command.register(app)
 memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)
