@@ -26,6 +26,7 @@ from manager.service.memory_cards import (
     offered_cards,
 )
 from manager.service.planning import longest_text
+from manager.service.variants import settled
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile, even_micro_batch
 from manager.workload.fixes import Fix, LargerCard, Question, ladder, recipe_fits
@@ -143,6 +144,7 @@ def memory_report(
         UsageError: an accelerator that nobody knows, a batch that cannot be shared so, a length that cannot be.
     """
     context.home.ensure()
+    spec = settled(spec)
     entry = resolve_entry(spec.model.source, spec.model.revision)
     check_use(entry, task=spec.task, max_length=longest_text(spec))
     _check_length(spec, entry, layout.length)

@@ -123,6 +123,7 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
         idle_minutes_to_autostop=int(context.config.number("idle_minutes_to_autostop")),
         launch_timeout_s=float(context.config.number("launch_timeout_s")),
         max_duration_s=max_duration_s,
+        disk_gib=max((estimate.disk_gib or 0 for estimate in estimates), default=0) or None,
     )
     return request, LOCAL if choice.offer.cloud == LOCAL else SKY
 
@@ -196,6 +197,7 @@ def build_job(plan: Plan, choice: Estimate, *, run_id: str, cap_usd: Decimal | N
             precision=choice.precision or spec.training.precision,
             gradient_checkpointing=bool(choice.gradient_checkpointing),
             sharding=choice.sharding if choice.sharding == FSDP else spec.training.sharding,
+            checkpoint_every_steps=spec.training.checkpoint_every_steps or choice.checkpoint_every_steps,
         ),
         guard=GuardChoice(
             price_usd_per_hour=None if price is None else float(price),
