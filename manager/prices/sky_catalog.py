@@ -1,7 +1,7 @@
 """Offers from the price catalogs that SkyPilot keeps on this machine, without importing SkyPilot.
 
 Owns the walk over the clouds, the age of the prices and what is said about them. A cloud whose file is damaged is left
-out with a note; nothing else takes its place.
+out with a note, unless a good copy of it was kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from manager.errors import PriceError
 from manager.prices.catalog_file import read_catalog_file
 from manager.prices.gcp_catalog import gcp_machines
+from manager.prices.good_copies import GoodCopy, good_copy
 from manager.prices.list_prices import known_counts
 from manager.prices.machines import Origin, PricedMachine, priced_machines, rentals_of
 from manager.prices.market import Market, Rental
@@ -48,12 +49,13 @@ def has_catalogs(directory: Path) -> bool:
     return bool(_catalog_paths(directory))
 
 
-def read_catalogs(directory: Path, *, now_s: float) -> Market:
+def read_catalogs(directory: Path, *, now_s: float, good_copies: Path | None = None) -> Market:
     """All rentals of all clouds of a folder `<directory>/<cloud>/vms.csv`.
 
     Args:
         directory: folder in SkyPilot's layout, such as `~/.sky/catalogs/v8`.
         now_s: Unix time in seconds, for the age of the prices.
+        good_copies: folder of `good_copies`, for clouds whose catalog is damaged; None: there is none.
 
     Raises:
         PriceError: the folder is missing, holds no catalog, or none of its catalogs can be read.
@@ -73,9 +75,15 @@ def read_catalogs(directory: Path, *, now_s: float) -> Market:
                 origin = _origin(path, directory, now_s)
                 machines = _machines_of_cloud(path, origin.cloud, counts)
             except PriceError as error:
-                failures.append(error)
-                notes.append(f"{path.parent.name} left out: {error.message} ({error.hint})")
-                continue
+                copy = None if good_copies is None else good_copy(good_copies, path.parent.name)
+                if copy is None:
+                    failures.append(error)
+                    notes.append(f"{path.parent.name} left out: {error.message} ({error.hint})")
+                    continue
+                counts = Audit()
+                origin = _origin_of_copy(copy, directory, now_s)
+                machines = _machines_of_cloud(copy.file, origin.cloud, counts)
+                notes.append(_copy_note(origin, error))
             rentals.extend(rentals_of(machines, origin))
             ages.append(origin.price_age_s)
             audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=n) for rule, n in sorted(counts.counts.items()))
@@ -128,6 +136,20 @@ def _origin(path: Path, directory: Path, now_s: float) -> Origin:
         price_source=f"SkyPilot catalog {directory.name}/{cloud}",
         price_age_s=_age_s(path, directory, now_s),
     )
+
+
+def _origin_of_copy(copy: GoodCopy, directory: Path, now_s: float) -> Origin:
+    age_s = now_s - copy.downloaded_at_s
+    return Origin(
+        cloud=copy.cloud,
+        price_source=f"kept copy of SkyPilot catalog {directory.name}/{copy.cloud}",
+        price_age_s=age_s if age_s >= 0 else None,
+    )
+
+
+def _copy_note(origin: Origin, error: PriceError) -> str:
+    age = "of unknown age" if origin.price_age_s is None else f"downloaded {format_duration(origin.price_age_s)} ago"
+    return f"{origin.cloud}: {error.message}; the last good copy of it is used, {age}"
 
 
 def download_time_s(path: Path, directory: Path) -> float | None:

@@ -5,7 +5,7 @@ Owns the order of the sources and says which was used. Which offers the user wan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -30,19 +30,21 @@ def gather_market(
     catalogs: Path | None,
     home: Path,
     now_s: float,
+    good_copies: Path | None = None,
     local: LocalDevice | None = None,
     local_price_usd_per_hour: Decimal | None = None,
     local_price_source: str = "setting local_price_usd_per_hour",
 ) -> Market:
     """Everything that is known on this machine to be for rent, offline.
 
-    Prices of clouds come from `catalogs` when it is given; else from SkyPilot's own folder below `home`; else from the
-    shipped list prices, with a note.
+    Prices of clouds come from `catalogs` when it is given; else from SkyPilot's own folder below `home`, or the good
+    copies of it; else from the shipped list prices, with a note.
 
     Args:
         catalogs: folder in the layout of SkyPilot's catalogs, or None.
         home: the user's home folder (where `.sky` lies).
         now_s: Unix time in seconds, for the age of the prices.
+        good_copies: folder of the copies that a refresh has kept, or None.
         local: this machine, or None to leave it out.
         local_price_usd_per_hour: dollars per hour of this machine; None is unknown.
         local_price_source: where that price comes from, for people.
@@ -50,7 +52,7 @@ def gather_market(
     Raises:
         PriceError: `catalogs` or SkyPilot's configuration cannot be read.
     """
-    cloud = _cloud_market(catalogs, home, now_s)
+    cloud = _cloud_market(catalogs, home, now_s, good_copies)
     slurm = read_slurm_offers(sky_config_path(home), now_s=now_s)
     here = () if local is None else (local_offer(local, local_price_usd_per_hour, price_source=local_price_source),)
     own = Market.of_offers((*here, *slurm.offers))
@@ -78,10 +80,16 @@ def gather_offers(
     return OffersReading(offers=tuple(market.offers()), notes=market.notes)
 
 
-def _cloud_market(catalogs: Path | None, home: Path, now_s: float) -> Market:
-    directory = catalogs if catalogs is not None else default_catalog_dir(home)
-    if catalogs is None and not has_catalogs(directory):
-        shown = f"~/{directory.relative_to(home)}" if directory.is_relative_to(home) else str(directory)
-        note = f"no price catalog in {shown}; shipped list prices are used, the oldest of {oldest_list_price()}"
-        return Market.of_offers(list_price_offers(now_s=now_s), notes=(note,))
-    return read_catalogs(directory, now_s=now_s)
+def _cloud_market(catalogs: Path | None, home: Path, now_s: float, good_copies: Path | None) -> Market:
+    if catalogs is not None:
+        return read_catalogs(catalogs, now_s=now_s)
+    directory = default_catalog_dir(home)
+    if has_catalogs(directory):
+        return read_catalogs(directory, now_s=now_s, good_copies=good_copies)
+    shown = f"~/{directory.relative_to(home)}" if directory.is_relative_to(home) else str(directory)
+    if good_copies is not None and has_catalogs(good_copies):
+        market = read_catalogs(good_copies, now_s=now_s)
+        note = f"no price catalog in {shown}; the copies that the last refresh has kept are used"
+        return replace(market, notes=(note, *market.notes))
+    note = f"no price catalog in {shown}; shipped list prices are used, the oldest of {oldest_list_price()}"
+    return Market.of_offers(list_price_offers(now_s=now_s), notes=(note,))

@@ -18,7 +18,8 @@ from manager.planner.moved import Move, Movement, age_text, movements, with_pric
 from manager.planner.plan import ESTIMATOR, Estimate, Plan
 from manager.profiling.measure import measure_data
 from manager.service.context import Context
-from manager.service.planning import narrowed, read_market
+from manager.service.market import read_market
+from manager.service.planning import narrowed
 from manager.service.running import with_fallbacks
 from manager.spec.model import Budget
 from manager.units import format_usd

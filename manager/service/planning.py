@@ -18,13 +18,12 @@ from manager.planner.limits import CPU
 from manager.planner.market_index import MarketIndex
 from manager.planner.plan import Plan
 from manager.planner.variant import StepVariant
-from manager.prices.local import detect_device
 from manager.prices.market import Market
-from manager.prices.sources import OffersReading, gather_offers
 from manager.profiling.measure import measure_data
 from manager.runs.states import FINAL
 from manager.service.context import Context
 from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
+from manager.service.market import read_market
 from manager.service.saved_plans import price_moved_note, save_plan
 from manager.service.variants import VariantSource
 from manager.spec.model import RunSpec, accelerator_wish
@@ -115,32 +114,6 @@ def _may_do_better(planner: Planner, spec: RunSpec) -> bool:
     return not best or (best[0].accumulation or 1) > 1
 
 
-def read_market(context: Context, catalogs: Path | None) -> Market:
-    """Everything that can be rented today, with its prices.
-
-    Raises:
-        PriceError: `catalogs` cannot be read.
-    """
-    reading = read_offers(context, catalogs)
-    return Market.of_offers(reading.offers, notes=reading.notes)
-
-
-def read_offers(context: Context, catalogs: Path | None) -> OffersReading:
-    """All offers of today, with their prices.
-
-    Raises:
-        PriceError: `catalogs` cannot be read.
-    """
-    return gather_offers(
-        catalogs=catalogs or context.config.catalogs,
-        home=context.user_home,
-        now_s=context.clock(),
-        local=detect_device(),
-        local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
-        local_price_source=_local_price_source(context),
-    )
-
-
 def longest_text(spec: RunSpec) -> int | None:
     """Most tokens of a sample; None where samples are no text."""
     kind = TASK_KINDS[spec.task]
@@ -184,13 +157,6 @@ def _check_where(spec: RunSpec, market: Market) -> None:
         check_names("region", where.regions, known)
     asked = [accelerator_wish(text)[0] for text in where.accelerators]
     check_names("accelerator", asked, {rental.accelerator or CPU for rental in rentals})
-
-
-def _local_price_source(context: Context) -> str:
-    value = next(value for value in context.config.values if value.setting.name == "local_price_usd_per_hour")
-    if value.origin == "default":
-        return f"assumption, setting local_price_usd_per_hour: {value.setting.text}"
-    return f"setting local_price_usd_per_hour, from {value.origin}"
 
 
 def _calibration(context: Context) -> tuple[Calibration, ...]:

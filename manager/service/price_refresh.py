@@ -199,9 +199,9 @@ def _prices(scratch: Path, catalog: Path) -> dict[str, Decimal | None]:
         alone = Path(folder) / catalog.parent.name / CATALOG_FILE
         alone.parent.mkdir()
         shutil.copy2(catalog, alone)
-        offers = list(read_catalogs(Path(folder), now_s=catalog.stat().st_mtime).offers())
+        market = read_catalogs(Path(folder), now_s=catalog.stat().st_mtime)
     prices: dict[str, Decimal | None] = {}
-    for offer in offers:
+    for offer in market.offers():
         usd, known = offer.price_usd_per_hour, prices.get(offer.key)
         prices[offer.key] = known if usd is None or (known is not None and known < usd) else usd
     return prices
