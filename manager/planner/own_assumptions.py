@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -155,9 +155,10 @@ class _Reader:
     def _number(self, path: tuple[str, ...], end: str, values: Mapping[str, Any], shipped: AssumedQuantity) -> float:
         value = values[end]
         dotted, hint = ".".join((*path, end)), f"shipped: {shipped.figure()}"
-        # TOML knows nan and inf; bool is a number to Python.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self._refuse((*path, end), f"`{dotted}` is {value!r}, not a number of {shipped.unit}", hint)
+        # TOML knows nan, inf and integers beyond any float; bool is a number to Python.
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not abs(value) <= sys.float_info.max:
+            self._refuse((*path, end), f"`{dotted}` is {_shortened(value)}, not a number of {shipped.unit}", hint)
         if value < 0:
             self._refuse((*path, end), f"`{dotted}` is {value:g}: less than nothing", hint)
         if value == 0 and shipped.unit not in _MAY_BE_ZERO:
@@ -177,6 +178,11 @@ class _Reader:
         line = _line(self.text, path)
         where = self.file if line is None else f"{self.file}:{line}"
         raise ConfigError(f"assumptions file {where}: {message}", hint=hint)
+
+
+def _shortened(value: object) -> str:
+    # Python refuses to print integers of thousands of digits.
+    return "too large" if isinstance(value, int) and abs(value) > sys.float_info.max else f"{value!r:.60}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

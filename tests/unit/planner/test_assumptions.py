@@ -118,6 +118,7 @@ def test_the_text_to_edit_is_inert_until_it_is_uncommented_and_then_says_the_sam
         ("[boot]\nexpected = -1", ":2:", "less than nothing", "shipped"),
         ("[boot]\nexpected = nan", ":2:", "not a number of min", "shipped"),
         ("[boot]\nexpected = inf", ":2:", "not a number of min", "shipped"),
+        ("[boot]\nexpected = 1" + 400 * "0", ":2:", "too large, not a number of min", "shipped"),
         ("[boot]\nexpected = true", ":2:", "not a number of min", "shipped"),
         ('[boot]\nexpected = "2"', ":2:", "not a number of min", "shipped"),
         ("[hub_rate]\nexpected = 0", ":2:", "`hub_rate.expected` is 0", "shipped"),
