@@ -8,13 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 
 from manager.errors import TunefareError
-from manager.planner.assumptions import Assumptions, shipped_assumptions
+from manager.planner.assumptions import Assumptions
 from manager.planner.plan import Plan
 from manager.planner.tuning import ASKED, Tuning
 from manager.planner.worth import Worth, worth_of
 from manager.planner.worth_question import Quantity, Question, checked
 from manager.planner.worth_rules import Recommendation, recommend
 from manager.service.alternatives import alternatives
+from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
 from manager.service.own_scores import OwnScore, own_scores
 from manager.service.planning import explain_no_choice, plan_job
@@ -78,15 +79,16 @@ def worth_report(
         spec: the job.
         stakes: what the user says of gain and value.
         catalogs: folder of price catalogs, as for a plan.
-        assumptions: None: the table that ships with the product.
+        assumptions: None: the table that holds for this user.
         planner: plans one job; None: `plan_job`, so that each plan is kept and can be run later under its id.
         tell: is told of work that takes long, before it is done.
 
     Raises:
         UsageError: a figure is impossible, or nothing is given a value.
+        ConfigError: own assumptions cannot be read.
         DataError: model or data of the job cannot be used.
     """
-    question = _question(spec, stakes, assumptions or shipped_assumptions())
+    question = _question(spec, stakes, assumptions or read_assumptions(context))
 
     def plan_now(job: RunSpec) -> Plan:
         return plan_job(context, job, catalogs=catalogs, tell=tell)
@@ -155,7 +157,7 @@ def _planned(kind: str, spec: RunSpec, plan: Planner, scores: Sequence[OwnScore]
         kind=kind,
         model=made.profile.model,
         method=made.profile.method,
-        precision=made.profile.precision,
+        precision=(None if choice is None else choice.precision) or made.profile.precision,
         parameters=made.profile.parameters,
         run_usd=None if choice is None else choice.cost_usd,
         hours=None if choice is None else choice.hours,
