@@ -20,6 +20,7 @@ from manager.cli import (
     run_command,
     runs_command,
     setup_command,
+    worth_command,
 )
 from manager.cli.output import narrate
 from manager.errors import ExitCode, TunefareError
@@ -62,6 +63,7 @@ memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)
 report_command.register(app)
+worth_command.register(app)
 
 
 def main() -> None:
