@@ -35,7 +35,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         console.print(f"note: {escape(note.removesuffix('.'))}")
     console.print(f"basis: {escape(profile.basis)}; constants: {escape(answer.basis)}", style="dim")
     console.print()
-    console.print(_lines(answer, report.memory_bytes))
+    console.print(memory_lines(answer, report.memory_bytes))
     console.print(
         f"peaks: training {format_bytes(answer.training_bytes)}, evaluation {format_bytes(answer.evaluation_bytes)}, "
         f"saving {format_bytes(answer.save_bytes)}; allocated {format_bytes(answer.allocated_bytes)}, "
@@ -178,7 +178,7 @@ def _layout(report: MemoryReport) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def _lines(answer: MemoryAnswer, memory_bytes: float) -> Table:
+def memory_lines(answer: MemoryAnswer, memory_bytes: float) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("line")
     table.add_column("at the peak", justify="right")

@@ -5,16 +5,33 @@ from __future__ import annotations
 import dataclasses
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manager.cli.limit_options import (
+    CloudsOption,
+    ConfidenceOption,
+    DeadlineOption,
+    GpusOption,
+    NodesOption,
+    OnPaperOption,
+    RegionsOption,
+    SpotOption,
+    names,
+)
 from manager.cli.output import console, emit_json, narrate
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode, UsageError
-from manager.service.context import open_context
+from manager.service.context import Context, open_context
+
+if TYPE_CHECKING:
+    from manager.planner.plan import Plan
+    from manager.service.planning import OpenJob
+    from manager.spec.model import RunSpec
 
 DEFAULT_TOP = 10
+_MOST_TOP = 10_000
 
 FileArgument = Annotated[Path, typer.Argument(help="Run file.")]
 OnOption = Annotated[
@@ -23,7 +40,7 @@ OnOption = Annotated[
 CatalogsOption = Annotated[
     Path | None, typer.Option("--catalogs", help="Folder of price catalogs in SkyPilot's layout.")
 ]
-MaxUsdOption = Annotated[str | None, typer.Option("--max-usd", help="Cap on the whole run, in dollars.")]
+MaxUsdOption = Annotated[str | None, typer.Option("--max-usd", "--budget", help="Cap on the whole run, in dollars.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,31 +52,129 @@ def plan(
     file: FileArgument = DEFAULT_FILE,
     on: OnOption = None,
     max_usd: MaxUsdOption = None,
+    deadline: DeadlineOption = None,
+    confidence: ConfidenceOption = None,
+    clouds: CloudsOption = None,
+    regions: RegionsOption = None,
+    gpus: GpusOption = None,
+    spot: SpotOption = None,
+    nodes: NodesOption = None,
+    on_paper: OnPaperOption = None,
     catalogs: CatalogsOption = None,
     top: Annotated[
-        int | None, typer.Option("--top", min=1, help="How many offers to show; 10, and all of them with --json.")
+        int | None,
+        typer.Option("--top", min=1, max=_MOST_TOP, help="How many offers to show; 10, and 200 with --json."),
+    ] = None,
+    why: Annotated[
+        str | None,
+        typer.Option("--why", metavar="OFFER", help="One offer in full, chosen or not: its key, or a part of it."),
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only offers that none beats in both dollars and hours.")
+    ] = False,
+    constraints: Annotated[
+        bool, typer.Option("--constraints", help="What each limit costs, and what one more would.")
+    ] = False,
+    buys: Annotated[
+        str | None, typer.Option("--buys", metavar="USD", help="What so many dollars buy: epochs, tokens, model size.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")] = False,
 ) -> int:
     """Estimate memory, hours and dollars on every offer. Free, offline, no account needed."""
     # The planner's libraries cost 0.3 s to load: `--help` must not wait for them.
-    from manager.cli.plan_view import print_plan
-    from manager.service.planning import can_run, explain_no_choice, narrowed, plan_job, plan_to_json
+    from manager.service.overlay import Overlay, clouds_of, overlaid
+    from manager.service.planning import open_job, settle
     from manager.service.starting import load_spec
 
+    if on is not None and clouds is not None:
+        raise UsageError("--on and --clouds both say where", hint="give one of them: --clouds aws,gcp")
     context = open_context()
-    spec = narrowed(load_spec(file), on=on, max_usd=parse_usd(max_usd))
-    made = plan_job(context, spec, catalogs=catalogs, tell=None if as_json else narrate)
+    overlay = Overlay(
+        max_usd=parse_usd(max_usd),
+        deadline_hours=deadline,
+        confidence=confidence,
+        clouds=names(clouds) or clouds_of(on),
+        regions=names(regions),
+        accelerators=names(gpus),
+        spot=spot,
+        max_nodes=nodes,
+        on_paper=on_paper,
+    )
+    spec = overlaid(load_spec(file), overlay)
+    tell = None if as_json else narrate
+    if (money := parse_usd(buys)) is not None:
+        return _show_purchase(context, spec, money, catalogs, top=top, as_json=as_json)
+    job = open_job(context, spec, catalogs=catalogs, tell=tell)
+    made = settle(context, job.plan())
+    if why is not None:
+        return _show_one(job, why, as_json=as_json)
     if as_json:
-        shown = dataclasses.replace(made, offers=made.offers[:top], rejected=made.rejected[:top])
-        totals = {"offers_total": len(made.offers), "rejected_total": len(made.rejected)}
-        emit_json({**plan_to_json(shown), **totals})
+        emit_json(_to_json(job, made, top=top, has_constraints=constraints))
     else:
-        print_plan(made, console(), top=top or DEFAULT_TOP)
-        if made.choice is not None and can_run(spec):
-            narrate(f"next: tunefare run {file}")
+        _print(job, made, file, top=top or DEFAULT_TOP, is_pareto=pareto, has_constraints=constraints)
     if made.chosen is None:
+        from manager.planner.build import explain_no_choice
+
         raise explain_no_choice(made)
+    return ExitCode.DONE
+
+
+def _to_json(job: OpenJob, made: Plan, *, top: int | None, has_constraints: bool) -> dict[str, Any]:
+    from manager.planner.codec import limit_costs_to_json, plan_to_json
+    from manager.planner.what_if import limit_costs
+
+    shown = made
+    if top is not None:
+        offers = made.offers[:top] if top <= len(made.offers) else tuple(job.top(top))
+        shown = dataclasses.replace(made, offers=offers, rejected=made.rejected[:top])
+    record = plan_to_json(shown)
+    if has_constraints:
+        record["constraints"] = limit_costs_to_json(limit_costs(job.planner, job.spec.where, job.spec.budget))
+    return record
+
+
+def _print(job: OpenJob, made: Plan, file: Path, *, top: int, is_pareto: bool, has_constraints: bool) -> None:
+    from manager.cli.limits_view import print_limit_costs, print_pareto
+    from manager.cli.plan_view import print_plan
+    from manager.planner.what_if import limit_costs
+    from manager.service.planning import can_run
+
+    out = console()
+    if top > len(made.offers):
+        made = dataclasses.replace(made, offers=tuple(job.top(top)))
+    if is_pareto:
+        print_pareto(made, out)
+    else:
+        print_plan(made, out, top=top)
+    if has_constraints:
+        print_limit_costs(limit_costs(job.planner, job.spec.where, job.spec.budget), out)
+    if made.choice is not None and made.choice.on_paper is None and can_run(made.spec):
+        narrate(f"next: tunefare run {file}")
+
+
+def _show_one(job: OpenJob, key: str, *, as_json: bool) -> int:
+    from manager.cli.limits_view import print_why
+    from manager.planner.codec import estimate_to_json
+
+    estimate = job.find(key)
+    if as_json:
+        emit_json({"schema": 1, "offer": estimate_to_json(estimate)})
+    else:
+        print_why(estimate, console())
+    return ExitCode.DONE
+
+
+def _show_purchase(
+    context: Context, spec: RunSpec, usd: Decimal, catalogs: Path | None, *, top: int | None, as_json: bool
+) -> int:
+    from manager.cli.buys_view import print_purchase, purchase_to_json
+    from manager.service.buying import what_buys
+
+    purchase = what_buys(context, spec, usd, catalogs=catalogs, tell=None if as_json else narrate)
+    if as_json:
+        emit_json(purchase_to_json(purchase, top=top))
+    else:
+        print_purchase(purchase, console(), top=top or DEFAULT_TOP)
     return ExitCode.DONE
 
 

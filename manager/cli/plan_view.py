@@ -37,7 +37,27 @@ def offer_name(offer: Offer) -> str:
     """`aws us-east-1 g6.xlarge, 1 x L4, spot`: where, what, how."""
     place = " ".join(part for part in (offer.cloud, offer.region, offer.instance_type) if part)
     device = f"{offer.accelerator_count:g} x {offer.accelerator}" if offer.accelerator else "CPU"
-    return f"{place}, {device}{', spot' if offer.use_spot else ''}"
+    nodes = f"{offer.num_nodes} nodes of " if offer.num_nodes > 1 else ""
+    return f"{place}, {nodes}{device}{', spot' if offer.use_spot else ''}"
+
+
+def how_trained(estimate: Estimate) -> str:
+    """`micro-batch 4 x 2 passes, gradient checkpointing, fsdp, bf16`: what was chosen for a machine."""
+    parts = []
+    if estimate.micro_batch is not None:
+        passes = estimate.accumulation or 1
+        parts.append(f"micro-batch {estimate.micro_batch}{f' x {passes} passes' if passes > 1 else ''}")
+    if estimate.gradient_checkpointing:
+        parts.append("gradient checkpointing")
+    parts += [part for part in (estimate.sharding, estimate.precision) if part not in (None, "none")]
+    if estimate.disk_gib is not None:
+        parts.append(f"disk {estimate.disk_gib} GiB")
+    if estimate.checkpoint_every_steps is not None:
+        parts.append(f"a checkpoint every {estimate.checkpoint_every_steps:,} steps")
+    if estimate.preemptions is not None:
+        low, expected, high = estimate.preemptions.low, estimate.preemptions.expected, estimate.preemptions.high
+        parts.append(f"{expected:.2g} ({low:.2g} to {high:.2g}) preemptions expected")
+    return ", ".join(parts)
 
 
 def money(interval: MoneyInterval | None) -> str:
@@ -85,6 +105,12 @@ def _print_choice(choice: Estimate, console: Console) -> None:
     console.print(
         f"[bold]{money(choice.cost_usd)}[/bold] to the finished job on [bold]{escape(offer_name(choice.offer))}[/bold]"
     )
+    console.print(f"  {escape(how_trained(choice))}")
+    print_bill(choice, console)
+
+
+def print_bill(choice: Estimate, console: Console) -> None:
+    """Cost lines, and what they rest on."""
     table = Table(box=None, pad_edge=False)
     table.add_column("cost line")
     for title in ("expected", "quantity", "unit price"):
@@ -126,7 +152,7 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     table = Table(
         box=None,
         pad_edge=False,
-        title=f"{_counted(len(plan.offers))}, by dollars to a finished job",
+        title=f"{_counted(offers_total(plan))}, by dollars to a finished job",
         title_justify="left",
     )
     table.add_column("$ to finish", justify="right", no_wrap=True)
@@ -142,13 +168,19 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     for position, estimate in enumerate(plan.offers[:top]):
         table.add_row(*_offer_cells(estimate, wide=wide, tiny=tiny), style="bold" if position == plan.chosen else None)
     console.print(table)
-    if len(plan.offers) > top:
-        console.print(f"... and {len(plan.offers) - top} more: --top {len(plan.offers)}")
+    total = offers_total(plan)
+    if total > top:
+        console.print(f"... and {total - top:,} more: --top {min(total, 2 * top)}")
     console.print()
 
 
 def _counted(offers: int) -> str:
-    return "1 offer" if offers == 1 else f"{offers} offers"
+    return "1 offer" if offers == 1 else f"{offers:,} offers"
+
+
+def offers_total(plan: Plan) -> int:
+    """All that can be chosen, also those that the plan does not keep."""
+    return len(plan.offers) if plan.offers_total is None else plan.offers_total
 
 
 def _offer_cells(estimate: Estimate, *, wide: bool, tiny: bool) -> list[str]:
@@ -162,23 +194,29 @@ def _offer_cells(estimate: Estimate, *, wide: bool, tiny: bool) -> list[str]:
     if not tiny:
         cells += [price, memory]
     if wide:
-        cells.append(str(estimate.micro_batch or "-"))
-    return [*cells, escape(offer_name(offer))]
+        passes = estimate.accumulation or 1
+        cells.append(f"{estimate.micro_batch or '-'}{f' x {passes}' if passes > 1 else ''}")
+    means = [estimate.sharding] if estimate.sharding == "fsdp" else []
+    means += ["checkpointing"] if estimate.gradient_checkpointing else []
+    means += ["on paper"] if estimate.on_paper is not None else []
+    return [*cells, escape(", ".join((offer_name(offer), *means)))]
 
 
 def _print_rejected(plan: Plan, console: Console, top: int) -> None:
     if not plan.rejected:
         return
-    reasons = Counter(_kind_of_reason(estimate) for estimate in plan.rejected)
-    summary = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    console.print(f"{len(plan.rejected)} rejected: {escape(summary)}")
+    reasons = {count.reason: count.offers for count in plan.reasons}
+    if not reasons:
+        reasons = dict(Counter(_kind_of_reason(estimate) for estimate in plan.rejected).most_common())
+    summary = "; ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    console.print(f"{sum(reasons.values()):,} rejected: {escape(summary)}")
     # What the user ruled out needs no explanation, a machine that almost fitted does.
     explained = [estimate for estimate in plan.rejected if "not allowed" not in _kind_of_reason(estimate)]
     shown = explained[: min(top, _MOST_EXPLAINED)]
     for estimate in shown:
         console.print(f"  {escape(offer_name(estimate.offer))}: {escape(estimate.reason or '')}", style="dim")
     if len(explained) > len(shown):
-        console.print(f"  ... and {len(explained) - len(shown)} more: --json has them all", style="dim")
+        console.print("  ... --json has more of them, --why OFFER any one in full", style="dim")
     console.print()
 
 

@@ -128,6 +128,13 @@ class Planner:
                     return replace(estimate, reason=estimate.reason or beyond_limits(budget, estimate))
         return None
 
+    def keys_with(self, text: str) -> list[str]:
+        """Keys of offers that hold a text, each once."""
+        keys = {
+            rental.offer(quote).key for seat in self.index.seats for rental in (seat.rental,) for quote in rental.quotes
+        }
+        return sorted(key for key in keys if text in key)
+
     def _judgement(self, shape: Shape, memory_factor: float) -> Judgement:
         known = self._judgements.get((shape, memory_factor))
         if known is None:

@@ -10,6 +10,7 @@ skip those that they do not know. A newer schema is refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -26,6 +27,7 @@ from manager.planner.plan import (
     Plan,
     ReasonCount,
 )
+from manager.planner.what_if import LimitCost
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
@@ -48,14 +50,14 @@ def plan_to_json(plan: Plan) -> Json:
             **_plain(asdict(plan.profile)),
             "peak_memory_bytes": None if memory is None else memory.total_bytes,
         },
-        "offers": [_estimate_to_json(estimate) for estimate in plan.offers],
+        "offers": [estimate_to_json(estimate) for estimate in plan.offers],
         "chosen": plan.chosen,
-        "rejected": [_estimate_to_json(estimate) for estimate in plan.rejected],
+        "rejected": [estimate_to_json(estimate) for estimate in plan.rejected],
         "notes": list(plan.notes),
         "offers_total": len(plan.offers) if plan.offers_total is None else plan.offers_total,
         "rejected_total": len(plan.rejected) if plan.rejected_total is None else plan.rejected_total,
         "reasons": [asdict(count) for count in plan.reasons],
-        "pareto": [_estimate_to_json(estimate) for estimate in plan.pareto],
+        "pareto": [estimate_to_json(estimate) for estimate in plan.pareto],
     }
 
 
@@ -111,7 +113,8 @@ def plan_from_text(text: str) -> Plan:
     return plan_from_json(record)
 
 
-def _estimate_to_json(estimate: Estimate) -> Json:
+def estimate_to_json(estimate: Estimate) -> Json:
+    """One offer's answer in its published form."""
     offer, memory = estimate.offer, estimate.memory
     return {
         "cloud": offer.cloud,
@@ -148,6 +151,24 @@ def _estimate_to_json(estimate: Estimate) -> Json:
         "preemptions": _interval_to_json(estimate.preemptions),
         "on_paper": estimate.on_paper,
         "reason": estimate.reason,
+    }
+
+
+def limit_costs_to_json(costs: Sequence[LimitCost]) -> list[Json]:
+    """What limits cost, in published form: `best` is null where nothing can be chosen then."""
+    return [_limit_cost_to_json(cost) for cost in costs]
+
+
+def _limit_cost_to_json(cost: LimitCost) -> Json:
+    best = cost.best
+    return {
+        "change": cost.change,
+        "is_relaxed": cost.is_relaxed,
+        "best": None if best is None else best.offer.key,
+        "cost_usd": None if best is None or best.cost_usd is None else _money(best.cost_usd.expected),
+        "hours": None if best is None or best.hours is None else best.hours.expected,
+        "added_usd": _money(cost.added_usd),
+        "added_hours": cost.added_hours,
     }
 
 

@@ -36,6 +36,11 @@ _BAND_BASIS = (
     "at least 5 % each way; where none was measured, by assumption wider than any measured one"
 )
 _NOTHING = (0.0, 0.0, 0.0)
+_RECOVERY = Assumption(
+    name="recovery",
+    text="assumption: after a preemption the run is launched again and goes on from its last checkpoint, which lies "
+    "outside the machine; `run` does neither by itself yet",
+)
 _EXTRA_PRICES = ("disk_price", "address_price", "egress_price")
 _SPOT_ROWS = ("preemption_rate", "spot_wait")
 
@@ -141,6 +146,7 @@ class PhaseBook:
             *self._stated_band(profile, machine, calibration, cloud),
             *fixed.stated,
             *(row.stated() for row in billed if row.value.high > 0),
+            *((_RECOVERY,) if use_spot else ()),
         )
 
     def disk_gib(self, variant: StepVariant, cloud: str) -> int:
@@ -250,8 +256,10 @@ def _fixed_phases(profile: WorkloadProfile, cloud: str, assumptions: Assumptions
 def _download_s(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud: str) -> Ends:
     if cloud == "local":
         return _per_rate(0 if profile.model_is_here else profile.weights_bytes, rows["hub_rate"], unit=_MEGA)
-    from_home = profile.data.bytes + (0 if profile.model_from_hub else profile.weights_bytes)
-    from_hub = profile.weights_bytes if profile.model_from_hub else 0
+    from_hub = (profile.weights_bytes if profile.model_from_hub else 0) + (
+        profile.data.bytes if profile.data_from_hub else 0
+    )
+    from_home = profile.weights_bytes + profile.data.bytes - from_hub
     moved = _per_rate(from_hub, rows["hub_rate"], unit=_MEGA)
     sent = _per_rate(from_home, rows["upload_rate"], unit=_MEGA)
     return moved[0] + sent[0], moved[1] + sent[1], moved[2] + sent[2]

@@ -10,20 +10,22 @@ from pathlib import Path
 
 from manager.catalog.models import check_use, reason_to_plan_only, resolve_entry
 from manager.errors import UsageError
-from manager.planner.assumptions import shipped_assumptions
 from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
 from manager.planner.codec import plan_to_json
 from manager.planner.limits import CPU
 from manager.planner.market_index import MarketIndex
-from manager.planner.plan import Plan
+from manager.planner.plan import Estimate, Plan
 from manager.planner.variant import StepVariant
+from manager.planner.what_if import binding_notes
 from manager.prices.market import Market
 from manager.profiling.measure import measure_data
 from manager.runs.states import FINAL
+from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
 from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
 from manager.service.market import read_market
+from manager.service.overlay import Overlay, clouds_of, overlaid
 from manager.service.saved_plans import price_moved_note, save_plan
 from manager.service.variants import VariantSource
 from manager.spec.model import RunSpec, accelerator_wish
@@ -31,7 +33,9 @@ from tasks.kinds import TASK_KINDS
 
 __all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
 
-CHEAPEST = "cheapest"
+
+_LISTED_KEYS = 5
+"""In a hint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,38 @@ class OpenJob:
 
     def plan(self, spec: RunSpec | None = None) -> Plan:
         """The plan under the limits of this spec, which asks for the same job; None: its own."""
-        return plan_of(self.planner, spec or self.spec, created_at_s=self.created_at_s, notes=self.notes)
+        asked = spec or self.spec
+        plan = plan_of(self.planner, asked, created_at_s=self.created_at_s, notes=self.notes)
+        if plan.chosen is not None:
+            return plan
+        return dataclasses.replace(plan, notes=(*plan.notes, *binding_notes(self.planner, asked.where, asked.budget)))
+
+    def top(self, number: int) -> list[Estimate]:
+        """So many of the cheapest offers, also more than a plan keeps."""
+        return self.planner.rank(self.spec.where, self.spec.budget).top(number)
+
+    def find(self, text: str) -> Estimate:
+        """The estimate of one offer, chosen or not.
+
+        Args:
+            text: its key, or a part that no other key has.
+
+        Raises:
+            UsageError: no offer has it, or several do.
+        """
+        keys = self.planner.keys_with(text)
+        if not keys:
+            raise UsageError(
+                f"no offer has {text!r} in its key",
+                hint="keys are cloud/region/machine/accelerator:number/market, as `tunefare prices --json` shows them",
+            )
+        if len(keys) > 1 and text not in keys:
+            listing = ", ".join(keys[:_LISTED_KEYS])
+            more = "" if len(keys) <= _LISTED_KEYS else f" and {len(keys) - _LISTED_KEYS} more"
+            raise UsageError(f"{len(keys)} offers have {text!r} in their key", hint=f"name one: {listing}{more}")
+        found = self.planner.find(text if text in keys else keys[0], self.spec.where, self.spec.budget)
+        assert found is not None, "the key is one of the market's"
+        return found
 
 
 def plan_job(
@@ -66,7 +101,15 @@ def plan_job(
         UsageError: a cloud, region or accelerator is asked for that nobody knows.
         StateError: the plan cannot be saved.
     """
-    plan = open_job(context, spec, catalogs=catalogs, tell=tell).plan()
+    return settle(context, open_job(context, spec, catalogs=catalogs, tell=tell).plan())
+
+
+def settle(context: Context, plan: Plan) -> Plan:
+    """Save a plan; with a note where the price of an earlier answer to the same question has moved.
+
+    Raises:
+        StateError: it cannot be saved.
+    """
     if (note := price_moved_note(context, plan)) is not None:
         plan = dataclasses.replace(plan, notes=(*plan.notes, note))
     save_plan(context, plan)
@@ -94,7 +137,7 @@ def open_job(
         timeout_s=timeout_s,
         tell=tell,
     )
-    assumptions = shipped_assumptions()
+    assumptions = read_assumptions(context)
     index, calibration = MarketIndex.of(market, assumptions), _calibration(context)
 
     def planner(variants: Sequence[StepVariant]) -> Planner:
@@ -131,12 +174,7 @@ def narrowed(spec: RunSpec, *, on: str | None, max_usd: Decimal | None) -> RunSp
     Raises:
         UsageError: the cap is not positive.
     """
-    where = spec.where if on in (None, CHEAPEST) else dataclasses.replace(spec.where, clouds=(str(on).lower(),))
-    if max_usd is None:
-        return dataclasses.replace(spec, where=where)
-    if not max_usd.is_finite() or max_usd <= 0:
-        raise UsageError(f"--max-usd {max_usd} is no cap", hint="give dollars above 0, such as --max-usd 5")
-    return dataclasses.replace(spec, where=where, budget=dataclasses.replace(spec.budget, max_usd=max_usd))
+    return overlaid(spec, Overlay(clouds=clouds_of(on), max_usd=max_usd))
 
 
 def _task_notes(spec: RunSpec) -> tuple[str, ...]:
