@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from manager.catalog.model_entry import ModelEntry
 from manager.spec.model import RunSpec
@@ -16,6 +17,7 @@ from tasks.kinds import TASK_KINDS
 from tasks.step_trace import StepTrace
 
 _ROUNDING = 1e-9
+_BUCKETS = ("s3://", "gs://")
 _BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 _TEST_EVALUATIONS = 2
 """Of the test set: the untouched model, and the tuned one."""
@@ -79,6 +81,7 @@ def build_profile(spec: RunSpec, entry: ModelEntry, data: DataStats, traces: Run
         step_length=length if is_packed else None,
         longest_length=longest,
         model_from_hub=not entry.is_folder and entry.name == spec.model.source,
+        data_from_hub=_is_elsewhere(spec.data.source),
         model_is_here=entry.weights_bytes is not None,
         checkpoints=schedule.checkpoints,
         loading_bytes=_loading_bytes(spec, entry, weights),
@@ -132,6 +135,12 @@ def _weights_bytes(entry: ModelEntry, trace: StepTrace) -> int:
         return entry.weights_bytes
     parameters = entry.parameters or trace.parameters
     return parameters * _BYTES_OF_DTYPE.get(entry.stored_dtype or "float32", 4)
+
+
+def _is_elsewhere(data: str) -> bool:
+    """Whether a data source is a bucket or a hub id; those that lie here are paths, most of them absolute."""
+    path = PurePath(data)
+    return data.startswith(_BUCKETS) or not (path.is_absolute() or path.suffix or data.startswith((".", "~")))
 
 
 def _weight_type(spec: RunSpec) -> str:

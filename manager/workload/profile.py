@@ -136,6 +136,8 @@ class WorkloadProfile:
     """Longest sample of a training step, which sets the peak of memory; None: that of the data."""
     model_from_hub: bool = True
     """Whether a machine elsewhere can fetch the model from the hub; False: it has to be sent from here."""
+    data_from_hub: bool = False
+    """The same of the data: a hub id or a bucket; False: they lie here."""
     model_is_here: bool = False
     """Whether the weights lie on this machine: a folder, or the hub's cache."""
     checkpoints: int = 0

@@ -89,6 +89,16 @@ def test_a_model_folder_is_sent_from_here_and_takes_longer_than_from_the_hub() -
     assert times[0] < times[1]
 
 
+def test_data_of_the_hub_come_at_its_rate() -> None:
+    here = make_profile()
+    times = [
+        next(line.quantity.expected for line in _estimate(make_gpu_offer(), profile).lines if line.name == "download")
+        for profile in (here, replace(here, data_from_hub=True))
+    ]
+    # 5 MB/s and 120 MB/s, as the assumptions say.
+    assert times[0] - times[1] == pytest.approx(here.data.bytes * (1 / 5e6 - 1 / 120e6) / 3600, abs=1e-8)
+
+
 @pytest.mark.parametrize(("is_from_hub", "assumption"), [(True, "hub_rate"), (False, "upload_rate")])
 def test_the_download_rests_on_the_rate_of_where_the_model_lies(is_from_hub: bool, assumption: str) -> None:
     profile = replace(make_profile(), model_from_hub=is_from_hub)
@@ -273,7 +283,7 @@ def test_bringing_the_model_home_is_billed_and_rests_on_its_link() -> None:
     line = next(line for line in estimate.lines if line.name == "fetch")
     rate = shipped_assumptions().of("fetch_rate", "aws").value
     assert line.assumption == "fetch_rate"
-    assert line.quantity.high == pytest.approx(profile.export_file_bytes / 1e6 / rate.low / 3600, rel=1e-6)
+    assert line.quantity.high == pytest.approx(profile.export_file_bytes / 1e6 / rate.low / 3600, abs=1e-8)
     assert line.total_usd.expected > 0
     names = [line.name for line in estimate.lines]
     assert names[-3:] == ["saving", "fetch", "teardown"]

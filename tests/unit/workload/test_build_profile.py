@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from manager.workload.build import build_profile, even_micro_batch, micro_batch_limit
-from tasks.protocol import TrainingChoice
+from tasks.protocol import DataChoice, TrainingChoice
 from tests.support.plan_factory import make_data, make_entry, make_profile, make_spec, make_traces
 
 _BERT = 12 * 12 * 768**2 + 2 * 30522 * 768
@@ -80,6 +80,25 @@ def test_weights_are_those_of_the_files_or_follow_the_stored_type() -> None:
     half = build_profile(spec, replace(entry, stored_dtype="bfloat16"), data, traces)
     assert half.weights_bytes == 2 * _BERT
     assert build_profile(spec, replace(entry, parameters=10), data, traces).weights_bytes == 40
+
+
+@pytest.mark.parametrize(
+    ("source", "is_elsewhere"),
+    [
+        ("/home/me/data", False),
+        ("/home/me/data.csv", False),
+        ("./data", False),
+        ("~/data", False),
+        ("data.csv", False),
+        ("org/reviews", True),
+        ("reviews", True),
+        ("s3://bucket/data.csv", True),
+        ("gs://bucket/data", True),
+    ],
+)
+def test_data_of_the_hub_or_a_bucket_are_not_sent_from_here(source: str, is_elsewhere: bool) -> None:
+    spec = replace(make_spec(), data=DataChoice(source=source))
+    assert build_profile(spec, make_entry(), make_data(), make_traces()).data_from_hub is is_elsewhere
 
 
 def test_a_folder_has_no_hub() -> None:
