@@ -31,6 +31,7 @@ from manager.prices.offer import Offer
 from manager.spec.model import Budget, Where
 
 _NEAREST_KINDS = (REASON_BUDGET, REASON_DEADLINE, REASON_FIT, REASON_HOST, REASON_BATCH, REASON_PRICE)
+_FASTER = 0.99
 _TIE_USD = 1e-5
 """Dollars within which the order of floats is not trusted: lines are rounded to a millionth each."""
 
@@ -109,7 +110,10 @@ class Ranking:
         return sorted(found, key=rank_key)[:number]
 
     def pareto(self) -> list[Estimate]:
-        """Offers that none beats in both expected dollars and expected hours, from the cheapest to the fastest."""
+        """Offers that none beats in both expected dollars and expected hours, from the cheapest to the fastest.
+
+        A gain of less than a hundredth of the time is none: every estimate errs by more.
+        """
         ordered = sorted(
             (candidate.usd(0), candidate.hours, candidate.rental.use_spot, at)
             for at, candidate in enumerate(self.candidates)
@@ -117,7 +121,7 @@ class Ranking:
         front: list[Estimate] = []
         fastest = float("inf")
         for _, hours, _, at in ordered:
-            if hours < fastest:
+            if hours < fastest * _FASTER:
                 fastest = hours
                 front.append(self._estimate(self.candidates[at], 0))
         return front

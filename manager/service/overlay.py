@@ -7,12 +7,11 @@ from decimal import Decimal
 from typing import TypeVar
 
 from manager.errors import UsageError
-from manager.spec.model import RunSpec, accelerator_wish
+from manager.spec.model import CONFIDENCES, RunSpec, accelerator_wish
 
 T = TypeVar("T")
 CHEAPEST = "cheapest"
 _MOST_NODES = 64
-_CONFIDENCES = (0.5, 0.9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ def _check(overlay: Overlay) -> None:
         raise UsageError(f"{hours:g} hours are no deadline", hint="give hours above 0, such as --deadline 6")
     if nodes is not None and not 1 <= nodes <= _MOST_NODES:
         raise UsageError(f"{nodes} nodes cannot be asked for", hint=f"give 1 to {_MOST_NODES}, such as --nodes 2")
-    if overlay.confidence is not None and overlay.confidence not in _CONFIDENCES:
+    if overlay.confidence is not None and overlay.confidence not in CONFIDENCES:
         raise UsageError(
             f"limits cannot be kept at {overlay.confidence:g}",
             hint="0.5 compares expected figures with the limits, 0.9 the high ends of their intervals",

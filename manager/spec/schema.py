@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from manager.spec.model import SPEC_VERSION, Budget, RunSpec, Where, accelerator_wish
+from manager.spec.model import CONFIDENCES, SPEC_VERSION, Budget, RunSpec, Where, accelerator_wish
 from tasks.kinds import DATA_COLUMNS, TASK_KINDS, UNBOUNDED
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 
@@ -173,7 +173,14 @@ class TrainingPart(_Part):
 class BudgetPart(_Part):
     max_usd: Annotated[Decimal, Field(gt=0, strict=False)] | None = None
     deadline_hours: Annotated[float, Field(gt=0)] | None = None
-    confidence: Literal[0.5, 0.9] = 0.5
+    confidence: float = 0.5
+
+    @field_validator("confidence")
+    @classmethod
+    def _an_end_of_the_interval(cls, confidence: float) -> float:
+        if confidence not in CONFIDENCES:
+            raise ValueError("0.5 compares expected figures with the limits, 0.9 the high ends of their intervals")
+        return confidence
 
 
 class WherePart(_Part):
