@@ -62,7 +62,7 @@ class _Host:
 
 def gcp_machines(catalog: CatalogFile, audit: Audit) -> Iterator[Machine]:
     """Machines without accelerator, machines with one at the joined price, TPU slices."""
-    rows = rows_by(catalog, _COLUMNS)
+    rows = rows_by(catalog, audit, _COLUMNS)
     tpus: dict[str, list[Cells]] = {}
     for cells, places in rows.items():
         if is_tpu(cells[3]):

@@ -6,11 +6,12 @@ ticks here (`price_rules.TICKS_PER_USD`): tens of thousands of them are compared
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, cast
 
 from manager.prices.market import UNKNOWN_USD, Quote, Rental
@@ -94,11 +95,12 @@ def priced_machines(machines: Iterable[Machine], audit: Audit) -> Iterator[Price
 
 def rentals_of(machines: Iterable[PricedMachine], origin: Origin) -> Iterator[Rental]:
     """The rentals, with prices as money."""
-    money = _Money()
     quote = cast("Callable[[tuple[Any, ...]], Quote]", partial(tuple.__new__, Quote))
     for machine in machines:
-        usd = [ticks / TICKS_PER_USD if ticks != UNKNOWN_TICKS else UNKNOWN_USD for ticks in machine.ticks]
-        prices = map(money.__getitem__, machine.ticks)
+        known = machine.ticks[: bisect_left(machine.ticks, UNKNOWN_TICKS)]
+        unknown = len(machine.ticks) - len(known)
+        usd = [ticks / TICKS_PER_USD for ticks in known] + [UNKNOWN_USD] * unknown
+        prices = chain(map(dollars, known), repeat(None, unknown))
         columns = zip(usd, prices, machine.regions, machine.zones, machine.quote_flags, strict=True)
         yield Rental(
             cloud=origin.cloud,
@@ -114,14 +116,6 @@ def rentals_of(machines: Iterable[PricedMachine], origin: Origin) -> Iterator[Re
             flags=machine.flags,
             quotes=tuple(map(quote, columns)),
         )
-
-
-class _Money(dict[int, Decimal | None]):
-    """Ticks -> dollars, each made once."""
-
-    def __missing__(self, ticks: int) -> Decimal | None:
-        price = self[ticks] = None if ticks == UNKNOWN_TICKS else dollars(ticks)
-        return price
 
 
 def _identity(machine: Machine) -> tuple[object, ...]:
@@ -178,7 +172,12 @@ def _note_several_prices(on_demand: _Priced, audit: Audit) -> None:
 
 
 def _priced(machine: Machine, found: _Priced, *, use_spot: bool) -> PricedMachine:
-    rows = sorted((ticks, region, _zones(zones), flags) for (ticks, region, flags), zones in found.items())
+    rows = sorted(
+        [
+            (ticks, region, (zones[0],) if len(zones) == 1 and zones[0] else _zones(zones), flags)
+            for (ticks, region, flags), zones in found.items()
+        ]
+    )
     ticks, regions, zones, flags = zip(*rows, strict=True)
     return PricedMachine(
         instance_type=machine.instance_type or None,
@@ -197,6 +196,4 @@ def _priced(machine: Machine, found: _Priced, *, use_spot: bool) -> PricedMachin
 
 
 def _zones(zones: list[str]) -> tuple[str, ...]:
-    if len(zones) == 1:
-        return (zones[0],) if zones[0] else ()
     return tuple(sorted({zone for zone in zones if zone}))

@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import repeat
+from operator import itemgetter
 
 from manager.prices.card_memory import Card, card_of
 from manager.prices.catalog_file import CatalogFile, Cells
@@ -45,7 +47,7 @@ def plain_machines(
         audit: counts the rules.
         known_counts: instance type -> accelerators, from the shipped table; it wins over the catalog.
     """
-    rows = rows_by(catalog, _MACHINE)
+    rows = rows_by(catalog, audit, _MACHINE)
     _note_every_region(rows, audit)
     cards = _cards(cloud, rows, audit)
     for cells, places in rows.items():
@@ -54,8 +56,10 @@ def plain_machines(
             yield _machine(cells, listings, cards.get(cells[:3]), known_counts)
 
 
-def rows_by(catalog: CatalogFile, columns: tuple[str, ...]) -> dict[Cells, list[Cells]]:
-    """Cells of these columns -> (region, zone, price, spot price) of each row that has them."""
+def rows_by(catalog: CatalogFile, audit: Audit, columns: tuple[str, ...]) -> dict[Cells, list[Cells]]:
+    """Cells of these columns -> (region, zone, price, spot price) of each row; the audit learns the prices."""
+    for column in ("Price", "SpotPrice"):
+        audit.learn(map(itemgetter(catalog.columns[column]), catalog.rows))
     key_of, place_of = catalog.cells(*columns), catalog.cells("Region", "AvailabilityZone", "Price", "SpotPrice")
     rows: defaultdict[Cells, list[Cells]] = defaultdict(list)
     for key, place in zip(map(key_of, catalog.rows), map(place_of, catalog.rows), strict=True):
@@ -81,14 +85,25 @@ def gibibytes(text: str) -> int | None:
 
 def listings_of(rows: list[Cells], audit: Audit) -> list[Listing]:
     """The prices in the cells (region, zone, price, spot price) of the rows that name a region."""
+    regions, zones, price_texts, spot_texts = zip(*rows, strict=True)
+    prices = tuple(map(audit.believed.get, price_texts))
+    if None in prices or "" in regions:
+        return _listings_one_by_one(rows, audit)
+    spots = tuple(map(audit.believed.get, spot_texts))
+    if None in spots:
+        for text in spot_texts:
+            audit.ticks(text, "no_spot_price")
+    return list(zip(regions, zones, prices, spots, repeat(())))
+
+
+def _listings_one_by_one(rows: list[Cells], audit: Audit) -> list[Listing]:
     listings: list[Listing] = []
-    ticks = audit.ticks
     for region, zone, price_text, spot_text in rows:
         if not region:
             audit.note("region_missing")
             continue
-        price = ticks(price_text, "unknown_price")
-        spot = ticks(spot_text, "no_spot_price")
+        price = audit.ticks(price_text, "unknown_price")
+        spot = audit.ticks(spot_text, "no_spot_price")
         listings.append((region, zone, price, spot, () if price is not None else _UNKNOWN))
     return listings
 

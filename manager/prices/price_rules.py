@@ -6,7 +6,9 @@ a price: what cannot be believed becomes unknown (None), so that it is shown and
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,7 +18,7 @@ decimals, and at 5 the same price in two zones is equal."""
 _DECIMALS = Decimal(1) / TICKS_PER_USD
 _ROUNDING_SHARE = 10_000
 """Spot above on-demand by less than this part of it is the catalog's rounding."""
-_DEAREST_USD_PER_HOUR = 1_000_000
+_DEAREST_TICKS = 1_000_000 * TICKS_PER_USD
 """No machine costs this much; such a cell is damaged."""
 _NEARLY_HALF = 0.49
 _MISSING = "missing"
@@ -90,8 +92,8 @@ class Audit:
 
     counts: Counter[str] = field(default_factory=Counter)
     """By name of the rule."""
-    _ticks: dict[str, int] = field(default_factory=dict)
-    """Cell -> price, for cells that are one."""
+    believed: dict[str, int] = field(default_factory=dict)
+    """Cell -> price in ticks per hour, for cells that `learn` or `ticks` has seen and that are one."""
     _unbelievable: dict[str, str] = field(default_factory=dict)
     """Cell -> rule, for cells that are none; `missing` is named by the caller."""
 
@@ -100,6 +102,23 @@ class Audit:
         if times:
             self.counts[rule] += times
 
+    def learn(self, cells: Iterable[str]) -> None:
+        """Read prices ahead, so that a look into `believed` is enough for each cell that is one."""
+        believed = self.believed
+        for text in set(cells):
+            try:
+                ticks = float(text) * TICKS_PER_USD
+                whole = round(ticks)
+            except (ValueError, OverflowError):
+                self._unbelievable[text] = _reason(text)
+                continue
+            if not -_NEARLY_HALF < ticks - whole < _NEARLY_HALF:
+                whole = _round_exactly(text)
+            if 0 < whole < _DEAREST_TICKS:
+                believed[text] = whole
+            else:
+                self._unbelievable[text] = _reason(text)
+
     def ticks(self, text: str, missing: str) -> int | None:
         """The price in a cell in ticks per hour, above 0; None when it cannot be believed, with the rule counted.
 
@@ -107,16 +126,12 @@ class Audit:
             text: the cell.
             missing: rule to count when the cell is empty or NaN.
         """
-        known = self._ticks.get(text)
+        if text not in self.believed and text not in self._unbelievable:
+            self.learn((text,))
+        known = self.believed.get(text)
         if known is not None:
             return known
-        rule = self._unbelievable.get(text)
-        if rule is None:
-            price = _read_price(text)
-            if isinstance(price, int):
-                self._ticks[text] = price
-                return price
-            rule = self._unbelievable[text] = price
+        rule = self._unbelievable[text]
         self.counts[missing if rule == _MISSING else rule] += 1
         return None
 
@@ -147,23 +162,17 @@ def count_is_plausible(count: float, instance_type: str) -> bool:
     return count == 16 or (count.is_integer() and instance_type.startswith(f"{int(count)}x"))
 
 
-def _read_price(text: str) -> int | str:
-    """The price in ticks, or the rule that makes it none."""
+def _reason(text: str) -> str:
+    """The rule by which a cell is no price."""
     try:
         value = float(text)
     except ValueError:
         return "unreadable_price" if text.strip() else _MISSING
-    if value != value:
+    if math.isnan(value):
         return _MISSING
     if value < 0:
         return "negative_price"
-    if value >= _DEAREST_USD_PER_HOUR:
-        return "unreadable_price"
-    ticks = value * TICKS_PER_USD
-    whole = round(ticks)
-    if abs(ticks - whole) > _NEARLY_HALF:
-        whole = _round_exactly(text)
-    return whole if whole > 0 else "zero_price"
+    return "unreadable_price" if value * TICKS_PER_USD > 1 else "zero_price"
 
 
 def _round_exactly(text: str) -> int:
