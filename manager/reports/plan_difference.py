@@ -170,7 +170,8 @@ def price_date(side: Side) -> str:
         return "none"
     if offer.price_age_s is None:
         return UNKNOWN
-    return datetime.fromtimestamp(side.created_at_s - offer.price_age_s, UTC).date().isoformat()
+    # A date minus itself in floating point may fall a moment before midnight.
+    return datetime.fromtimestamp(round(side.created_at_s - offer.price_age_s), UTC).date().isoformat()
 
 
 def _interval_remark(found: PlanDifference) -> str | None:

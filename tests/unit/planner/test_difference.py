@@ -14,6 +14,7 @@ from manager.planner.difference import Limits, difference, exceeded, percent
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec, Where
+from tests.support.diff_stage import fixed_plan
 from tests.support.plan_factory import make_gpu_offer, make_profile, make_spec, make_traces
 
 L4 = "aws/us-east-1/1xL4/L4:1/on-demand"
@@ -144,9 +145,8 @@ class TestLimits:
     """Of `exceeded`."""
 
     def test_a_rise_of_exactly_the_limit_is_within_it(self) -> None:
-        old, new = plan(offers=[make_gpu_offer(price="1")]), plan(offers=[make_gpu_offer(price="1.1")])
-        found = difference(old, new)
-        assert exceeded(found, Limits(percent=Decimal("10.001"))) == ()
+        found = difference(fixed_plan(dollars="1", hours=1), fixed_plan(dollars="1.1", hours=1))
+        assert exceeded(found, Limits(percent=Decimal(10))) == ()
         assert exceeded(found, Limits(usd=found.total.change_usd)) == ()
         assert exceeded(found, Limits(percent=Decimal("9.99")))[0].endswith("the limit is 9.99 %")
 
