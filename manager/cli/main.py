@@ -16,6 +16,7 @@ from manager.cli import (
     memory_command,
     plan_command,
     plans_command,
+    prices_command,
     report_command,
     run_command,
     runs_command,
@@ -59,6 +60,7 @@ assumptions_command.register(app)
 plan_command.register(app)
 diff_command.register(app)
 plans_command.register(app)
+prices_command.register(app)
 memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)

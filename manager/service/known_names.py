@@ -7,14 +7,39 @@ for what is for each verb to say.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from manager.errors import UsageError
+from manager.planner.limits import CPU
+from manager.prices.market import Rental
+from manager.spec.model import accelerator_wish
 
 CLOUDS_WITHOUT_CATALOG = frozenset({"kubernetes", "oci", "slurm", "vast"})
 """Spelt right although no price of theirs is known here."""
 _LISTED = 25
 """Names in a hint."""
+
+
+def check_places(
+    rentals: Sequence[Rental],
+    *,
+    clouds: Iterable[str] = (),
+    regions: Iterable[str] = (),
+    accelerators: Iterable[str] = (),
+) -> None:
+    """Refuse clouds, regions and accelerators (`L4`, `L4:1`, `cpu`) that no rental has.
+
+    Raises:
+        UsageError: with the nearest known name.
+    """
+    clouds, regions = tuple(clouds), tuple(regions)
+    check_names("cloud", clouds, {rental.cloud for rental in rentals} | CLOUDS_WITHOUT_CATALOG)
+    if {cloud.lower() for cloud in clouds} & CLOUDS_WITHOUT_CATALOG:
+        return  # their regions and accelerators may be unknown here
+    if regions:
+        check_names("region", regions, {quote.region for rental in rentals for quote in rental.quotes if quote.region})
+    asked = [accelerator_wish(text)[0] for text in accelerators]
+    check_names("accelerator", asked, {rental.accelerator or CPU for rental in rentals})
 
 
 def check_names(what: str, asked: Iterable[str], known: set[str]) -> None:

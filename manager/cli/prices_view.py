@@ -1,0 +1,170 @@
+"""Prices as tables and as JSON; money stands first, so that it is the last thing a narrow terminal loses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from manager.planner.moved import age_text
+from manager.prices.history import PricePoint
+from manager.prices.price_rules import RULES, RuleCount
+from manager.service.price_refresh import Refreshed
+from manager.service.pricing import LIVE_FLAG, PriceRow, PriceTable
+from manager.units import format_bytes, format_usd
+
+_WIDE = 100
+"""Columns of the terminal from which memory, age and flags have room."""
+_UNSAID = {"unknown_price", "no_spot_price"}
+"""Flags that the cell itself says."""
+
+
+def print_prices(table: PriceTable, console: Console, *, by_spot: bool, with_spot: bool) -> None:
+    """The rows with a title, what they mean, and the notes."""
+    wide = console.width >= _WIDE
+    if table.rows:
+        console.print(_price_table(table.rows, wide=wide, with_spot=with_spot))
+        if table.rows_total > len(table.rows):
+            console.print(f"... and {table.rows_total - len(table.rows):,} more: --top {table.rows_total}")
+        _print_flags(table.rows, console)
+    else:
+        console.print("no machine is offered so: ask for less")
+    if by_spot:
+        console.print("$/h of one accelerator: of the spot price", style="dim")
+    console.print()
+    for note in table.notes:
+        console.print(f"note: {escape(note.removesuffix('.'))}")
+
+
+def row_to_json(row: PriceRow) -> dict[str, Any]:
+    """One row of `--json`; dollars as numbers, unknown as null."""
+    return {
+        "cloud": row.cloud,
+        "region": row.region,
+        "instance_type": row.instance_type,
+        "accelerator": row.accelerator,
+        "accelerator_count": row.accelerator_count,
+        "accelerator_memory_bytes": row.accelerator_memory_bytes,
+        "on_demand_usd_per_hour": _number(row.on_demand_usd_per_hour),
+        "spot_usd_per_hour": _number(row.spot_usd_per_hour),
+        "spot_share": row.spot_share,
+        "usd_per_accelerator_hour": _number(row.usd_per_accelerator_hour),
+        "price_age_s": row.age_s,
+        "price_source": row.source,
+        "flags": list(row.flags),
+        "on_demand_key": row.on_demand_key,
+        "spot_key": row.spot_key,
+    }
+
+
+def print_refreshed(lines: Sequence[Refreshed], console: Console) -> None:
+    """One line a cloud."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for line in lines:
+        table.add_row(line.cloud, line.state, escape(line.detail))
+    console.print(table)
+
+
+def print_history(found: Mapping[str, Sequence[PricePoint]], console: Console) -> None:
+    """Dates, prices and changes of each offer."""
+    for key, points in found.items():
+        table = Table(box=None, pad_edge=False, title=escape(key), title_justify="left")
+        for name in ("since (UTC)", "$/h", "change"):
+            table.add_column(name, justify="left" if name.startswith("since") else "right", no_wrap=True)
+        for point in points:
+            change = "" if point.change_share is None else f"{point.change_share:+.1%}"
+            table.add_row(_day(point.as_of_s), format_usd(point.usd_per_hour), change)
+        console.print(table)
+        console.print()
+
+
+def point_to_json(point: PricePoint) -> dict[str, Any]:
+    """One price of `--history --json`."""
+    return {
+        "as_of": datetime.fromtimestamp(point.as_of_s, UTC).isoformat(timespec="seconds"),
+        "usd_per_hour": _number(point.usd_per_hour),
+        "change_share": point.change_share,
+    }
+
+
+def print_audit(counts: Sequence[RuleCount], notes: Sequence[str], console: Console) -> None:
+    """What each rule found, per cloud."""
+    if counts:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("cloud", no_wrap=True)
+        table.add_column("count", justify="right", no_wrap=True)
+        table.add_column("rule", no_wrap=True)
+        table.add_column("meaning", overflow="fold")
+        for one in counts:
+            table.add_row(one.cloud, f"{one.count:,}", one.rule, escape(RULES[one.rule]))
+        console.print(table)
+    else:
+        console.print("no rule found anything")
+    console.print()
+    for note in notes:
+        console.print(f"note: {escape(note.removesuffix('.'))}")
+
+
+def _price_table(rows: Sequence[PriceRow], *, wide: bool, with_spot: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("$/h each", justify="right", no_wrap=True)
+    table.add_column("on demand", justify="right", no_wrap=True)
+    if with_spot:
+        table.add_column("spot", justify="right", no_wrap=True)
+        table.add_column("share", justify="right", no_wrap=True)
+    table.add_column("accelerator", no_wrap=True)
+    if wide:
+        table.add_column("memory", justify="right", no_wrap=True)
+    table.add_column("machine", overflow="fold")
+    if wide:
+        table.add_column("age", justify="right", no_wrap=True)
+        table.add_column("remarks", overflow="fold")
+    for row in rows:
+        table.add_row(*_cells(row, wide=wide, with_spot=with_spot))
+    return table
+
+
+def _cells(row: PriceRow, *, wide: bool, with_spot: bool) -> list[str]:
+    cells = [_dollars(row.usd_per_accelerator_hour), _dollars(row.on_demand_usd_per_hour, unknown="unknown")]
+    if with_spot:
+        cells += [_dollars(row.spot_usd_per_hour), "" if row.spot_share is None else f"{row.spot_share:.0%}"]
+    cells.append(escape(f"{row.accelerator_count:g} x {row.accelerator}") if row.accelerator else "CPU")
+    if wide:
+        cells.append("?" if row.accelerator_memory_bytes is None else _memory(row))
+    cells.append(escape(" ".join(part for part in (row.cloud, row.region, row.instance_type) if part)))
+    if wide:
+        cells += ["?" if row.age_s is None else age_text(row.age_s), _remarks(row)]
+    return cells
+
+
+def _memory(row: PriceRow) -> str:
+    return format_bytes(row.accelerator_memory_bytes).replace(" ", "") + (" each" if row.accelerator_count > 1 else "")
+
+
+def _remarks(row: PriceRow) -> str:
+    return ", ".join(flag.replace("_", " ") for flag in row.flags if flag not in _UNSAID)
+
+
+def _print_flags(rows: Sequence[PriceRow], console: Console) -> None:
+    """What the remarks in the table mean, once each."""
+    shown = dict.fromkeys(flag for row in rows for flag in row.flags if flag not in _UNSAID)
+    for flag in shown:
+        meaning = "AWS said so just now, of its cheapest zone" if flag == LIVE_FLAG else RULES[flag]
+        console.print(f"  {flag.replace('_', ' ')}: {escape(meaning)}", style="dim")
+
+
+def _dollars(usd: Decimal | None, *, unknown: str = "-") -> str:
+    return unknown if usd is None else format_usd(usd)
+
+
+def _number(usd: Decimal | None) -> float | None:
+    return None if usd is None else float(usd)
+
+
+def _day(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M")
