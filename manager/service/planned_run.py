@@ -41,13 +41,13 @@ def capped(plan: Plan, max_usd: Decimal | None) -> Plan:
     Raises:
         UsageError: it is higher, or no amount.
     """
-    own = plan.spec.budget.max_usd
+    own, spec = plan.spec.budget.max_usd, narrowed(plan.spec, on=None, max_usd=max_usd)
     if max_usd is not None and own is not None and max_usd > own:
         raise UsageError(
             f"plan {plan.plan_id} was made for a cap of {format_usd(own)}, --max-usd {max_usd} is more",
             hint="raise budget.max_usd in the run file and plan anew",
         )
-    return dataclasses.replace(plan, spec=narrowed(plan.spec, on=None, max_usd=max_usd))
+    return dataclasses.replace(plan, spec=spec)
 
 
 def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited:
