@@ -47,7 +47,7 @@ def own_scores(context: Context, metric: str) -> Sequence[OwnScore]:
 
     with open_ledger(context) as ledger:
         runs = [ledger.run_events(run_id) for run_id in ledger.run_ids((RunState.SUCCEEDED,))]
-    return [score for run in runs if (score := _score(run, metric)) is not None]
+    return tuple(score for run in runs if (score := _score(run, metric)) is not None)
 
 
 def _score(run: RunEvents, metric: str) -> OwnScore | None:

@@ -18,7 +18,7 @@ from manager.service.alternatives import alternatives
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
 from manager.service.own_scores import OwnScore, own_scores
-from manager.service.planning import explain_no_choice, plan_job
+from manager.service.planning import explain_no_choice, open_job, save_plan
 from manager.spec.model import RunSpec
 from tasks.kinds import TASK_KINDS, UNBOUNDED
 
@@ -80,7 +80,7 @@ def worth_report(
         stakes: what the user says of gain and value.
         catalogs: folder of price catalogs, as for a plan.
         assumptions: None: the table that holds for this user.
-        planner: plans one job; None: `plan_job`, so that each plan is kept and can be run later under its id.
+        planner: plans one job; None: as `plan` does. The plans of the job and of what is recommended are kept.
         tell: is told of work that takes long, before it is done.
 
     Raises:
@@ -91,33 +91,45 @@ def worth_report(
     question = _question(spec, stakes, assumptions or read_assumptions(context))
 
     def plan_now(job: RunSpec) -> Plan:
-        return plan_job(context, job, catalogs=catalogs, tell=tell)
+        return open_job(context, job, catalogs=catalogs, tell=tell).plan()
 
     plan = planner or plan_now
     scores = own_scores(context, question.metric)
     own = _planned(ASKED, spec, plan, scores)
+    save_plan(context, own.plan)
     question = _with_own_baseline(question, spec, scores)
     asked = worth_of(question, own.tuning)
-    others = []
+    others, plans = [], {own.plan.plan_id: own.plan}
     for other in alternatives(spec, parameters=own.tuning.parameters):
         if tell is not None:
             tell(f"planning {other.kind}: {other.spec.model.source}, {other.spec.method.kind} ...")
-        tuning = _try_to_plan(other.kind, other.spec, plan, scores)
-        others.append(worth_of(question, tuning, same_gain=asked.gain))
+        found = _try_to_plan(other.kind, other.spec, plan, scores)
+        others.append(worth_of(question, found.tuning, same_gain=asked.gain))
+        if found.plan is not None:
+            plans[found.plan.plan_id] = found.plan
+    advice = recommend(question, asked, others)
+    if advice.tuning is not None and advice.tuning.plan_id is not None:
+        save_plan(context, plans[advice.tuning.plan_id])
     return WorthReport(
         spec=spec,
         question=question,
         asked=asked,
         alternatives=tuple(others),
-        recommendation=recommend(question, asked, others),
-        notes=(*own.notes, *_notes(question)),
+        recommendation=advice,
+        notes=(*own.plan.notes, *_notes(question)),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Planned:
     tuning: Tuning
-    notes: tuple[str, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    tuning: Tuning
+    plan: Plan | None
 
 
 def _question(spec: RunSpec, stakes: Stakes, assumptions: Assumptions) -> Question:
@@ -166,15 +178,15 @@ def _planned(kind: str, spec: RunSpec, plan: Planner, scores: Sequence[OwnScore]
         measured=tuple(score.tuned for score in scores if score.is_of(spec, made.profile.data)),
         reason=explain_no_choice(made).message if choice is None else None,
     )
-    return _Planned(tuning=tuning, notes=made.notes)
+    return _Planned(tuning=tuning, plan=made)
 
 
-def _try_to_plan(kind: str, spec: RunSpec, plan: Planner, scores: Sequence[OwnScore]) -> Tuning:
+def _try_to_plan(kind: str, spec: RunSpec, plan: Planner, scores: Sequence[OwnScore]) -> _Tried:
     """An alternative that cannot be planned says why; it is no reason to fail."""
     try:
-        return _planned(kind, spec, plan, scores).tuning
+        made = _planned(kind, spec, plan, scores)
     except TunefareError as error:
-        return Tuning(
+        tuning = Tuning(
             kind=kind,
             model=spec.model.source,
             method=spec.method.kind,
@@ -186,6 +198,8 @@ def _try_to_plan(kind: str, spec: RunSpec, plan: Planner, scores: Sequence[OwnSc
             plan_id=None,
             reason=error.message,
         )
+        return _Tried(tuning=tuning, plan=None)
+    return _Tried(tuning=made.tuning, plan=made.plan)
 
 
 def _with_own_baseline(question: Question, spec: RunSpec, scores: Sequence[OwnScore]) -> Question:
