@@ -27,7 +27,7 @@ def verdict(data: DataStats, calibration: Calibration | None = None) -> Verdict:
 
 
 def expected_s(found: Verdict, name: str) -> float:
-    return next(phase.hours.expected for phase in found.phases if phase.name == name) * 3600
+    return next(hours.expected for phase, hours in found.phases if phase.name == name) * 3600
 
 
 def test_images_by_hand() -> None:
@@ -48,7 +48,7 @@ def test_text_is_tokenized_once_and_not_decoded() -> None:
     assert decoding_s("text-classification", make_data(), 10**9, ROWS).high == 0
     found = verdict(make_data())
     assert expected_s(found, "data") > 0
-    stated = {assumption.name for assumption in found.assumptions}
+    stated = {assumption.name for assumption in found.stated}
     assert "tokenize_rate" in stated
     assert not stated & {"decode_rate", "sound_rate"}
 
@@ -64,7 +64,7 @@ def test_decoding_is_part_of_training_and_evaluation(data: DataStats, name: str)
     )
     more = expected_s(found, "baseline") - expected_s(bare, "baseline")
     assert more == pytest.approx(decoding_s("text-classification", data, data.test_samples, ROWS).expected, rel=1e-4)
-    stated = {assumption.name for assumption in found.assumptions}
+    stated = {assumption.name for assumption in found.stated}
     assert name in stated
     assert "tokenize_rate" not in stated
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from manager.catalog.accelerators import accelerator
-from manager.planner import phases
+from manager.planner import judge
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.estimate import judge_machine
 from manager.workload.profile import PaddedMean
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(named)
         return evaluation_seconds(*arguments, **named)
 
-    monkeypatch.setattr(phases, "evaluation_seconds", spied)
+    monkeypatch.setattr(judge, "evaluation_seconds", spied)
     return calls
 
 
@@ -41,6 +41,13 @@ def test_passes_have_twice_the_rows_and_are_padded_over_all_devices(
     data = replace(make_data(), padded_means=means, padded_mean_tokens=MEANS[16])
     profile = make_profile("minilm", spec, data)
     offer = make_gpu_offer("L4", count=devices)
-    judge_machine(profile, make_traces("minilm", spec), offer, accelerator("L4"), shipped_assumptions(), None)
-    # The untouched model, the intervals, the tuned model.
-    assert [(call["batch"], call["replicas"], call["length"]) for call in asked] == [(2.0, devices, length)] * 3
+    found = judge_machine(profile, make_traces("minilm", spec), offer, accelerator("L4"), shipped_assumptions(), None)
+    assert [(call["batch"], call["replicas"], call["length"]) for call in asked] == [(2.0, devices, length)] * 2
+    # The test set, of the untouched and of the tuned model alike, and the validation set.
+    assert [call["samples"] for call in asked] == [data.test_samples, data.validation_samples]
+    seconds = {phase.name: phase.expected_s for phase in found.timed}
+    assert seconds["baseline"] == seconds["final"] > 0
+    each = found.judgement.seconds
+    assert each is not None
+    assert each.total_s == pytest.approx(each.training_s + each.validation_s + 2 * each.test_s)
+    assert each.validation_s == pytest.approx(profile.evaluations * each.test_s)

@@ -12,14 +12,18 @@ from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.estimate import judge_machine
 from manager.planner.machine import Machine, machine_of, refusal_of
+from manager.planner.shape import shape_of
 from manager.prices.offer import Offer
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
 
-def machine(offer: Offer, precision: str = "fp32") -> Machine | str:
+def machine(offer: Offer, precision: str = "fp32", sharding: str = "ddp") -> Machine | str:
     """The offer's machine for a small classifier."""
     specification = None if offer.accelerator is None else accelerator(offer.accelerator)
-    return machine_of(make_profile(spec=make_spec(precision=precision)), offer, specification, shipped_assumptions())
+    profile = make_profile(spec=make_spec(precision=precision))
+    return machine_of(
+        profile, shape_of(offer, num_nodes=offer.num_nodes), specification, shipped_assumptions(), sharding=sharding
+    )
 
 
 def as_machine(offer: Offer, precision: str = "fp32") -> Machine:
@@ -45,9 +49,9 @@ def test_a_tpu_slice_is_estimated_and_refused() -> None:
         None,
     )
     assert verdict.reason == found.refusal
-    assert verdict.fits
-    assert verdict.training_hours is not None
-    assert verdict.training_hours.low < verdict.training_hours.expected < verdict.training_hours.high
+    assert verdict.is_on_paper
+    training = next(phase for phase in verdict.timed if phase.name == "training")
+    assert training.low_s < training.expected_s < training.high_s
     gpu = as_machine(make_gpu_offer("A100"), "bf16").speed.band
     assert found.speed.band.high / found.speed.band.low > gpu.high / gpu.low
 
@@ -79,7 +83,7 @@ def test_eight_devices_have_a_link_that_the_plan_states(name: str, link: str) ->
     assert found.link is not None
     assert found.link.name.startswith(link)
     verdict = judge_machine(make_profile(), make_traces(), offer, accelerator(name), shipped_assumptions(), None)
-    stated = {assumption.name: assumption.text for assumption in verdict.assumptions}
+    stated = {assumption.name: assumption.text for assumption in verdict.stated}
     assert stated["link"].startswith(f"gradients of 8 devices are averaged over {found.link.name}")
     assert as_machine(make_gpu_offer(name)).link is None
 
@@ -113,7 +117,7 @@ def test_chunked_loss_is_refused_on_several_devices() -> None:
     chunked = replace(spec, training=replace(spec.training, loss="chunked"))
     for count, refusal in ((4, "loss chunked is for one device, this machine has 4"), (1, None)):
         offer = make_gpu_offer("L4", count=count)
-        found = machine_of(make_profile(spec=chunked), offer, accelerator("L4"), shipped_assumptions())
+        found = machine_of(make_profile(spec=chunked), shape_of(offer), accelerator("L4"), shipped_assumptions())
         assert isinstance(found, Machine)
         assert found.refusal == (refusal and f"training program does not run there yet: {refusal}")
     assert as_machine(make_gpu_offer("L4", count=4)).refusal is None
@@ -133,7 +137,7 @@ def test_flash_attention_2_runs_where_it_is_installed(offer: Offer, refusal: str
     spec = make_spec(precision="fp16-mixed" if offer.accelerator else "bf16-mixed")
     flash = replace(spec, training=replace(spec.training, attention="flash_attention_2"))
     specification = None if offer.accelerator is None else accelerator(offer.accelerator)
-    found = machine_of(make_profile(spec=flash), offer, specification, shipped_assumptions())
+    found = machine_of(make_profile(spec=flash), shape_of(offer), specification, shipped_assumptions())
     said = found.refusal if isinstance(found, Machine) else found
     if refusal is None:
         assert said is None

@@ -65,8 +65,7 @@ def test_a_small_micro_batch_pays_for_less_padding() -> None:
         profile = build_profile(spec, make_entry(), data, make_traces(spec=spec))
         offer = make_gpu_offer()
         verdict = judge_machine(profile, make_traces(spec=spec), offer, accelerator("L4"), shipped_assumptions(), None)
-        assert verdict.training_hours is not None
-        return verdict.training_hours.expected
+        return next(phase.expected_s for phase in verdict.timed if phase.name == "training") / 3600
 
     assert hours(uneven, 64) == pytest.approx(hours(even, 64))
     assert hours(uneven, 8) < hours(even, 8)
