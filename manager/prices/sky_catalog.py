@@ -16,8 +16,9 @@ from manager.prices.catalog_file import read_catalog_file
 from manager.prices.gcp_catalog import gcp_machines
 from manager.prices.good_copies import GoodCopy, good_copy
 from manager.prices.list_prices import known_counts
-from manager.prices.machines import Origin, PricedMachine, priced_machines, rentals_of
+from manager.prices.machines import Origin, priced_machines, rentals_of
 from manager.prices.market import Market, Rental
+from manager.prices.parsed_cache import ParsedCatalog, entry_of, keep, kept
 from manager.prices.plain_catalog import plain_machines
 from manager.prices.price_rules import RULES, Audit, RuleCount
 from manager.units import format_duration
@@ -49,13 +50,16 @@ def has_catalogs(directory: Path) -> bool:
     return bool(_catalog_paths(directory))
 
 
-def read_catalogs(directory: Path, *, now_s: float, good_copies: Path | None = None) -> Market:
+def read_catalogs(
+    directory: Path, *, now_s: float, good_copies: Path | None = None, cache: Path | None = None
+) -> Market:
     """All rentals of all clouds of a folder `<directory>/<cloud>/vms.csv`.
 
     Args:
         directory: folder in SkyPilot's layout, such as `~/.sky/catalogs/v8`.
         now_s: Unix time in seconds, for the age of the prices.
         good_copies: folder of `good_copies`, for clouds whose catalog is damaged; None: there is none.
+        cache: folder where parsed catalogs are kept; None: each is read anew.
 
     Raises:
         PriceError: the folder is missing, holds no catalog, or none of its catalogs can be read.
@@ -70,24 +74,23 @@ def read_catalogs(directory: Path, *, now_s: float, good_copies: Path | None = N
     failures: list[PriceError] = []
     with _no_collections():
         for path in paths:
-            counts = Audit()
             try:
                 origin = _origin(path, directory, now_s)
-                machines = _machines_of_cloud(path, origin.cloud, counts)
+                catalog = _parsed(path, origin.cloud, cache, now_s)
             except PriceError as error:
                 copy = None if good_copies is None else good_copy(good_copies, path.parent.name)
                 if copy is None:
                     failures.append(error)
                     notes.append(f"{path.parent.name} left out: {error.message} ({error.hint})")
                     continue
-                counts = Audit()
                 origin = _origin_of_copy(copy, directory, now_s)
-                machines = _machines_of_cloud(copy.file, origin.cloud, counts)
+                catalog = _parsed(copy.file, origin.cloud, cache, now_s)
                 notes.append(_copy_note(origin, error))
-            rentals.extend(rentals_of(machines, origin))
+            rentals.extend(rentals_of(catalog.machines, origin))
             ages.append(origin.price_age_s)
-            audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=n) for rule, n in sorted(counts.counts.items()))
-            notes.extend(_rule_notes(origin.cloud, counts.counts))
+            fired = sorted(catalog.counts.items())
+            audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=count) for rule, count in fired)
+            notes.extend(_rule_notes(origin.cloud, catalog.counts))
     if not ages:
         raise failures[0]
     notes.insert(0, _summary(directory, len(ages), ages))
@@ -122,11 +125,21 @@ def _catalog_paths(directory: Path) -> list[Path]:
     return [path for path in found if path.parent.name != _COMMON and not path.parent.name.startswith(".")]
 
 
-def _machines_of_cloud(path: Path, cloud: str, audit: Audit) -> list[PricedMachine]:
+def _parsed(path: Path, cloud: str, cache: Path | None, now_s: float) -> ParsedCatalog:
+    entry = None if cache is None else entry_of(path, cache, now_s=now_s)
+    known = None if entry is None else kept(entry)
+    if known is not None:
+        return known
+    audit = Audit()
     catalog = read_catalog_file(path, audit)
     if cloud == "gcp":
-        return list(priced_machines(gcp_machines(catalog, audit), audit))
-    return list(priced_machines(plain_machines(cloud, catalog, audit, known_counts(cloud)), audit))
+        machines = gcp_machines(catalog, audit)
+    else:
+        machines = plain_machines(cloud, catalog, audit, known_counts(cloud))
+    parsed = ParsedCatalog(machines=tuple(priced_machines(machines, audit)), counts=dict(audit.counts))
+    if entry is not None:
+        keep(entry, parsed)
+    return parsed
 
 
 def _origin(path: Path, directory: Path, now_s: float) -> Origin:

@@ -31,6 +31,7 @@ def gather_market(
     home: Path,
     now_s: float,
     good_copies: Path | None = None,
+    parsed: Path | None = None,
     local: LocalDevice | None = None,
     local_price_usd_per_hour: Decimal | None = None,
     local_price_source: str = "setting local_price_usd_per_hour",
@@ -45,6 +46,7 @@ def gather_market(
         home: the user's home folder (where `.sky` lies).
         now_s: Unix time in seconds, for the age of the prices.
         good_copies: folder of the copies that a refresh has kept, or None.
+        parsed: folder where catalogs are kept parsed, made when missing; None: they are read anew each time.
         local: this machine, or None to leave it out.
         local_price_usd_per_hour: dollars per hour of this machine; None is unknown.
         local_price_source: where that price comes from, for people.
@@ -52,7 +54,7 @@ def gather_market(
     Raises:
         PriceError: `catalogs` or SkyPilot's configuration cannot be read.
     """
-    cloud = _cloud_market(catalogs, home, now_s, good_copies)
+    cloud = _cloud_market(catalogs, home, now_s, good_copies, parsed)
     slurm = read_slurm_offers(sky_config_path(home), now_s=now_s)
     here = () if local is None else (local_offer(local, local_price_usd_per_hour, price_source=local_price_source),)
     own = Market.of_offers((*here, *slurm.offers))
@@ -80,15 +82,17 @@ def gather_offers(
     return OffersReading(offers=tuple(market.offers()), notes=market.notes)
 
 
-def _cloud_market(catalogs: Path | None, home: Path, now_s: float, good_copies: Path | None) -> Market:
+def _cloud_market(
+    catalogs: Path | None, home: Path, now_s: float, good_copies: Path | None, parsed: Path | None
+) -> Market:
     if catalogs is not None:
-        return read_catalogs(catalogs, now_s=now_s)
+        return read_catalogs(catalogs, now_s=now_s, cache=parsed)
     directory = default_catalog_dir(home)
     if has_catalogs(directory):
-        return read_catalogs(directory, now_s=now_s, good_copies=good_copies)
+        return read_catalogs(directory, now_s=now_s, good_copies=good_copies, cache=parsed)
     shown = f"~/{directory.relative_to(home)}" if directory.is_relative_to(home) else str(directory)
     if good_copies is not None and has_catalogs(good_copies):
-        market = read_catalogs(good_copies, now_s=now_s)
+        market = read_catalogs(good_copies, now_s=now_s, cache=parsed)
         note = f"no price catalog in {shown}; the copies that the last refresh has kept are used"
         return replace(market, notes=(note, *market.notes))
     note = f"no price catalog in {shown}; shipped list prices are used, the oldest of {oldest_list_price()}"

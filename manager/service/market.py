@@ -25,6 +25,7 @@ def read_market(context: Context, catalogs: Path | None = None) -> Market:
         home=context.user_home,
         now_s=context.clock(),
         good_copies=context.home.prices_dir,
+        parsed=context.home.cache_dir / "catalogs",
         local=detect_device(),
         local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
         local_price_source=_local_price_source(context),
