@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,9 +14,11 @@ from rich.table import Table
 from manager.planner.moved import age_text
 from manager.prices.history import PricePoint
 from manager.prices.price_rules import RULES, RuleCount
-from manager.service.price_refresh import Refreshed
 from manager.service.pricing import LIVE_FLAG, PriceRow, PriceTable
 from manager.units import format_bytes, format_usd
+
+if TYPE_CHECKING:
+    from manager.service.price_refresh import Refreshed
 
 _WIDE = 100
 """Columns of the terminal from which memory, age and flags have room."""
@@ -113,10 +115,10 @@ def print_audit(counts: Sequence[RuleCount], notes: Sequence[str], console: Cons
 def _price_table(rows: Sequence[PriceRow], *, wide: bool, with_spot: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("$/h each", justify="right", no_wrap=True)
-    table.add_column("on demand", justify="right", no_wrap=True)
+    table.add_column("$/h", justify="right", no_wrap=True)
     if with_spot:
-        table.add_column("spot", justify="right", no_wrap=True)
-        table.add_column("share", justify="right", no_wrap=True)
+        table.add_column("spot $/h", justify="right", no_wrap=True)
+        table.add_column("spot %", justify="right", no_wrap=True)
     table.add_column("accelerator", no_wrap=True)
     if wide:
         table.add_column("memory", justify="right", no_wrap=True)

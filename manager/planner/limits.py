@@ -12,7 +12,7 @@ from manager.planner.estimate import REASON_FIT, REASON_HOST, REASON_PRICE
 from manager.planner.plan import Estimate, Plan
 from manager.prices.market import Rental
 from manager.prices.offer import Offer
-from manager.spec.model import Budget, RunSpec, Where, accelerator_wish
+from manager.spec.model import CPU, Budget, RunSpec, Where, accelerator_wish
 from manager.units import Interval, MoneyInterval, format_hours, format_usd
 from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 
@@ -24,8 +24,6 @@ REASON_BUDGET = "over budget"
 REASON_DEADLINE = "past deadline"
 EVEN = 0.5
 """Confidence at which the expected figures are compared; above it the high ends are."""
-CPU = "cpu"
-"""What `where.accelerators` calls a machine without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from manager.errors import UsageError
-from manager.planner.limits import CPU
 from manager.prices.market import Rental
-from manager.spec.model import accelerator_wish
+from manager.spec.model import CPU, accelerator_wish
 
 CLOUDS_WITHOUT_CATALOG = frozenset({"kubernetes", "oci", "slurm", "vast"})
 """Spelt right although no price of theirs is known here."""

@@ -13,22 +13,20 @@ from manager.errors import UsageError
 from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
 from manager.planner.codec import plan_to_json
-from manager.planner.limits import CPU
 from manager.planner.market_index import MarketIndex
 from manager.planner.plan import Estimate, Plan
 from manager.planner.variant import StepVariant
 from manager.planner.what_if import binding_notes
-from manager.prices.market import Market
 from manager.profiling.measure import measure_data
 from manager.runs.states import FINAL
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
-from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
+from manager.service.known_names import check_places
 from manager.service.market import read_market
 from manager.service.overlay import Overlay, clouds_of, overlaid
 from manager.service.saved_plans import price_moved_note, save_plan
 from manager.service.variants import VariantSource
-from manager.spec.model import RunSpec, accelerator_wish
+from manager.spec.model import RunSpec
 from tasks.kinds import TASK_KINDS
 
 __all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
@@ -126,8 +124,8 @@ def open_job(
     check_use(entry, task=spec.task, max_length=longest_text(spec))
     timeout_s = float(context.config.number("measure_timeout_s"))
     data = measure_data(spec, cache_dir=context.home.cache_dir, timeout_s=timeout_s)
-    market = read_market(context, catalogs)
-    _check_where(spec, market)
+    market, where = read_market(context, catalogs), spec.where
+    check_places(market.rentals, clouds=where.clouds, regions=where.regions, accelerators=where.accelerators)
     source = VariantSource(
         spec=spec,
         entry=entry,
@@ -182,19 +180,6 @@ def _task_notes(spec: RunSpec) -> tuple[str, ...]:
     task = () if kind.is_trained else (f"{kind.name} can be planned, not run yet",)
     reason = reason_to_plan_only(spec.model.source)
     return task if reason is None else (*task, f"{reason}: it can be planned, not run")
-
-
-def _check_where(spec: RunSpec, market: Market) -> None:
-    """Refuse names that no offer has: a typing error would otherwise look like a market without machines."""
-    where, rentals = spec.where, market.rentals
-    check_names("cloud", where.clouds, {rental.cloud for rental in rentals} | CLOUDS_WITHOUT_CATALOG)
-    if set(where.clouds) & CLOUDS_WITHOUT_CATALOG:
-        return  # their regions and accelerators may be unknown here
-    if where.regions:
-        known = {quote.region for rental in rentals for quote in rental.quotes if quote.region}
-        check_names("region", where.regions, known)
-    asked = [accelerator_wish(text)[0] for text in where.accelerators]
-    check_names("accelerator", asked, {rental.accelerator or CPU for rental in rentals})
 
 
 def _calibration(context: Context) -> tuple[Calibration, ...]:

@@ -12,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from manager.errors import UsageError
-from manager.planner.limits import CPU
 from manager.prices.aws_live import AwsAsker
 from manager.prices.market import UNKNOWN_USD, Market, Quote, Rental
 from manager.prices.price_rules import RuleCount
@@ -20,7 +19,7 @@ from manager.service.context import Context
 from manager.service.known_names import check_places
 from manager.service.live_spot import LiveSpot, live_spot
 from manager.service.market import read_market
-from manager.spec.model import accelerator_wish
+from manager.spec.model import CPU, accelerator_wish
 
 SORTS = ("gpu-price", "price", "memory", "spot")
 LIVE_FLAG = "live_spot_price"

@@ -12,6 +12,8 @@ from decimal import Decimal
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 
 SPEC_VERSION = 1
+CPU = "cpu"
+"""What `where.accelerators` calls a machine without one."""
 CONFIDENCES = (0.5, 0.9)
 """At which limits can be kept: intervals have an expected figure and an end that nine of ten runs stay under."""
 
