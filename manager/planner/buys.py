@@ -45,9 +45,9 @@ class Bought:
     estimate: Estimate
     """Of the plan that was split."""
     steps: int
-    """Optimizer steps whose expected dollars are within the money."""
+    """Optimizer steps whose expected dollars are within the money, and their hours within the deadline."""
     steps_surely: int
-    """Those whose dollars are within it in the worst case too; 0 where none are."""
+    """Those that are within both in the worst case too; 0 where none are."""
     split: Split
     """Of the expected dollars."""
 
@@ -64,16 +64,20 @@ class Amount:
     """tokens, images or hours of audio."""
 
 
-def what_offers_buy(estimates: Sequence[Estimate], profile: WorkloadProfile, usd: Decimal) -> tuple[Bought, ...]:
+def what_offers_buy(
+    estimates: Sequence[Estimate], profile: WorkloadProfile, usd: Decimal, *, deadline_hours: float | None = None
+) -> tuple[Bought, ...]:
     """What the money buys on each offer, most steps first; offers on which not even one step fits are left out.
 
     Args:
         estimates: of offers that can carry the job, all of one plan.
         profile: of that plan.
         usd: dollars for the whole run.
+        deadline_hours: hours for the whole run; None: as many as it takes.
     """
     most = round(MOST_EPOCHS * steps_per_epoch(profile))
-    found = [_bought(estimate, profile.steps, usd, most) for estimate in estimates if estimate.cost_usd is not None]
+    limits = _Limits(usd=usd, deadline_hours=deadline_hours, most=most)
+    found = [_bought(estimate, profile.steps, limits) for estimate in estimates if estimate.cost_usd is not None]
     return tuple(sorted((one for one in found if one.steps), key=lambda one: (-one.steps, -one.steps_surely)))
 
 
@@ -109,12 +113,34 @@ def amount_of(profile: WorkloadProfile, steps: int) -> Amount:
     return Amount(steps=steps, epochs=epochs, quantity=epochs * profile.tokens_per_epoch, unit="tokens")
 
 
-def _bought(estimate: Estimate, steps: int, usd: Decimal, most: int) -> Bought:
-    split = split_of(estimate.lines, steps, end="expected")
-    surely = split_of(estimate.lines, steps, end="high")
-    return Bought(
-        estimate=estimate,
-        steps=split.steps_for(usd, most=most),
-        steps_surely=surely.steps_for(usd, most=most),
-        split=split,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    usd: Decimal
+    deadline_hours: float | None
+    most: int
+    """Optimizer steps."""
+
+
+def _bought(estimate: Estimate, steps: int, limits: _Limits) -> Bought:
+    split, surely = (split_of(estimate.lines, steps, end=end) for end in ("expected", "high"))
+    within = {
+        end: min(part.steps_for(limits.usd, most=limits.most), _steps_in_time(estimate, steps, limits, end))
+        for end, part in (("expected", split), ("high", surely))
+    }
+    return Bought(estimate=estimate, steps=within["expected"], steps_surely=within["high"], split=split)
+
+
+def _steps_in_time(estimate: Estimate, steps: int, limits: _Limits, end: str) -> int:
+    """Steps before the deadline, from the share of the hours that recurs with them."""
+    if limits.deadline_hours is None or estimate.hours is None:
+        return limits.most
+    timed = {line.name: getattr(line.quantity, end) for line in estimate.lines if line.unit == "h"}
+    # What charges by time, as preemptions do, takes its part of either.
+    once_h = sum(hours for name, hours in timed.items() if name not in _WITH_STEPS | _WITH_TIME)
+    recurring_h = sum(hours for name, hours in timed.items() if name in _WITH_STEPS)
+    if not recurring_h:
+        return limits.most
+    hours: float = getattr(estimate.hours, end)
+    share = recurring_h / (once_h + recurring_h)
+    left_h = limits.deadline_hours - hours * (1 - share)
+    return max(0, min(limits.most, int(left_h / (hours * share) * steps)))

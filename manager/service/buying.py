@@ -12,14 +12,14 @@ from pathlib import Path
 
 from manager.errors import DataError, OverBudgetError, UsageError
 from manager.planner.buys import MOST_EPOCHS, Amount, Bought, amount_of, what_offers_buy
-from manager.planner.limits import REASON_BUDGET
+from manager.planner.limits import REASON_BUDGET, REASON_DEADLINE
 from manager.planner.plan import Estimate, Plan
 from manager.planner.ranking import kind_of
 from manager.service.alternatives import models_of_task, on_model
 from manager.service.context import Context
 from manager.service.planning import explain_no_choice, open_job, save_plan
-from manager.spec.model import RunSpec
-from manager.units import format_usd
+from manager.spec.model import Budget, RunSpec
+from manager.units import format_hours, format_usd
 
 _MOST_PLANS = 6
 """For the longest training; each is nearer to the money than the one before."""
@@ -108,7 +108,12 @@ def what_buys(
         usd=usd,
         amount=amount,
         plan=longest,
-        bought=what_offers_buy((*longest.offers, *_too_dear(longest)), longest.profile, usd),
+        bought=what_offers_buy(
+            (*longest.offers, *_beyond_limits(longest)),
+            longest.profile,
+            usd,
+            deadline_hours=spec.budget.deadline_hours,
+        ),
         largest=largest,
         notes=(*longest.notes, *_notes(amount)),
     )
@@ -116,18 +121,17 @@ def what_buys(
 
 def _longest(spec: RunSpec, usd: Decimal, plan: Planner) -> Plan:
     """The plan with the most optimizer steps whose choice is within the money."""
-    free = plan(replace(spec, budget=replace(spec.budget, max_usd=None)))
+    free = plan(replace(spec, budget=replace(spec.budget, max_usd=None, deadline_hours=None)))
     if free.choice is None:
         raise explain_no_choice(free)
     best: Plan | None = None
-    asked = _most_steps(free, usd)
+    asked = _most_steps(free, spec.budget, usd)
     for _ in range(_MOST_PLANS):
         if not asked:
             break
         made = plan(_with_steps(spec, asked, usd))
-        again = _most_steps(made, usd)
+        again = _most_steps(made, spec.budget, usd)
         if made.choice is None:
-            # Past the deadline, say, where the bill tells nothing.
             again = min(again, int(asked * _CLOSE_ENOUGH)) or asked // 2
         elif best is None or made.profile.steps > best.profile.steps:
             best = made
@@ -135,21 +139,24 @@ def _longest(spec: RunSpec, usd: Decimal, plan: Planner) -> Plan:
             break
         asked = again
     if best is None:
-        raise _too_little(free, usd)
+        raise _too_little(free, spec.budget, usd)
     return best
 
 
-def _most_steps(plan: Plan, usd: Decimal) -> int:
-    """Steps that the money buys on the best of a plan's offers, at the end of the interval that its budget compares;
-    of offers that are all too dear, on the best of those."""
-    bought = what_offers_buy(plan.offers or _too_dear(plan), plan.profile, usd)
-    if plan.spec.budget.confidence == _SURE:
+def _most_steps(plan: Plan, budget: Budget, usd: Decimal) -> int:
+    """Steps that the money buys on the best of a plan's offers, at the end of the interval that the budget compares;
+    of offers that are all beyond its limits, on the best of those."""
+    offers = plan.offers or _beyond_limits(plan)
+    bought = what_offers_buy(offers, plan.profile, usd, deadline_hours=budget.deadline_hours)
+    if budget.confidence == _SURE:
         return max((one.steps_surely for one in bought), default=0)
     return max((one.steps for one in bought), default=0)
 
 
-def _too_dear(plan: Plan) -> tuple[Estimate, ...]:
-    return tuple(estimate for estimate in plan.rejected if kind_of(estimate.reason or "") == REASON_BUDGET)
+def _beyond_limits(plan: Plan) -> tuple[Estimate, ...]:
+    """Offers that carry the job and are too dear or too slow for so many steps."""
+    kinds = (REASON_BUDGET, REASON_DEADLINE)
+    return tuple(estimate for estimate in plan.rejected if kind_of(estimate.reason or "") in kinds)
 
 
 def _with_steps(spec: RunSpec, steps: int, usd: Decimal) -> RunSpec:
@@ -160,12 +167,15 @@ def _with_steps(spec: RunSpec, steps: int, usd: Decimal) -> RunSpec:
     )
 
 
-def _too_little(plan: Plan, usd: Decimal) -> OverBudgetError:
+def _too_little(plan: Plan, budget: Budget, usd: Decimal) -> OverBudgetError:
     choice = plan.choice
     cost = None if choice is None or choice.cost_usd is None else choice.cost_usd.expected
+    limits = format_usd(usd)
+    if budget.deadline_hours is not None:
+        limits += f" within the deadline of {format_hours(budget.deadline_hours)}"
     return OverBudgetError(
-        f"{format_usd(usd)} buy no training of this job: as asked it costs {format_usd(cost)}, and boot, set-up, "
-        f"evaluation and saving are paid for a single step too",
+        f"{limits} buy no training of this job: as asked it costs {format_usd(cost)}, and boot, set-up, evaluation "
+        f"and saving are paid for a single step too",
         hint="give more, allow other machines in `where`, spot for one, or a later deadline",
     )
 
