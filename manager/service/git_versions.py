@@ -8,10 +8,11 @@ from pathlib import Path
 from manager.errors import UsageError
 
 _TIMEOUT_S = 60
+_HEAD = "HEAD"
 
 
 def version_of(file: Path, revision: str) -> str | None:
-    """The text of the file in a revision; None when the revision does not have it.
+    """The text of the file in a revision; None when the revision does not have it, or nothing was committed yet.
 
     Raises:
         UsageError: no git, no repository, no such revision, or a file that is no text.
@@ -20,6 +21,8 @@ def version_of(file: Path, revision: str) -> str | None:
     # A revision that looks like an option must not become one.
     known = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if known.returncode != 0:
+        if revision == _HEAD and _has_no_commit(folder):
+            return None
         said = known.stderr.decode(errors="replace").strip()
         raise UsageError(
             f"git knows no revision {revision} in {folder}{f': {said}' if said else ''}",
@@ -34,6 +37,11 @@ def version_of(file: Path, revision: str) -> str | None:
         return shown.stdout.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} in {revision} is no text in UTF-8", hint="a run file is YAML in UTF-8") from error
+
+
+def _has_no_commit(folder: Path) -> bool:
+    commits = _git(folder, "rev-list", "--all", "--max-count=1")
+    return commits.returncode == 0 and not commits.stdout.strip()
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
