@@ -8,21 +8,21 @@ sum of the rounded lines, so that a bill can be added up by hand.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cached_property, partial
+from functools import cached_property
 
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.judge import REASON_BATCH, REASON_FIT, Judgement, judge_shape
 from manager.planner.machine import REASON_PROGRAM
-from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Timed
+from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Timed, Totals
 from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
-from manager.planner.shape import LOCAL, shape_of
+from manager.planner.shape import shape_of
 from manager.planner.spot import Ends
-from manager.planner.storage import ExtraRates, address_extra, disk_extra, egress_extra
+from manager.planner.storage import address_extra, disk_extra, egress_extra
 from manager.planner.variant import StepVariant
 from manager.prices.offer import Offer
 from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval, format_bytes
@@ -34,6 +34,7 @@ __all__ = ["REASON_BATCH", "REASON_FIT", "REASON_HOST", "REASON_PRICE", "Verdict
 
 _MICRO_DOLLAR = Decimal("0.000001")
 _HOUR_DIGITS = 9
+_NONE: Ends = (0.0, 0.0, 0.0)
 REASON_PRICE = "unknown price"
 REASON_HOST = "host's memory is too small"
 REASON_PREEMPTED = "preempted too often"
@@ -41,64 +42,52 @@ REASON_PREEMPTED = "preempted too often"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is the same for all offers of one shape of machine on one cloud and market, price apart."""
+    """What is the same for all offers of one shape of machine on one cloud and market, price apart.
+
+    Totals are there at once, since all machines are ranked by them; the rest is made for what is looked at.
+    """
 
     judgement: Judgement
-    cloud: str = LOCAL
-    run: RunPhases = NO_PHASES
-    """Without phases when the job does not run there."""
-    disk_gib: int | None = None
-    """Of each node; None when the job does not run there."""
-    rates: ExtraRates | None = None
-    """What is billed besides machines; None when the job does not run there."""
-    extras: Callable[[Interval], tuple[CostLine, ...]] | None = None
-    """Makes the lines of what is billed besides machines, for so many billed hours."""
-    state: Callable[[], tuple[Assumption, ...]] = tuple
-    """Makes `stated`, which only what is shown needs."""
-    calibration_factor: float = 1.0
-
-    @property
-    def timed(self) -> tuple[Timed, ...]:
-        """The phases."""
-        return self.run.timed
-
-    @property
-    def reason(self) -> str | None:
-        """Why it cannot be chosen, whatever its price; None: it can."""
-        return self.judgement.reason
+    book: PhaseBook
+    cloud: str
+    use_spot: bool
+    calibration: Calibration | None
+    totals: Totals | None
+    """None when the job does not run there."""
+    reason: str | None
+    """Why it cannot be chosen, whatever its price; None: it can."""
 
     @property
     def is_on_paper(self) -> bool:
         """Whether it can be estimated, and only the training program does not run there."""
-        return bool(self.timed) and (self.reason or "").startswith(REASON_PROGRAM)
+        return self.totals is not None and (self.reason or "").startswith(REASON_PROGRAM)
 
-    @cached_property
-    def stated(self) -> tuple[Assumption, ...]:
-        """What the phases take for granted, for people."""
-        return self.state()
-
-    @cached_property
+    @property
     def hours(self) -> Ends | None:
         """Launch to machine gone; None when the job does not run there."""
-        return _hours_of(self.timed) if self.timed else None
+        return None if self.totals is None else self.totals.hours
 
-    @cached_property
+    @property
     def billed_hours(self) -> Ends:
         """Those of them in which a machine is billed."""
-        return _hours_of([phase for phase in self.timed if phase.is_billed])
+        return _NONE if self.totals is None else self.totals.billed_hours
+
+    @property
+    def calibration_factor(self) -> float:
+        """By which own runs have changed the estimator's training time; 1 where none has."""
+        return 1.0 if self.calibration is None else self.calibration.time_factor
 
     @cached_property
-    def side_usd(self) -> Ends:
-        """Dollars of disks, addresses and traffic."""
-        if self.rates is None:
-            return 0.0, 0.0, 0.0
-        hourly, once = self.rates.usd_per_hour, self.rates.usd_once
-        low, expected, high = self.billed_hours
-        return (
-            low * hourly.low + once.low,
-            expected * hourly.expected + once.expected,
-            high * hourly.high + once.high,
-        )
+    def run(self) -> RunPhases:
+        """The phases; none when the job does not run there."""
+        if self.totals is None:
+            return NO_PHASES
+        return self.book.phases(self.judgement, cloud=self.cloud, use_spot=self.use_spot, calibration=self.calibration)
+
+    @property
+    def timed(self) -> tuple[Timed, ...]:
+        """The phases alone."""
+        return self.run.timed
 
     @cached_property
     def phases(self) -> tuple[tuple[Timed, Interval], ...]:
@@ -106,39 +95,78 @@ class Verdict:
         return tuple((phase, _hours(phase)) for phase in self.timed)
 
     @cached_property
+    def side_usd(self) -> Ends:
+        """Dollars of disks, addresses and traffic."""
+        machine = self.judgement.machine
+        if self.totals is None or machine is None:
+            return _NONE
+        rates = self.book.extra_rates(self.judgement.variant, self.cloud, machine.num_nodes)
+        hourly, once, hours = rates.usd_per_hour, rates.usd_once, self.totals.billed_hours
+        return (
+            hours[0] * hourly.low + once.low,
+            hours[1] * hourly.expected + once.expected,
+            hours[2] * hourly.high + once.high,
+        )
+
+    @property
+    def disk_gib(self) -> int | None:
+        """Of each node; None when the job does not run there."""
+        return None if self.totals is None else self.book.disk_gib(self.judgement.variant, self.cloud)
+
+    @cached_property
+    def stated(self) -> tuple[Assumption, ...]:
+        """What the phases take for granted, for people."""
+        if self.totals is None:
+            return ()
+        return self.book.stated(self.judgement, cloud=self.cloud, use_spot=self.use_spot, calibration=self.calibration)
+
+    def extras(self, hours: Interval) -> tuple[CostLine, ...]:
+        """Lines of what is billed besides machines, for so many billed hours; none where nothing of it is."""
+        machine, disk_gib = self.judgement.machine, self.disk_gib
+        if machine is None or disk_gib is None:
+            return ()
+        sent_bytes = self.judgement.variant.profile.export_file_bytes
+        return _extras(self.book.assumptions, self.cloud, disk_gib, sent_bytes, machine.num_nodes, hours)
+
+    @cached_property
     def host(self) -> HostNeed | None:
         """What the host of a machine with accelerators needs; None for others, and where the job does not run."""
         judgement = self.judgement
         machine, memory = judgement.machine, judgement.memory
-        if not self.timed or machine is None or machine.is_cpu or memory is None:
+        if self.totals is None or machine is None or machine.is_cpu or memory is None:
             return None
         return host_need(judgement.variant.profile, memory, machine.placement_on_node)
+
+    def host_refusal(self, host_memory_bytes: int | None) -> str | None:
+        """Why a host of this size does not carry the job; None: it does or may, or its memory is unknown."""
+        least = self.judgement.least_host_bytes if self.totals is not None else None
+        if least is None or host_memory_bytes is None or host_memory_bytes >= least:
+            return None
+        host = self.host
+        assert host is not None
+        return (
+            f"{REASON_HOST}: {format_bytes(host.low.peak_bytes)} at least needed while {host.low.peak}, "
+            f"has {format_bytes(host_memory_bytes)}"
+        )
 
 
 def verdict(
     judgement: Judgement, book: PhaseBook, *, cloud: str, use_spot: bool, calibration: Calibration | None
 ) -> Verdict:
     """The judgement on a shape, carried over to one cloud and market."""
-    factor = 1.0 if calibration is None else calibration.time_factor
-    machine, variant = judgement.machine, judgement.variant
-    if judgement.seconds is None or machine is None:
-        return Verdict(judgement=judgement, cloud=cloud, calibration_factor=factor)
-    run = book.phases(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration)
-    if any(math.isinf(phase.high_s) for phase in run.timed):
-        hopeless = replace(judgement, reason=f"{REASON_PREEMPTED}: it may never come to its end", seconds=None)
-        return Verdict(judgement=hopeless, cloud=cloud, calibration_factor=factor)
-    disk_gib = book.disk_gib(variant, cloud)
+    totals, reason = None, judgement.reason
+    if judgement.seconds is not None:
+        totals = book.totals(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration)
+        if math.isinf(totals.hours[2]):
+            totals, reason = None, f"{REASON_PREEMPTED}: it may never come to its end"
     return Verdict(
         judgement=judgement,
+        book=book,
         cloud=cloud,
-        run=run,
-        disk_gib=disk_gib,
-        rates=book.extra_rates(variant, cloud, machine.num_nodes),
-        extras=partial(
-            _extras, book.assumptions, cloud, disk_gib, variant.profile.export_file_bytes, machine.num_nodes
-        ),
-        state=partial(book.stated, judgement, cloud=cloud, use_spot=use_spot, calibration=calibration),
-        calibration_factor=factor,
+        use_spot=use_spot,
+        calibration=calibration,
+        totals=totals,
+        reason=reason,
     )
 
 
@@ -179,19 +207,19 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
     """The verdict on the offer's kind of machine, with the bill at the offer's price."""
     price, host, judgement = offer.price_usd_per_hour, verdict.host, verdict.judgement
     machine = judgement.machine
-    reason = verdict.reason or host_reason(host, offer.host_memory_bytes)
+    reason = verdict.reason or verdict.host_refusal(offer.host_memory_bytes)
     if reason is None and price is None:
         reason = f"{REASON_PRICE}: {offer.price_source}"
     lines: tuple[CostLine, ...] = ()
     if price is not None and verdict.phases:
         billed = _sum_of_hours([hours for phase, hours in verdict.phases if phase.is_billed])
         lines = tuple(_cost_line(phase, hours, price) for phase, hours in verdict.phases)
-        lines = (*lines, *(verdict.extras(billed) if verdict.extras is not None and billed is not None else ()))
+        lines = (*lines, *(() if billed is None else verdict.extras(billed)))
     hours = _sum_of_hours([hours for _, hours in verdict.phases])
     profile = judgement.variant.profile
     return Estimate(
         offer=offer,
-        fits=bool(verdict.timed),
+        fits=verdict.totals is not None,
         micro_batch=judgement.micro_batch,
         memory=judgement.memory,
         hours=hours,
@@ -209,16 +237,6 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
         checkpoint_every_steps=verdict.run.checkpoint_every_steps,
         preemptions=_interval(verdict.run.preemptions),
         reason=reason,
-    )
-
-
-def host_reason(host: HostNeed | None, host_memory_bytes: int | None) -> str | None:
-    """Why a host of this size does not carry the job; None: it does or may, or its memory is unknown."""
-    if host is None or host_memory_bytes is None or not host.exceeds(host_memory_bytes):
-        return None
-    return (
-        f"{REASON_HOST}: {format_bytes(host.low.peak_bytes)} at least needed while {host.low.peak}, "
-        f"has {format_bytes(host_memory_bytes)}"
     )
 
 
@@ -251,14 +269,6 @@ def _host_assumption(host: HostNeed | None, offer: Offer) -> tuple[Assumption, .
 
 def _interval(ends: Ends | None) -> Interval | None:
     return None if ends is None else Interval(low=ends[0], expected=ends[1], high=ends[2])
-
-
-def _hours_of(timed: Sequence[Timed]) -> Ends:
-    return (
-        sum(phase.low_s for phase in timed) / SECONDS_PER_HOUR,
-        sum(phase.expected_s for phase in timed) / SECONDS_PER_HOUR,
-        sum(phase.high_s for phase in timed) / SECONDS_PER_HOUR,
-    )
 
 
 def _hours(phase: Timed) -> Interval:

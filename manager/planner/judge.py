@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from manager.catalog.accelerators import Accelerator
@@ -21,6 +22,7 @@ from manager.planner.shape import Shape
 from manager.planner.variant import StepVariant
 from manager.units import format_bytes
 from manager.workload.build import even_micro_batch, micro_batch_limit
+from manager.workload.host_memory import least_host_bytes
 from manager.workload.memory_answer import EVALUATION_ROWS, MemoryAnswer, largest_micro_batch, memory_of
 from manager.workload.memory_device import fit_margin
 from manager.workload.profile import WorkloadProfile
@@ -46,7 +48,7 @@ class ComputeSeconds(NamedTuple):
         return self.training_s + self.validation_s + 2 * self.test_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """The best way to train on a shape, or why there is none."""
 
@@ -63,6 +65,13 @@ class Judgement:
     """Why it cannot be trained there; None: it can."""
     missing_bytes: float | None = None
     """How much less one replica has than the least micro-batch needs; None when it fits or was not judged."""
+
+    @cached_property
+    def least_host_bytes(self) -> float | None:
+        """A host with less cannot carry it; None without an accelerator, and where the job was not judged."""
+        if self.machine is None or self.machine.is_cpu or self.memory is None:
+            return None
+        return least_host_bytes(self.variant.profile, self.memory, self.machine.placement_on_node)
 
     @property
     def takes_whole_share(self) -> bool:

@@ -6,6 +6,7 @@ job changes; the bill makes money of them only for what is shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,10 +17,10 @@ from manager.planner.decoding import decoding_s, rate_name
 from manager.planner.judge import Judgement
 from manager.planner.machine import Machine
 from manager.planner.plan import Assumption
-from manager.planner.spot import Ends, SpotRun, best_steps, spot_band
+from manager.planner.spot import Ends, SpotBand, SpotRun, best_steps, spot_band
 from manager.planner.storage import ExtraRates, disk_need, extra_rates, rented_gib
 from manager.planner.variant import StepVariant
-from manager.units import Interval
+from manager.units import SECONDS_PER_HOUR, Interval
 from manager.workload.profile import WorkloadProfile
 
 FETCH = "fetch"
@@ -42,7 +43,7 @@ _RECOVERY = Assumption(
     "outside the machine; `run` does neither by itself yet",
 )
 _EXTRA_PRICES = ("disk_price", "address_price", "egress_price")
-_SPOT_ROWS = ("preemption_rate", "spot_wait")
+_RATE, _WAIT = "preemption_rate", "spot_wait"
 
 
 class Timed(NamedTuple):
@@ -59,6 +60,15 @@ class Timed(NamedTuple):
     def is_billed(self) -> bool:
         """Whether there is a machine meanwhile."""
         return self.name != WAITING
+
+
+class Totals(NamedTuple):
+    """Of a run, to rank it by; the same as the sums of its phases, but for the last digit."""
+
+    hours: Ends
+    """Launch to machine gone."""
+    billed_hours: Ends
+    """Those of them in which there is a machine."""
 
 
 class RunPhases(NamedTuple):
@@ -79,8 +89,10 @@ class _Fixed:
     """What is the same on all machines of a cloud, in three groups between which computation stands."""
 
     before: tuple[Timed, ...]
+    before_s: Ends
     checkpoints: Timed
     after: tuple[Timed, ...]
+    after_s: Ends
     rows: Mapping[str, AssumedQuantity]
     stated: tuple[Assumption, ...]
 
@@ -95,6 +107,18 @@ class PhaseBook:
     _profiles: list[WorkloadProfile] = field(default_factory=list)
     """Keeps the objects alive whose identity is a key."""
 
+    def totals(self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None) -> Totals:
+        """Hours of a run; arguments as `phases`, and much quicker."""
+        parts = self._sums(judgement, cloud, use_spot=use_spot, calibration=calibration)
+        if not use_spot:
+            written = parts.fixed.checkpoints
+            ends = (written.low_s, written.expected_s, written.high_s)
+            hours = _in_hours(parts.before_s, parts.work_s, ends, parts.after_s)
+            return Totals(hours, hours)
+        _, band = _band_on_spot(parts, judgement)
+        billed = (parts.before_s, parts.work_s, band.writing_s, parts.after_s, band.lost_s)
+        return Totals(_in_hours(*billed, band.waited_s), _in_hours(*billed))
+
     def phases(self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None) -> RunPhases:
         """All phases in their order.
 
@@ -104,6 +128,20 @@ class PhaseBook:
             use_spot: whether it can be preempted.
             calibration: what own runs say of its speed, or None.
         """
+        parts = self._sums(judgement, cloud, use_spot=use_spot, calibration=calibration)
+        fixed, name = parts.fixed, parts.name
+        before = (*fixed.before, Timed("baseline", *parts.test_s, name))
+        work = (Timed(TRAINING, *parts.training_s, name), Timed("evaluation", *parts.validation_s, name))
+        after = (Timed("final", *parts.test_s, name), *fixed.after)
+        if not use_spot:
+            return RunPhases((*before, *work, fixed.checkpoints, *after))
+        every, band = _band_on_spot(parts, judgement)
+        written = Timed(fixed.checkpoints.name, *band.writing_s, fixed.checkpoints.assumption)
+        rework = Timed(REWORK, *band.lost_s, fixed.rows[_RATE].name)
+        waiting = Timed(WAITING, *band.waited_s, fixed.rows[_WAIT].name)
+        return RunPhases((*before, *work, written, *after, rework, waiting), every, band.preemptions)
+
+    def _sums(self, judgement: Judgement, cloud: str, *, use_spot: bool, calibration: Calibration | None) -> _Parts:
         profile, machine, seconds = judgement.variant.profile, judgement.machine, judgement.seconds
         assert machine is not None
         assert seconds is not None
@@ -111,28 +149,30 @@ class PhaseBook:
         name, band = self._band(profile, machine, calibration, cloud)
         factor = 1.0 if calibration is None else calibration.time_factor
         data = profile.data
+        decodes = rate_name(data.kind) is not None
 
-        def computed(phase: str, seconds: float, samples: float) -> Timed:
+        def computed(seconds: float, samples: float) -> Ends:
             """Computed seconds with their band, and the decoding of so many samples."""
-            low, expected, high = (seconds * end for end in band)
-            if rate_name(data.kind) is not None:
-                # A measured factor holds for all that a phase does.
-                decoding = decoding_s(profile.task, data, samples / machine.replicas, fixed.rows).scaled(factor)
-                low, expected, high = low + decoding.low, expected + decoding.expected, high + decoding.high
-            return Timed(phase, low, expected, high, name)
+            low, expected, high = seconds * band[0], seconds * band[1], seconds * band[2]
+            if not decodes:
+                return low, expected, high
+            # A measured factor holds for all that a phase does.
+            decoding = decoding_s(profile.task, data, samples / machine.replicas, fixed.rows).scaled(factor)
+            return low + decoding.low, expected + decoding.expected, high + decoding.high
 
-        parts = _Parts(
-            before=(*fixed.before, computed("baseline", seconds.test_s, data.test_samples)),
-            work=(
-                computed(TRAINING, seconds.training_s, profile.samples_seen),
-                computed("evaluation", seconds.validation_s, profile.evaluations * data.validation_samples),
-            ),
-            checkpoints=fixed.checkpoints,
-            after=(computed("final", seconds.test_s, data.test_samples), *fixed.after),
+        test_s = computed(seconds.test_s, data.test_samples)
+        training_s = computed(seconds.training_s, profile.samples_seen)
+        validation_s = computed(seconds.validation_s, profile.evaluations * data.validation_samples)
+        return _Parts(
+            fixed=fixed,
+            name=name,
+            test_s=test_s,
+            training_s=training_s,
+            validation_s=validation_s,
+            before_s=_plus(fixed.before_s, test_s),
+            work_s=_plus(training_s, validation_s),
+            after_s=_plus(test_s, fixed.after_s),
         )
-        if use_spot:
-            return _on_spot(parts, judgement, fixed, machine.num_nodes)
-        return RunPhases((*parts.before, *parts.work, parts.checkpoints, *parts.after))
 
     def stated(
         self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None
@@ -232,22 +272,26 @@ def _fixed_phases(profile: WorkloadProfile, cloud: str, assumptions: Assumptions
     is_text = rate_name(kind) is None
     tokens = _per_rate(_all_tokens(profile), rows["tokenize_rate"], unit=1.0) if is_text else _NOTHING
     disk = rows["disk_rate"]
+    before = (
+        Timed("boot", *_seconds(rows["boot"]), "boot"),
+        Timed("setup", *_seconds(rows["setup"]), "setup"),
+        Timed("download", *_download_s(profile, rows, cloud), _download_rate(profile, cloud)),
+        Timed("start", *_seconds(rows["start"]), "start"),
+        Timed("data", *tokens, "tokenize_rate" if is_text else None),
+    )
+    after = (
+        Timed("saving", *_per_rate(profile.export_file_bytes, disk, unit=_MEGA), "disk_rate"),
+        _fetch(profile, rows, cloud),
+        Timed("teardown", *_seconds(rows["teardown"]), "teardown"),
+    )
     return _Fixed(
-        before=(
-            Timed("boot", *_seconds(rows["boot"]), "boot"),
-            Timed("setup", *_seconds(rows["setup"]), "setup"),
-            Timed("download", *_download_s(profile, rows, cloud), _download_rate(profile, cloud)),
-            Timed("start", *_seconds(rows["start"]), "start"),
-            Timed("data", *tokens, "tokenize_rate" if is_text else None),
-        ),
+        before=before,
+        before_s=_sum(before),
         checkpoints=Timed(
             "checkpoints", *_per_rate(profile.checkpoints * profile.checkpoint_bytes, disk, unit=_MEGA), "disk_rate"
         ),
-        after=(
-            Timed("saving", *_per_rate(profile.export_file_bytes, disk, unit=_MEGA), "disk_rate"),
-            _fetch(profile, rows, cloud),
-            Timed("teardown", *_seconds(rows["teardown"]), "teardown"),
-        ),
+        after=after,
+        after_s=_sum(after),
         rows=rows,
         stated=tuple(row.stated() for row in rows.values()),
     )
@@ -278,41 +322,51 @@ def _fetch(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud:
 
 
 class _Parts(NamedTuple):
-    """Phases as preemptions see them."""
+    """Seconds of a run, as preemptions see them."""
 
-    before: tuple[Timed, ...]
-    work: tuple[Timed, ...]
-    checkpoints: Timed
-    after: tuple[Timed, ...]
+    fixed: _Fixed
+    name: str
+    """Of the assumption that computed seconds rest on."""
+    test_s: Ends
+    training_s: Ends
+    validation_s: Ends
+    before_s: Ends
+    """From the request to the first step."""
+    work_s: Ends
+    after_s: Ends
+    """Behind the last checkpoint."""
 
 
-def _on_spot(parts: _Parts, judgement: Judgement, fixed: _Fixed, num_nodes: int) -> RunPhases:
-    """With checkpoints in whole steps and what preemptions add to them."""
-    variant, rows = judgement.variant, fixed.rows
-    profile = variant.profile
-    rate, wait, disk = rows["preemption_rate"], rows["spot_wait"], rows["disk_rate"]
+def _band_on_spot(parts: _Parts, judgement: Judgement) -> tuple[int, SpotBand]:
+    """Optimizer steps between checkpoints, and what preemptions and checkpoints add."""
+    variant, rows = judgement.variant, parts.fixed.rows
+    profile, rate, machine = variant.profile, rows[_RATE].value, judgement.machine
+    assert machine is not None
     run = SpotRun(
-        before_s=_sum(parts.before),
-        work_s=_sum(parts.work),
-        after_s=_sum(parts.after),
-        checkpoint_s=_per_rate(profile.checkpoint_bytes, disk, unit=_MEGA),
-        recovery_s=_sum(fixed.before),
-        wait_s=_seconds(wait),
-        rate_per_hour=(rate.value.low, rate.value.expected, rate.value.high),
-        nodes=num_nodes,
+        before_s=parts.before_s,
+        work_s=parts.work_s,
+        after_s=parts.after_s,
+        checkpoint_s=_per_rate(profile.checkpoint_bytes, rows["disk_rate"], unit=_MEGA),
+        recovery_s=parts.fixed.before_s,
+        wait_s=_seconds(rows[_WAIT]),
+        rate_per_hour=(rate.low, rate.expected, rate.high),
+        nodes=machine.num_nodes,
     )
-    step_s = run.work_s[1] / profile.steps
-    every = variant.checkpoint_every_steps or best_steps(run, profile.steps)
-    band = spot_band(run, interval_s=every * step_s)
-    timed = (
-        *parts.before,
-        *parts.work,
-        Timed(parts.checkpoints.name, *band.writing_s, parts.checkpoints.assumption),
-        *parts.after,
-        Timed(REWORK, *band.lost_s, rate.name),
-        Timed(WAITING, *band.waited_s, wait.name),
-    )
-    return RunPhases(timed, every, band.preemptions)
+    # Never fewer than on demand: those are what the run keeps its best state in.
+    usual = math.ceil(profile.steps / max(1, profile.checkpoints))
+    every = variant.checkpoint_every_steps or min(usual, best_steps(run, profile.steps))
+    return every, spot_band(run, interval_s=every * run.work_s[1] / profile.steps)
+
+
+def _plus(one: Ends, other: Ends) -> Ends:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def _in_hours(*parts: Ends) -> Ends:
+    low = expected = high = 0.0
+    for part in parts:
+        low, expected, high = low + part[0], expected + part[1], high + part[2]
+    return low / SECONDS_PER_HOUR, expected / SECONDS_PER_HOUR, high / SECONDS_PER_HOUR
 
 
 def _sum(timed: Sequence[Timed]) -> Ends:
@@ -331,7 +385,7 @@ def _all_tokens(profile: WorkloadProfile) -> float:
 def _names(kind: str, cloud: str, *, use_spot: bool) -> Sequence[str]:
     moved = ("hub_rate",) if cloud == "local" else ("hub_rate", "upload_rate", "fetch_rate")
     names = ("boot", "setup", *moved, "start", rate_name(kind) or "tokenize_rate", "disk_rate", "teardown")
-    return (*names, *_SPOT_ROWS) if use_spot else names
+    return (*names, _RATE, _WAIT) if use_spot else names
 
 
 def _seconds(row: AssumedQuantity) -> Ends:

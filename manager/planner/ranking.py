@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from manager.planner.estimate import REASON_HOST, REASON_PRICE, Verdict, host_reason, priced
+from manager.planner.estimate import REASON_HOST, REASON_PRICE, Verdict, priced
 from manager.planner.judge import REASON_BATCH, REASON_FIT
 from manager.planner.limits import (
     EVEN,
@@ -218,11 +218,13 @@ def _place(one: Judged, quotes: Sequence[Quote], where: Where, budget: Budget, r
     reason = verdict.reason
     if reason is not None and where.on_paper and verdict.is_on_paper:
         reason = None
-    reason = reason or host_reason(verdict.host, one.rental.host_memory_bytes)
+    reason = reason or verdict.host_refusal(one.rental.host_memory_bytes)
     if reason is not None or verdict.hours is None:
         reject(quotes, reason or "not estimated")
         return
-    known = bisect_left(quotes, UNKNOWN_USD, key=lambda quote: quote.usd)
+    known = len(quotes)
+    if quotes[-1].usd == UNKNOWN_USD:
+        known = bisect_left(quotes, UNKNOWN_USD, key=lambda quote: quote.usd)
     reject(quotes[known:], f"{REASON_PRICE}: {one.rental.price_source}")
     end = 2 if budget.confidence > EVEN else 1
     affordable = known

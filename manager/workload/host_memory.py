@@ -93,6 +93,11 @@ def host_need(profile: WorkloadProfile, memory: MemoryAnswer, placement: Placeme
     return HostNeed(low=low, expected=expected, high=high, basis="; ".join(row.source for row in rows))
 
 
+def least_host_bytes(profile: WorkloadProfile, memory: MemoryAnswer, placement: Placement) -> float:
+    """The smallest host that `HostNeed.exceeds` lets pass; arguments as `host_need`."""
+    return _host_memory(profile, memory, placement, lambda row: row.low).peak_bytes / (1 - constant(_SYSTEM).low)
+
+
 def _host_memory(
     profile: WorkloadProfile, memory: MemoryAnswer, placement: Placement, end: Callable[[Constant], float]
 ) -> HostMemory:
