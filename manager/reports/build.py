@@ -7,6 +7,7 @@ from decimal import Decimal
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
 from manager.reports.model import DataFacts, Failure, Gauge, MachineFacts, Notice, PhaseShare, Report
+from manager.reports.planned import planned_beside, planned_billed_hours, planned_machine_usd
 from manager.reports.quality import (
     earlier_stops,
     read_best,
@@ -63,6 +64,7 @@ def build_report(run: RunEvents) -> Report:
         tokens_per_s=_tokens_per_s(events),
         gauges=_gauges(record, events, estimate, billed_s, phases),
         phases=phases,
+        planned_beside=planned_beside(estimate),
         clock=timeline.note,
         charges=record.charges,
         failed_attempts=record.failed_attempts,
@@ -107,8 +109,7 @@ def _gauges(
 ) -> tuple[Gauge, ...]:
     through = _outcome(events) is Outcome.COMPLETED
     ended = record.billing_ended_at_s is not None
-    cost = estimate.cost_usd if estimate else None
-    hours = estimate.hours if estimate else None
+    cost, hours = planned_machine_usd(estimate), planned_billed_hours(estimate)
     training = estimate.training_hours if estimate else None
     trained_s = next((phase.duration_s for phase in phases if phase.name == "training"), None)
     return (

@@ -49,6 +49,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
         "tokens_per_s": report.tokens_per_s,
         "estimates": {gauge.name: _gauge(gauge) for gauge in report.gauges},
         "phases": _plain(report.phases),
+        "planned_beside": _plain(report.planned_beside),
         "clock": report.clock,
         "charges": _plain(report.charges),
         "failed_attempts": list(report.failed_attempts),

@@ -143,6 +143,19 @@ class PhaseShare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBeside:
+    """A line of the plan's bill that is no phase of the machine; nothing measures it."""
+
+    name: str
+    """disk, address, egress, waiting."""
+    quantity: float
+    """Expected."""
+    unit: str
+    cost_usd: Decimal
+    """Expected; 0 for waiting, which is not billed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierStop:
     """What stopping at an evaluation would have meant."""
 
@@ -251,7 +264,10 @@ class Report:
     tokens_per_s: float | None
     """Tokens per second of training time over the whole run."""
     gauges: tuple[Gauge, ...]
+    """Of the machine: cost without what is billed besides it, hours without those in which there is none."""
     phases: tuple[PhaseShare, ...]
+    planned_beside: tuple[PlannedBeside, ...]
+    """What the plan has on its bill besides the machine."""
     clock: str | None
     """How event times were brought to this machine's clock; None without events or billing."""
 

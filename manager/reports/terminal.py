@@ -221,6 +221,7 @@ def _phases(report: Report) -> list[RenderableType]:
 
 def _money(report: Report) -> list[RenderableType]:
     rows = [Text(wording.bill_sentence(report))]
+    rows += [Text(told) for told in (wording.beside_sentence(report), wording.waiting_sentence(report)) if told]
     if report.cost_per_point_usd is not None:
         rows.append(Text(f"{format_usd(report.cost_per_point_usd)} for each point of accuracy"))
     if report.cap_usd is not None:

@@ -49,6 +49,7 @@ PHASE_TITLES = {
     "teardown": "Results and teardown",
     "interruption": "Interruption",
 }
+BESIDE_TITLES = {"disk": "disks", "address": "public addresses", "egress": "traffic home"}
 METHOD_TITLES = {
     "full": "full fine-tuning",
     "lora": "LoRA",
@@ -184,6 +185,22 @@ def gauge_verdict(gauge: Gauge) -> str:
     if gauge.inside is None:
         return share
     return f"{share}, {'inside' if gauge.inside else 'outside'}"
+
+
+def beside_sentence(report: Report) -> str | None:
+    """What the plan counts besides the machine, which no run measures; None: nothing."""
+    billed = [line for line in report.planned_beside if line.name in BESIDE_TITLES]
+    if not billed:
+        return None
+    costs = usd_column(line.cost_usd for line in billed)
+    named = [f"{BESIDE_TITLES[line.name]} {cost}" for line, cost in zip(billed, costs, strict=True)]
+    return f"Besides the machine the plan has {', '.join(named)}; they are not measured."
+
+
+def waiting_sentence(report: Report) -> str | None:
+    """How long the plan expects to wait for spot capacity; None: not at all."""
+    hours = sum(line.quantity for line in report.planned_beside if line.name == "waiting")
+    return f"The plan has {format_hours(hours)} of waiting for spot capacity, which is not billed." if hours else None
 
 
 def teardown_text(report: Report) -> str:

@@ -14,6 +14,7 @@ from manager.planner.calibration import Calibration, calibration_of, device_keys
 from manager.planner.estimate import judge_machine, priced
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
+from manager.reports.planned import BILLED_BESIDE, NOT_BILLED
 from manager.reports.timeline import PLAN_LINES
 from manager.workload.profile import WorkloadProfile
 from tests.support.plan_factory import (
@@ -25,6 +26,8 @@ from tests.support.plan_factory import (
     make_spec,
     make_traces,
 )
+
+_EXTRA_PRICES = ("disk_price", "address_price", "egress_price")
 
 
 def _estimate(offer: Offer, profile: WorkloadProfile | None = None, calibration: Calibration | None = None) -> Estimate:
@@ -46,17 +49,39 @@ def test_the_bill_adds_up_to_the_cent_of_a_cent() -> None:
 
 
 def test_each_line_is_its_quantity_times_the_price() -> None:
-    for line in _estimate(make_gpu_offer(price="1.5")).lines:
-        assert line.unit == "h"
-        assert abs(Decimal(repr(line.quantity.expected)) * Decimal("1.5") - line.total_usd.expected) <= Decimal(
+    lines = _estimate(make_gpu_offer(price="1.5", spot=True)).lines
+    for line in lines:
+        assert abs(Decimal(repr(line.quantity.expected)) * line.unit_price_usd - line.total_usd.expected) <= Decimal(
             "0.0000005"
         )
+    beside = {line.name: line for line in lines if line.name in ("disk", "address", "egress", "waiting")}
+    assert {line.unit_price_usd for line in lines if line.name not in beside} == {Decimal("1.5")}
+    assert {line.unit for line in lines if line.name not in beside} == {"h"}
+    assumed = shipped_assumptions()
+    for name, unit, row in (
+        ("disk", "GiB-month", "disk_price"),
+        ("address", "h", "address_price"),
+        ("egress", "GiB", "egress_price"),
+    ):
+        assert beside[name].unit == unit
+        assert beside[name].assumption == row
+        assert beside[name].unit_price_usd == Decimal(repr(assumed.of(row, "aws").value.expected)) > 0
+    assert (beside["waiting"].unit_price_usd, beside["waiting"].total_usd.high) == (Decimal(0), Decimal(0))
+    assert beside["waiting"].quantity.expected > 0
 
 
 def test_hours_are_those_of_the_lines() -> None:
-    estimate = _estimate(make_gpu_offer())
+    estimate = _estimate(make_gpu_offer(spot=True))
     assert estimate.hours is not None
-    assert estimate.hours.expected == pytest.approx(sum(line.quantity.expected for line in estimate.lines))
+    timed = [line for line in estimate.lines if line.name not in BILLED_BESIDE]
+    assert estimate.hours.expected == pytest.approx(sum(line.quantity.expected for line in timed))
+    # An address and a disk are billed for as long as there is a machine: not while capacity is waited for.
+    billed = sum(line.quantity.expected for line in timed if line.name not in NOT_BILLED)
+    assert billed < estimate.hours.expected
+    of = {line.name: line.quantity.expected for line in estimate.lines}
+    assert of["address"] == pytest.approx(billed)
+    assert estimate.disk_gib is not None
+    assert of["disk"] == pytest.approx(billed * estimate.disk_gib / 730, rel=1e-5)
     assert estimate.training_hours == next(line.quantity for line in estimate.lines if line.name == "training")
 
 
@@ -114,7 +139,7 @@ def test_the_download_rests_on_the_rate_of_where_the_model_lies(is_from_hub: boo
         (make_gpu_offer("tpu-v5litepod-8"), "training program does not run there yet: TPU"),
         (make_gpu_offer("MI300X"), "training program does not run there yet: AMD GPU"),
         (make_gpu_offer("V100"), "training program does not run there yet: V100 needs"),
-        (make_gpu_offer("A100", nodes=2), "training program does not run there yet: 2 nodes"),
+        (replace(make_cpu_offer(), num_nodes=2), "training program does not run there yet: 2 machines without an"),
         (make_gpu_offer("A100", count=16.0 * 3), "batch cannot be shared: 32 samples over 48 devices"),
         (make_cpu_offer(memory_bytes=None), "unknown memory"),
         (make_cpu_offer(memory_bytes=GIB // 2), "does not fit: needs"),
@@ -209,23 +234,61 @@ def test_a_factor_under_one_admits_no_larger_micro_batch() -> None:
 def test_spot_pays_for_preemptions_and_on_demand_does_not() -> None:
     on_demand, spot = _estimate(make_gpu_offer()), _estimate(make_gpu_offer(spot=True))
     names = [line.name for line in on_demand.lines]
-    assert [line.name for line in spot.lines] == [*names, "spot_rework"]
+    assert names[-4:] == ["teardown", "disk", "address", "egress"]
+    assert [line.name for line in spot.lines] == [*names[:-3], "spot_rework", "waiting", *names[-3:]]
     assert on_demand.hours is not None
+    assert on_demand.cost_usd is not None
     assert spot.hours is not None
-    assert spot.hours.low == pytest.approx(on_demand.hours.low)
+    assert spot.cost_usd is not None
+    assert spot.hours.low >= on_demand.hours.low
     assert spot.hours.expected > on_demand.hours.expected
     assert spot.hours.high > on_demand.hours.high
-    assert "spot_rework" in {assumption.name for assumption in spot.assumptions}
+    assert spot.cost_usd.expected > on_demand.cost_usd.expected
+    assert spot.cost_usd.high > on_demand.cost_usd.high
+    told = {assumption.name for assumption in spot.assumptions}
+    assert {"preemption_rate", "spot_wait", "recovery"} <= told
+    assert not {"preemption_rate", "spot_wait", "recovery"} & {assumption.name for assumption in on_demand.assumptions}
+    assert spot.preemptions is not None
+    assert 0 < spot.preemptions.expected < spot.preemptions.high
+    assert (on_demand.preemptions, on_demand.checkpoint_every_steps) == (None, None)
 
 
-def test_what_the_bill_leaves_out_is_stated_where_a_provider_bills_it() -> None:
-    assert "egress" in next(a.text for a in _estimate(make_gpu_offer()).assumptions if a.name == "not_counted")
-    assert "not_counted" not in {a.name for a in _estimate(make_cpu_offer()).assumptions}
+def test_what_a_provider_bills_besides_the_machine_is_on_the_bill() -> None:
+    assert {"disk_price", "address_price", "egress_price"} <= {a.name for a in _estimate(make_gpu_offer()).assumptions}
+    for cloud in ("local", "slurm", "lambda"):
+        offer = replace(make_gpu_offer("L4"), cloud=cloud)
+        free = _estimate(offer)
+        prices = {name: shipped_assumptions().of(name, cloud).value.high for name in _EXTRA_PRICES}
+        billed = {name.removesuffix("_price") for name, price in prices.items() if price > 0}
+        assert {line.name for line in free.lines} & set(BILLED_BESIDE) == billed
+        assert {a.name for a in free.assumptions} & set(_EXTRA_PRICES) == {f"{name}_price" for name in billed}
+    here = _estimate(make_cpu_offer())
+    assert here.cost_usd is not None
+    assert not {line.name for line in here.lines} & set(BILLED_BESIDE)
 
 
 def test_every_line_of_a_bill_has_its_phase_in_the_report() -> None:
     lines = {line.name for line in _estimate(make_gpu_offer(spot=True)).lines}
-    assert lines == {name for names in PLAN_LINES.values() for name in names}
+    assert lines == {name for names in (*PLAN_LINES.values(), BILLED_BESIDE, NOT_BILLED) for name in names}
+
+
+def test_several_machines_share_the_batch_and_are_all_paid() -> None:
+    one, two = _estimate(make_gpu_offer("A100")), _estimate(make_gpu_offer("A100", nodes=2))
+    assert (one.reason, two.reason) == (None, None)
+    assert (one.sharding, two.sharding) == ("none", "ddp")
+    assert one.training_hours is not None
+    assert two.training_hours is not None
+    # Half the samples each, and messages over the network between machines.
+    assert 0.5 * one.training_hours.expected < two.training_hours.expected
+    linked = _estimate(make_gpu_offer("A100", count=2))
+    assert linked.training_hours is not None
+    assert linked.training_hours.expected < two.training_hours.expected
+    quantities = [{line.name: line.quantity.expected for line in each.lines} for each in (linked, two)]
+    address, disk = quantities[1]["address"], quantities[1]["disk"]
+    assert two.hours is not None
+    assert address == pytest.approx(2 * two.hours.expected)
+    assert disk == pytest.approx(2 * two.hours.expected * (two.disk_gib or 0) / 730, rel=1e-5)
+    assert quantities[1]["egress"] == quantities[0]["egress"]
 
 
 def test_an_arm_host_is_not_chosen() -> None:
@@ -286,7 +349,7 @@ def test_bringing_the_model_home_is_billed_and_rests_on_its_link() -> None:
     assert line.quantity.high == pytest.approx(profile.export_file_bytes / 1e6 / rate.low / 3600, abs=1e-8)
     assert line.total_usd.expected > 0
     names = [line.name for line in estimate.lines]
-    assert names[-3:] == ["saving", "fetch", "teardown"]
+    assert names[-6:-3] == ["saving", "fetch", "teardown"]
     here = next(line for line in _estimate(make_cpu_offer()).lines if line.name == "fetch")
     assert (here.quantity.high, here.assumption) == (0.0, None)
 

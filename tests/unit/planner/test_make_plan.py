@@ -48,6 +48,7 @@ def test_the_cheapest_to_a_finished_job_is_chosen() -> None:
 def test_every_offer_comes_back_once_chosen_or_with_a_reason() -> None:
     plan = _plan()
     assert len(plan.offers) + len(plan.rejected) == len(_OFFERS)
+    assert (plan.offers_total, plan.rejected_total) == (len(plan.offers), len(plan.rejected))
     assert all(estimate.reason is None for estimate in plan.offers)
     assert all(estimate.reason for estimate in plan.rejected)
 
@@ -57,7 +58,7 @@ def test_every_offer_comes_back_once_chosen_or_with_a_reason() -> None:
     [
         (Where(clouds=("gcp",), spot=True), "cloud not allowed: aws"),
         (Where(regions=("US-Central1",), spot=True), "region not allowed: us-east-1"),
-        (Where(accelerators=("a100",), spot=True), "accelerator not allowed: L4"),
+        (Where(accelerators=("a100",), spot=True), "accelerator not allowed: L4 x 1"),
         (Where(), "spot not allowed: where.spot is false"),
     ],
 )
@@ -145,9 +146,11 @@ def test_rejected_offers_stand_nearest_first() -> None:
     offers = (make_gpu_offer("tpu-v5litepod-8"), make_gpu_offer(price=None), make_gpu_offer("L4"), make_gpu_offer("T4"))
     plan = _plan(model="mistral", offers=offers)
     kinds = [(estimate.reason or "").split(":")[0] for estimate in plan.rejected]
-    assert kinds[:3] == ["does not fit"] * 3
-    assert kinds[3] == "training program does not run there yet"
-    assert plan.rejected[0].offer.accelerator == "L4"
+    # Both prices of the L4 are one entry, the cheaper; counts hold them all.
+    assert kinds == ["does not fit", "does not fit", "training program does not run there yet"]
+    assert plan.rejected[0].offer == offers[2]
+    assert {count.reason: count.offers for count in plan.reasons} == {kinds[0]: 3, kinds[2]: 1}
+    assert plan.rejected_total == len(offers)
 
 
 def test_planning_loads_no_heavy_library() -> None:

@@ -1,0 +1,58 @@
+"""What a plan's bill has beyond the phases of its machine: disks, addresses, traffic, and waiting that nobody bills.
+
+The ledger counts hours of the machine, so that estimates are compared with it without these lines; the report names
+them beside, as planned.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from manager.planner.plan import CostLine, Estimate
+from manager.reports.model import PlannedBeside
+from manager.units import Interval, MoneyInterval
+
+BILLED_BESIDE = ("disk", "address", "egress")
+"""Cost lines of what a provider bills besides the machine; the ledger does not see them."""
+NOT_BILLED = ("waiting",)
+"""Cost lines of time in which there is no machine."""
+
+
+def planned_beside(estimate: Estimate | None) -> tuple[PlannedBeside, ...]:
+    """Those lines of a plan, as far as it has them."""
+    lines = () if estimate is None else estimate.lines
+    return tuple(
+        PlannedBeside(name=line.name, quantity=line.quantity.expected, unit=line.unit, cost_usd=line.total_usd.expected)
+        for line in lines
+        if line.name in (*BILLED_BESIDE, *NOT_BILLED)
+    )
+
+
+def planned_machine_usd(estimate: Estimate | None) -> MoneyInterval | None:
+    """What a plan expects of the machine alone; None: unknown."""
+    if estimate is None or estimate.cost_usd is None:
+        return None
+    cost, beside = estimate.cost_usd, _named(estimate, BILLED_BESIDE)
+    return MoneyInterval(
+        low=cost.low - sum((line.total_usd.low for line in beside), Decimal(0)),
+        expected=cost.expected - sum((line.total_usd.expected for line in beside), Decimal(0)),
+        high=cost.high - sum((line.total_usd.high for line in beside), Decimal(0)),
+    )
+
+
+def planned_billed_hours(estimate: Estimate | None) -> Interval | None:
+    """What a plan expects to be billed: launch to machine gone, without waiting for capacity; None: unknown."""
+    if estimate is None or estimate.hours is None:
+        return None
+    hours, waiting = estimate.hours, _named(estimate, NOT_BILLED)
+    if not waiting:
+        return hours
+    return Interval(
+        low=hours.low - sum(line.quantity.low for line in waiting),
+        expected=hours.expected - sum(line.quantity.expected for line in waiting),
+        high=hours.high - sum(line.quantity.high for line in waiting),
+    )
+
+
+def _named(estimate: Estimate, names: tuple[str, ...]) -> list[CostLine]:
+    return [line for line in estimate.lines if line.name in names]
