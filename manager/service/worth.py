@@ -18,7 +18,7 @@ from manager.service.alternatives import alternatives
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
 from manager.service.own_scores import OwnScore, own_scores
-from manager.service.planning import explain_no_choice, open_job, save_plan
+from manager.service.planning import explain_no_choice, open_job, save_plan, settle
 from manager.spec.model import RunSpec
 from tasks.kinds import TASK_KINDS, UNBOUNDED
 
@@ -96,10 +96,10 @@ def worth_report(
     plan = planner or plan_now
     scores = own_scores(context, question.metric)
     own = _planned(ASKED, spec, plan, scores)
-    save_plan(context, own.plan)
+    kept = settle(context, own.plan)
     question = _with_own_baseline(question, spec, scores)
     asked = worth_of(question, own.tuning)
-    others, plans = [], {own.plan.plan_id: own.plan}
+    others, plans = [], {kept.plan_id: kept}
     for other in alternatives(spec, parameters=own.tuning.parameters):
         if tell is not None:
             tell(f"planning {other.kind}: {other.spec.model.source}, {other.spec.method.kind} ...")
@@ -108,7 +108,7 @@ def worth_report(
         if found.plan is not None:
             plans[found.plan.plan_id] = found.plan
     advice = recommend(question, asked, others)
-    if advice.tuning is not None and advice.tuning.plan_id is not None:
+    if advice.tuning is not None and advice.tuning.plan_id not in (None, kept.plan_id):
         save_plan(context, plans[advice.tuning.plan_id])
     return WorthReport(
         spec=spec,
@@ -116,7 +116,7 @@ def worth_report(
         asked=asked,
         alternatives=tuple(others),
         recommendation=advice,
-        notes=(*own.plan.notes, *_notes(question)),
+        notes=(*kept.notes, *_notes(question)),
     )
 
 
