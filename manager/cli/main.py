@@ -17,6 +17,7 @@ from manager.cli import (
     plan_command,
     plans_command,
     prices_command,
+    quota_command,
     report_command,
     run_command,
     runs_command,
@@ -61,6 +62,7 @@ plan_command.register(app)
 diff_command.register(app)
 plans_command.register(app)
 prices_command.register(app)
+quota_command.register(app)
 memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)

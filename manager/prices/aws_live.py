@@ -59,16 +59,6 @@ class AwsAsker:
         self._limit_s = limit_s
         self._lock = threading.Lock()
 
-    def account(self) -> tuple[str | None, str | None]:
-        """Profile and key id in use, to tell accounts apart; asks nobody."""
-        try:
-            session = self._session()
-            credentials = session.get_credentials()
-            return session.profile_name, None if credentials is None else credentials.access_key
-        # Whatever is wrong with the configuration is said when something is asked.
-        except Exception:
-            return None, None
-
     def spot_prices(self, regions: Iterable[str], instance_types: Sequence[str]) -> dict[str, Answer[list[SpotPrice]]]:
         """Newest price per zone and type, by region (EC2 DescribeSpotPriceHistory)."""
         types = sorted(set(instance_types))

@@ -44,6 +44,10 @@ class CloudAnswers:
         """The last answer of a place, of any age."""
         return self._answers.get(place)
 
+    def places(self) -> tuple[str, ...]:
+        """All places that have answered."""
+        return tuple(self._answers)
+
     def fresh(self, place: str, *, now_s: float, max_age_s: float) -> KeptAnswer | None:
         """The last answer, if it is not older; one from the future is none."""
         kept = self.last(place)

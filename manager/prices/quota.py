@@ -134,10 +134,8 @@ def allowed_machines(quota: Quota, rentals: Iterable[Rental]) -> tuple[AllowedMa
         name = rental.accelerator
         if rental.cloud != quota.cloud or rental.use_spot != quota.use_spot or name is None:
             continue
-        if quota.region is not None and all(quote.region != quota.region for quote in rental.quotes):
-            continue
         need = _need(quota, rental.instance_type, name, rental.accelerator_count, rental.vcpus)
-        if need is not None and 0 < need <= left:
+        if need is not None and 0 < need <= left and _is_in(rental, quota.region):
             key = (rental.instance_type, name, rental.accelerator_count)
             found[key] = AllowedMachine(
                 instance_type=key[0], accelerator=name, accelerator_count=key[2], machines=math.floor(left / need)
@@ -146,6 +144,10 @@ def allowed_machines(quota: Quota, rentals: Iterable[Rental]) -> tuple[AllowedMa
         found.values(), key=lambda one: (-one.accelerator_count, one.accelerator or "", one.instance_type or "")
     )
     return tuple(order)
+
+
+def _is_in(rental: Rental, region: str | None) -> bool:
+    return region is None or any(quote.region == region for quote in rental.quotes)
 
 
 def _need(quota: Quota, instance_type: str | None, accelerator: str, count: float, vcpus: float | None) -> float | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from manager.prices import aws_live
 from manager.prices.aws_live import AwsAsker, SpotPrice
-from manager.prices.cloud_answers import CloudAnswers, KeptAnswer, account_mark
+from manager.prices.cloud_answers import CloudAnswers, KeptAnswer
+from manager.service.cloud_accounts import account_of
 from manager.service.context import Context
 from manager.units import format_duration
 
@@ -55,7 +56,7 @@ def live_spot(
         return LiveReading(prices={}, notes=(f"live spot prices are unknown: {aws_live.not_installed()}",))
     asker = asker or AwsAsker(limit_s=float(context.config.number("cloud_timeout_s")))
     now_s = context.clock()
-    kept = CloudAnswers(context.home.answers_dir / _FILE, account=account_mark(*asker.account()))
+    kept = CloudAnswers(context.home.answers_dir / _FILE, account=account_of(context, "aws"))
     stale = [region for region in wanted if not _is_enough(kept.fresh(region, now_s=now_s, max_age_s=MAX_AGE_S), types)]
     answers = asker.spot_prices(stale, types)
     told = {region: _plain(types, answer.value) for region, answer in answers.items() if answer.value is not None}

@@ -195,12 +195,6 @@ def test_a_server_that_never_answers_costs_the_time_limit_once(monkeypatch: pyte
     assert 1.0 < took_s < 4.0
 
 
-def test_account_is_told_without_asking_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert AwsAsker().account() == ("default", "an-id")
-    monkeypatch.setenv("AWS_PROFILE", "missing")
-    assert AwsAsker().account() == (None, None)
-
-
 @contextmanager
 def _silent_server() -> Iterator[str]:
     """Takes connections and says nothing."""
