@@ -88,16 +88,8 @@ def _cost_lines(question: Question, tuning: Tuning) -> tuple[WorthLine, ...]:
             basis = f"one run every {question.again_every_months} months"
             lines.append(_line("tuned again", Quantity.exactly(again), "runs", dear_first, basis, sign=-1))
     if question.once_usd is not None:
-        lines.append(
-            _line(
-                "labelling and people",
-                Quantity.exactly(1),
-                "time",
-                Quantity.exactly(question.once_usd),
-                "once",
-                sign=-1,
-            )
-        )
+        price = Quantity.exactly(question.once_usd)
+        lines.append(_line("labelling and people", Quantity.exactly(1), "time", price, "paid once", sign=-1))
     return tuple(lines)
 
 
