@@ -1,4 +1,4 @@
-"""All that a plan may choose from: catalogs or the shipped table, Slurm pools, this machine.
+"""All that a plan may choose from: catalogs or the shipped table, Slurm and Kubernetes pools, this machine.
 
 Owns the order of the sources and says which was used. Which offers the user wants is for the planner to decide.
 """
@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from manager.prices.kubernetes import KUBERNETES, current_context, kubernetes_pools
 from manager.prices.list_prices import list_price_offers, oldest_list_price
 from manager.prices.local import LocalDevice, local_offer
 from manager.prices.market import Market
 from manager.prices.offer import Offer
 from manager.prices.sky_catalog import default_catalog_dir, has_catalogs, read_catalogs
-from manager.prices.slurm import read_slurm_offers, sky_config_path
+from manager.prices.sky_config import PoolReading, load_sky_config, sky_config_path
+from manager.prices.slurm import slurm_pools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,12 @@ def gather_market(
         PriceError: `catalogs` or SkyPilot's configuration cannot be read.
     """
     cloud = _cloud_market(catalogs, home, now_s, good_copies, parsed)
-    slurm = read_slurm_offers(sky_config_path(home), now_s=now_s)
+    slurm, kubernetes = _pools(home, now_s)
     here = () if local is None else (local_offer(local, local_price_usd_per_hour, price_source=local_price_source),)
-    own = Market.of_offers((*here, *slurm.offers))
-    return Market(rentals=(*own.rentals, *cloud.rentals), notes=(*cloud.notes, *slurm.notes), audit=cloud.audit)
+    own = Market.of_offers((*here, *slurm.offers, *kubernetes.offers))
+    return Market(
+        rentals=(*own.rentals, *cloud.rentals), notes=(*cloud.notes, *slurm.notes, *kubernetes.notes), audit=cloud.audit
+    )
 
 
 def gather_offers(
@@ -80,6 +84,13 @@ def gather_offers(
         local_price_source=local_price_source,
     )
     return OffersReading(offers=tuple(market.offers()), notes=market.notes)
+
+
+def _pools(home: Path, now_s: float) -> tuple[PoolReading, PoolReading]:
+    """Slurm and Kubernetes as SkyPilot's configuration prices them."""
+    config = load_sky_config(sky_config_path(home), now_s=now_s)
+    context = current_context(home) if config.section(KUBERNETES) else None
+    return slurm_pools(config), kubernetes_pools(config, current_context=context)
 
 
 def _cloud_market(

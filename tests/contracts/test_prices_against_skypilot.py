@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from manager.prices.kubernetes import kubernetes_pools
 from manager.prices.offer import Offer
 from manager.prices.sky_catalog import default_catalog_dir, read_catalogs
-from manager.prices.slurm import read_slurm_offers, sky_config_path
+from manager.prices.sky_config import load_sky_config, sky_config_path
+from manager.prices.slurm import slurm_pools
 
 pytestmark = [
     pytest.mark.e2e,
@@ -57,19 +59,26 @@ slurm:
       pricing: {accelerators: {V100: 0.4}}
       partition_configs:
         cheap: {pricing: {accelerators: {A100: 1.99}}}
+        spelled: {pricing: {accelerators: {a100: 1.50}}}
+kubernetes:
+  pricing: {cpu: 0.04, accelerators: {L4: 0.6, H100: 2.5}}
+  context_configs:
+    prod: {pricing: {accelerators: {H100: 2.25}}}
+    lab: {}
 """
 
 ASK = """
 import json, sys
 import sky
 from sky import catalog
-from sky.catalog import slurm_catalog
+from sky.catalog import kubernetes_catalog, slurm_catalog
 
 answers = []
 for cloud, instance_type, accelerator, count, spot, region, zone in json.load(sys.stdin):
-    if cloud == "slurm":
+    pools = {"slurm": slurm_catalog, "kubernetes": kubernetes_catalog}
+    if cloud in pools:
         name = f"4CPU--16GB--{accelerator}:{int(count)}"
-        answers.append(slurm_catalog.get_hourly_cost(name, spot, region, zone))
+        answers.append(pools[cloud].get_hourly_cost(name, spot, region, zone))
         continue
     price = catalog.get_hourly_cost(instance_type, use_spot=spot, region=region, zone=zone, clouds=cloud)
     if cloud == "gcp" and accelerator:
@@ -97,7 +106,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
         (catalogs / cloud).mkdir(parents=True)
         (catalogs / cloud / "vms.csv").write_text(text, encoding="utf-8")
     sky_config_path(home).write_text(CONFIG, encoding="utf-8")
-    offers = [*read_catalogs(catalogs, now_s=4e9).offers(), *read_slurm_offers(sky_config_path(home), now_s=4e9).offers]
+    config = load_sky_config(sky_config_path(home), now_s=4e9)
+    pools = [*slurm_pools(config).offers, *kubernetes_pools(config, current_context=None).offers]
+    offers = [*read_catalogs(catalogs, now_s=4e9).offers(), *pools]
     questions = [
         (o.cloud, o.instance_type, o.accelerator, o.accelerator_count, o.use_spot, o.region, next(iter(o.zones), None))
         for o in offers

@@ -8,7 +8,8 @@ import pytest
 
 from manager.errors import PriceError
 from manager.prices.offer import Offer
-from manager.prices.slurm import SlurmReading, read_slurm_offers
+from manager.prices.sky_config import PoolReading, load_sky_config
+from manager.prices.slurm import slurm_pools
 
 NOW_S = 2_000_000_000.0
 
@@ -25,14 +26,14 @@ slurm:
 """
 
 
-def read(tmp_path: Path, text: str) -> SlurmReading:
+def read(tmp_path: Path, text: str) -> PoolReading:
     config = tmp_path / "config.yaml"
     config.write_text(text, encoding="utf-8")
     os.utime(config, (NOW_S - 60, NOW_S - 60))
-    return read_slurm_offers(config, now_s=NOW_S)
+    return slurm_pools(load_sky_config(config, now_s=NOW_S))
 
 
-def priced(reading: SlurmReading) -> dict[str, Decimal | None]:
+def priced(reading: PoolReading) -> dict[str, Decimal | None]:
     return {offer.key: offer.price_usd_per_hour for offer in reading.offers}
 
 
@@ -63,6 +64,19 @@ def test_case_of_a_name_does_not_matter(tmp_path: Path) -> None:
     assert reading.offers[0].key == "slurm/lab/-/A100:1/on-demand"
 
 
+SPELLED_TWICE = """
+slurm:
+  pricing: {accelerators: {A100: 3}}
+  cluster_configs: {lab: {partition_configs: {p: {pricing: {accelerators: {a100: 1}}}}}}
+"""
+
+
+def test_of_two_spellings_the_first_holds_as_in_skypilot(tmp_path: Path) -> None:
+    assert priced(read(tmp_path, SPELLED_TWICE))["slurm/lab/p/A100:1/on-demand"] == Decimal(3)
+    alone = SPELLED_TWICE.replace("A100: 3", "V100: 3")
+    assert priced(read(tmp_path, alone))["slurm/lab/p/A100:1/on-demand"] == Decimal(1)
+
+
 def test_zero_is_unknown(tmp_path: Path) -> None:
     text = "slurm: {cluster_configs: {lab: {pricing: {accelerators: {A100: 0}}}}}"
     assert set(priced(read(tmp_path, text)).values()) == {None}
@@ -82,11 +96,11 @@ def test_unknown_accelerator_is_listed_and_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "aws: {}", "slurm:", "slurm: {cluster_configs: {lab: null}}"])
 def test_nothing_priced_is_no_offer(tmp_path: Path, text: str) -> None:
-    assert read(tmp_path, text) == SlurmReading(offers=(), notes=())
+    assert read(tmp_path, text) == PoolReading(offers=(), notes=())
 
 
 def test_missing_file_is_no_offer(tmp_path: Path) -> None:
-    assert read_slurm_offers(tmp_path / "config.yaml", now_s=NOW_S) == SlurmReading(offers=(), notes=())
+    assert slurm_pools(load_sky_config(tmp_path / "config.yaml", now_s=NOW_S)) == PoolReading(offers=(), notes=())
 
 
 @pytest.mark.parametrize(
