@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.prices.sky_catalog import default_catalog_dir
-from manager.prices.slurm import sky_config_path
+from manager.prices.sky_config import sky_config_path
 
 CATALOGS = Path(__file__).parent / "catalogs"
 """Small catalogs in SkyPilot's schema v8, with the traps that the published ones have."""
@@ -30,6 +30,7 @@ slurm:
       partition_configs:
         cheap: {pricing: {accelerators: {A100: 1.99}}}
 kubernetes:
+  allowed_contexts: [team/one, plain]
   pricing: {cpu: 0.05, memory: 0.01, accelerators: {H100: 2.5}}
   context_configs:
     team/one: {pricing: {accelerators: {H100: 2.25}}}

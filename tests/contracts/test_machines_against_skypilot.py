@@ -16,8 +16,7 @@ import pytest
 from manager.launch.engine import LaunchRequest
 from manager.launch.render import render_task
 from manager.prices.offer import Offer
-from manager.prices.sky_catalog import default_catalog_dir, read_catalogs
-from manager.prices.slurm import read_slurm_offers, sky_config_path
+from manager.prices.sources import gather_market
 from tasks.protocol import DataChoice, Job, ModelChoice
 from tests.contracts.sky_process import ask_sky, make_home
 
@@ -90,27 +89,7 @@ def answers(home: Path) -> list[Answer]:
 
 
 def offers_of(home: Path) -> list[Offer]:
-    clouds = read_catalogs(default_catalog_dir(home), now_s=4e9).offers
-    pools = read_slurm_offers(sky_config_path(home), now_s=4e9).offers
-    return [*clouds, *pools, pod("2.50", None), pod("2.25", "team/one")]
-
-
-def pod(price: str, context: str | None) -> Offer:
-    """An offer of a Kubernetes pool; a context's own price wins over that of all."""
-    return Offer(
-        cloud="kubernetes",
-        region=context,
-        instance_type=None,
-        accelerator="H100",
-        accelerator_count=1.0,
-        accelerator_memory_bytes=None,
-        vcpus=None,
-        host_memory_bytes=None,
-        use_spot=False,
-        price_usd_per_hour=Decimal(price),
-        price_source="configuration",
-        price_age_s=None,
-    )
+    return list(gather_market(catalogs=None, home=home, now_s=4e9).offers())
 
 
 def task_of(home: Path, *offers: Offer, **changes: Any) -> dict[str, Any]:
