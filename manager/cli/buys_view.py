@@ -61,6 +61,8 @@ def _choice_text(choice: Estimate) -> str:
 def _largest_text(purchase: Purchase) -> str:
     largest = purchase.largest
     tried = f"{largest.planned} of {largest.known} models planned"
+    if largest.is_end:
+        tried += ", no larger one has a shipped trace for this job"
     if largest.plan is None or largest.plan.choice is None:
         return f"largest model: none of the shipped table is within {format_usd(purchase.usd)}; {tried}"
     profile = largest.plan.profile
@@ -116,6 +118,7 @@ def _largest_json(largest: LargestModel) -> dict[str, Any]:
         "cost_usd": _ends(None if choice is None else choice.cost_usd),
         "models_planned": largest.planned,
         "models_known": largest.known,
+        "no_larger_one_ships": largest.is_end,
     }
 
 

@@ -40,6 +40,8 @@ class LargestModel:
     """Models that were planned."""
     known: int
     """Models of the shipped table for the task."""
+    is_end: bool
+    """No larger model of the table can be planned from what ships: more money would buy none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ def _largest(spec: RunSpec, usd: Decimal, plan: Planner, tell: Callable[[str], N
             high = low + place
         else:
             best, low = made, middle + 1
-    return LargestModel(plan=best, planned=planned, known=len(models))
+    return LargestModel(plan=best, planned=planned, known=len(models), is_end=best is not None and high == len(models))
 
 
 def _plan_nearest(

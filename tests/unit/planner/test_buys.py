@@ -95,6 +95,18 @@ def test_more_money_never_buys_less() -> None:
     assert len(steps) == 29
 
 
+def test_a_deadline_bounds_steps_by_their_hours() -> None:
+    # Of 0.246 h, training, evaluation and checkpoints take 0.087 over 200 steps; the rest is there once.
+    estimate = make_estimate(make_offer())
+    assert estimate.hours is not None
+    recurring = 0.08 + 0.005 + 0.002
+    once = estimate.hours.expected - recurring
+    found = what_offers_buy([estimate], profile(), D(1000), deadline_hours=1.0)
+    assert found[0].steps == int((1.0 - once) / recurring * 200)
+    assert found[0].steps_surely < found[0].steps
+    assert what_offers_buy([estimate], profile(), D(1000), deadline_hours=once) == ()
+
+
 def test_no_more_epochs_than_a_run_file_takes() -> None:
     estimate = replace(make_estimate(make_offer()), lines=BILL)
     assert what_offers_buy([estimate], profile(), D(10**9))[0].steps == MOST_EPOCHS * 100

@@ -120,6 +120,14 @@ def test_the_largest_model_is_the_last_within_the_money(spec: RunSpec) -> None:
     assert largest.plan.profile.parameters == max(within) < asked.profile.parameters
     assert all(size > max(within) for size in beyond)
     assert beyond
+    assert not largest.is_end
+
+
+def test_the_end_of_the_table_is_told_from_the_end_of_the_money(spec: RunSpec) -> None:
+    largest = bought(spec, "5000").largest
+    assert largest.is_end
+    assert largest.plan is not None
+    assert largest.plan.choice is not None
 
 
 def test_too_little_money_is_said_with_what_the_job_costs(spec: RunSpec) -> None:
