@@ -20,7 +20,7 @@ from manager.planner.judge import REASON_BATCH, REASON_FIT, Judgement, judge_sha
 from manager.planner.machine import REASON_PROGRAM
 from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Timed, Totals
 from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
-from manager.planner.shape import shape_of
+from manager.planner.shape import LOCAL, shape_of
 from manager.planner.spot import Ends
 from manager.planner.storage import address_extra, disk_extra, egress_extra
 from manager.planner.variant import StepVariant
@@ -110,8 +110,10 @@ class Verdict:
 
     @property
     def disk_gib(self) -> int | None:
-        """Of each node; None when the job does not run there."""
-        return None if self.totals is None else self.book.disk_gib(self.judgement.variant, self.cloud)
+        """Of each node; None when the job does not run there, and on this machine, whose disk is there."""
+        if self.totals is None or self.cloud == LOCAL:
+            return None
+        return self.book.disk_gib(self.judgement.variant, self.cloud)
 
     @cached_property
     def stated(self) -> tuple[Assumption, ...]:

@@ -86,7 +86,7 @@ class Estimate:
     accumulation: int | None = None
     """Forward passes per optimizer step and device; None when it does not fit."""
     disk_gib: int | None = None
-    """Of each node's disk, to ask for; None when it does not run."""
+    """Of each node's disk, to ask for; None when it does not run, and on this machine."""
     checkpoint_every_steps: int | None = None
     """Chosen for spot machines; None: as the run file says."""
     preemptions: Interval | None = None

@@ -100,6 +100,8 @@ def plan(steps: int = 100, *, price: Decimal | None = PRICE, measured: bool = Tr
         chosen=0,
         rejected=(),
         notes=("a note",),
+        offers_total=1,
+        rejected_total=0,
     )
 
 

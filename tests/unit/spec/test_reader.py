@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.errors import ExitCode, SpecError
+from manager.spec.model import Budget, Where, accelerator_wish
 from manager.spec.reader import parse_spec, read_spec
 
 GOOD = """\
@@ -36,6 +37,38 @@ def test_short_forms_and_defaults() -> None:
 def test_a_float_in_exponent_form_is_a_number() -> None:
     spec = parse_spec(GOOD + "training: {learning_rate: 5e-5}\n", name="f", folder=Path("/somewhere"))
     assert spec.training.learning_rate == 5e-5
+
+
+def test_limits_and_wishes_arrive() -> None:
+    text = (
+        "budget: {max_usd: 5, deadline_hours: 6.5, confidence: 0.9}\n"
+        "where: {clouds: [AWS], accelerators: [L4:1, A100-80GB], spot: true, max_nodes: 4, on_paper: true}\n"
+    )
+    spec = parse_spec(GOOD + text, name="f", folder=Path("/somewhere"))
+    assert spec.budget == Budget(max_usd=Decimal(5), deadline_hours=6.5, confidence=0.9)
+    assert spec.where == Where(
+        clouds=("aws",), accelerators=("L4:1", "A100-80GB"), spot=True, max_nodes=4, on_paper=True
+    )
+    left_out = parse_spec(GOOD, name="f", folder=Path("/somewhere"))
+    assert (left_out.budget, left_out.where) == (Budget(), Where())
+    assert (left_out.budget.confidence, left_out.where.max_nodes, left_out.where.on_paper) == (0.5, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "count"),
+    [("L4", "L4", None), ("L4:1", "L4", 1.0), ("A100-80GB:8", "A100-80GB", 8.0), ("A100:0.5", "A100", 0.5)],
+)
+def test_an_accelerator_may_carry_its_number(text: str, name: str, count: float | None) -> None:
+    assert accelerator_wish(text) == (name, count)
+
+
+@pytest.mark.parametrize("text", ["L4:", ":1", "L4:0", "L4:-1", "L4:many", "L4:nan", "L4:inf", "L4:1:2"])
+def test_a_number_of_accelerators_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no accelerator: write a name, or name:number"):
+        accelerator_wish(text)
+    with pytest.raises(SpecError) as caught:
+        parse(GOOD + f"where: {{accelerators: ['{text}']}}\n")
+    assert "tunefare.yaml:5: `where.accelerators`" in caught.value.message
 
 
 def test_an_existing_folder_is_local_even_when_it_looks_like_a_hub_id(tmp_path: Path) -> None:
@@ -90,6 +123,8 @@ def test_remote_data_stays_as_written() -> None:
             "micro_batch 8 is larger than batch_size 4",
             None,
         ),
+        (GOOD + "budget: {confidence: 0.8}\n", "`budget.confidence`: 0.5 compares expected figures", None),
+        (GOOD + "where: {max_nodes: 0}\n", "`where.max_nodes` is 0", None),
         (GOOD + "budget: {max_usd: 0}\n", "`budget.max_usd` is 0", None),
         (GOOD.replace("./news.csv", "{source: a.csv, test: 1.5}"), "`data.test` is 1.5", None),
         (GOOD + "budget: {max_usd: true}\n", "`budget.max_usd` is True", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -25,7 +26,20 @@ def parsed(text: str) -> RunSpec:
 def test_defaults_are_those_of_the_job_file() -> None:
     spec = parsed(GOOD)
     assert spec.method == MethodChoice()
-    assert spec.training == TrainingChoice()
+    # A job file has been decided; a run file leaves checkpointing to the planner.
+    assert spec.training == replace(TrainingChoice(), gradient_checkpointing=None)
+
+
+@pytest.mark.parametrize(("text", "value"), [("auto", None), ("true", True), ("false", False)])
+def test_checkpointing_is_left_open_or_decided(text: str, value: bool | None) -> None:
+    spec = parsed(GOOD + f"training: {{gradient_checkpointing: {text}}}\n")
+    assert spec.training.gradient_checkpointing is value
+
+
+def test_precision_and_sharding_may_be_left_to_the_planner() -> None:
+    spec = parsed(GOOD + "training: {precision: auto, sharding: fsdp}\n")
+    assert (spec.training.precision, spec.training.sharding) == ("auto", "fsdp")
+    assert parsed(GOOD).training.sharding == "auto"
 
 
 def test_each_choice_arrives() -> None:
@@ -53,6 +67,8 @@ def test_names_are_those_of_the_tracer() -> None:
         (GOOD + "training: {precision: fp16}\n", "fp16-mixed keeps them in float32"),
         (GOOD + "training: {optimizer: adam}\n", "`training.optimizer` is 'adam'"),
         (GOOD + "training: {attention: flash_attention_2}\n", "computes in 16 bits"),
+        (GOOD + "training: {sharding: zero3}\n", "`training.sharding` is 'zero3'"),
+        (GOOD + "training: {gradient_checkpointing: often}\n", "training.gradient_checkpointing"),
         (GOOD + "training: {loss: chunked}\n", "loss chunked is for causal-lm"),
         (GOOD + "method: {kind: full, unfreeze_layers: 2}\n", "unfreeze_layers is for the method gradual"),
         (GOOD + "method: {kind: gradual, unfreeze_every_steps: 0}\n", "method.unfreeze_every_steps"),
