@@ -75,7 +75,8 @@ def print_refreshed(lines: Sequence[Refreshed], console: Console) -> None:
 def print_history(found: Mapping[str, Sequence[PricePoint]], console: Console) -> None:
     """Dates, prices and changes of each offer."""
     for key, points in found.items():
-        table = Table(box=None, pad_edge=False, title=escape(key), title_justify="left")
+        console.print(escape(key), style="bold", soft_wrap=True)
+        table = Table(box=None, pad_edge=False)
         for name in ("since (UTC)", "$/h", "change"):
             table.add_column(name, justify="left" if name.startswith("since") else "right", no_wrap=True)
         for point in points:

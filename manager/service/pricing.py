@@ -145,6 +145,9 @@ def price_table(
     """
     if query.sort not in SORTS:
         raise UsageError(f"there is no order `{query.sort}`", hint=f"choose one of {', '.join(SORTS)}")
+    most_usd = query.max_usd_per_hour
+    if most_usd is not None and (not most_usd.is_finite() or most_usd <= 0):
+        raise UsageError(f"{most_usd} dollars per hour rent nothing", hint="give dollars above 0")
     wishes = [_wish(text) for text in query.accelerators]
     market = read_market(context, catalogs)
     check_places(market.rentals, clouds=query.clouds, regions=query.regions, accelerators=query.accelerators)
