@@ -157,8 +157,10 @@ def _print_flags(rows: Sequence[PriceRow], console: Console) -> None:
     """What the remarks in the table mean, once each."""
     shown = dict.fromkeys(flag for row in rows for flag in row.flags if flag not in _UNSAID)
     for flag in shown:
-        meaning = "AWS said so just now, of its cheapest zone" if flag == LIVE_FLAG else RULES[flag]
-        console.print(f"  {flag.replace('_', ' ')}: {escape(meaning)}", style="dim")
+        # What was noticed of this machine is no rule of catalogs, and says itself what it means.
+        meaning = "AWS's answer of this minute, for its cheapest zone" if flag == LIVE_FLAG else RULES.get(flag)
+        if meaning is not None:
+            console.print(f"  {flag.replace('_', ' ')}: {escape(meaning)}", style="dim")
 
 
 def _dollars(usd: Decimal | None, *, unknown: str = "-") -> str:
