@@ -16,7 +16,8 @@ from manager.errors import ExitCode, UsageError
 from manager.service.context import open_context
 
 if TYPE_CHECKING:
-    from manager.planner.difference import Limits, PlanDifference
+    from manager.planner.difference import PlanDifference
+    from manager.planner.difference_limits import Limits
     from manager.service.differing import Comparer
 
 
@@ -66,7 +67,7 @@ def diff(
 ) -> int:
     """Compare two plans: what was asked, memory, hours and dollars line by line. Free and offline, as `plan`."""
     # The planner's libraries: `--help` must not wait for them.
-    from manager.planner.difference import exceeded
+    from manager.planner.difference_limits import exceeded
     from manager.service.differing import Comparer
 
     if markdown and as_json:
@@ -133,7 +134,7 @@ def _stdin() -> str:
 
 
 def _limits(usd: str | None, percent: str | None, hours: str | None) -> Limits:
-    from manager.planner.difference import Limits
+    from manager.planner.difference_limits import Limits
 
     dollars = parse_usd(usd)
     if dollars is not None:

@@ -6,21 +6,26 @@ the cent, to the change of the total that is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
-from manager.planner.difference import BytesChange, DollarsChange, PlanDifference, Side, percent
+from manager.planner.difference import DollarsChange, PlanDifference, Side, percent
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
+from manager.reports.change_figures import (
+    UNKNOWN,
+    bytes_change,
+    digits_of,
+    digits_that_add_up,
+    fixed,
+    hours_change,
+    signed,
+    with_percent,
+)
 from manager.units import Interval, MoneyInterval, format_bytes, format_hours, format_usd
 
-UNKNOWN = "unknown"
-SAME = "same"
-_FEWEST_DIGITS = 2
-_MOST_DIGITS = 6
-"""Of a bill: lines are rounded to a millionth of a dollar."""
 _NO_PLAN = "no plan before"
 _NO_HOURS = Interval(low=0.0, expected=0.0, high=0.0)
 
@@ -63,12 +68,12 @@ def summary(found: PlanDifference) -> Table:
     hours = (_NO_HOURS if old is None else old.hours, new.hours)
     rows = [
         Row(name="dollars to finish", old=_sum(old), new=_sum(new), change=_dollar_change(found)),
-        Row(name="time", old=_time(old), new=_time(new), change=_hours_change(*hours)),
+        Row(name="time", old=_time(old), new=_time(new), change=hours_change(*hours)),
         Row(
             name="memory of a device",
             old=_bytes(found, found.memory.total.old_bytes),
             new=format_bytes(found.memory.total.new_bytes),
-            change=_bytes_change(found.memory.total),
+            change=bytes_change(found.memory.total),
         ),
         _plain_row("machine", _of(old, lambda side: machine_name(side.offer)), machine_name(new.offer)),
         _plain_row("price", _of(old, lambda side: _price(side.offer)), _price(new.offer)),
@@ -110,7 +115,7 @@ def memory(found: PlanDifference) -> Table:
             name=line.name.replace("_", " "),
             old=_bytes(found, line.old_bytes),
             new=format_bytes(line.new_bytes),
-            change=_bytes_change(line),
+            change=bytes_change(line),
         )
         for line in (*part.lines, part.total)
     ]
@@ -135,22 +140,6 @@ def remarks(found: PlanDifference) -> tuple[str, ...]:
         answer = now.reason or f"{_usd(None if now.cost_usd is None else now.cost_usd.expected)} expected"
         said.append(f"the machine chosen before, {machine_name(now.offer)}, now: {answer}")
     return tuple(sentence for sentence in said if sentence is not None)
-
-
-def digits_that_add_up(lines: Sequence[DollarsChange], total: DollarsChange) -> int:
-    """Fewest digits at which the shown changes of the lines add up, to the cent, to that of the total.
-
-    A total under ten cents is compared at two significant digits instead.
-    """
-    change = total.change_usd
-    if change is None:
-        return _digits_of(total.new_usd if total.old_usd is None else total.old_usd)
-    cent = _digits_of(change)
-    for digits in range(cent, _MOST_DIGITS):
-        added = sum((_rounded(line.change_usd or Decimal(0), digits) for line in lines), Decimal(0))
-        if _rounded(added, cent) == _rounded(change, cent):
-            return digits
-    return _MOST_DIGITS
 
 
 def machine_name(offer: Offer | None) -> str:
@@ -195,7 +184,7 @@ def _price_remark(old: Offer, new: Offer) -> str | None:
     if before == after:
         return None
     moved = percent(before, after)
-    by = "" if moved is None else f" ({moved:+.1f} %)"
+    by = "" if moved is None else f" ({moved:+,.1f} %)"
     return f"the price of the machine moved from {_price(old)} to {_price(new)}{by}"
 
 
@@ -203,75 +192,16 @@ def _line_row(line: DollarsChange, digits: int) -> Row:
     change = line.change_usd
     return Row(
         name=line.name.replace("_", " "),
-        old=_fixed(line.old_usd, digits),
-        new=_fixed(line.new_usd, digits),
-        change=_with_percent(_signed(change, digits), percent(line.old_usd, line.new_usd)),
+        old=fixed(line.old_usd, digits),
+        new=fixed(line.new_usd, digits),
+        change=with_percent(signed(change, digits), percent(line.old_usd, line.new_usd)),
     )
 
 
 def _dollar_change(found: PlanDifference) -> str:
     total = found.total
-    digits = _digits_of(total.change_usd)
-    return _with_percent(_signed(total.change_usd, digits), percent(total.old_usd, total.new_usd))
-
-
-def _hours_change(old: Interval | None, new: Interval | None) -> str:
-    if old is None or new is None:
-        return UNKNOWN if old is not None or new is not None else ""
-    change = new.expected - old.expected
-    if not change:
-        return SAME
-    return _with_percent(
-        f"{'+' if change > 0 else '-'}{format_hours(abs(change))}", percent(old.expected, new.expected)
-    )
-
-
-def _bytes_change(line: BytesChange) -> str:
-    change = line.change_bytes
-    if change is None:
-        return UNKNOWN
-    if not change:
-        return SAME
-    return _with_percent(
-        f"{'+' if change > 0 else '-'}{format_bytes(abs(change))}", percent(line.old_bytes, line.new_bytes)
-    )
-
-
-def _with_percent(text: str, moved: float | None) -> str:
-    return text if moved is None or text in (SAME, UNKNOWN) else f"{text} ({moved:+.1f} %)"
-
-
-def _signed(change: Decimal | None, digits: int) -> str:
-    if change is None:
-        return UNKNOWN
-    if not change:
-        return SAME
-    sign = "+" if change > 0 else "-"
-    if not _rounded(change, digits):
-        return f"{'<' if change > 0 else '>'} {sign}{_least(digits)}"
-    return f"{sign}{_fixed(abs(change), digits)}"
-
-
-def _fixed(value: Decimal | None, digits: int) -> str:
-    """What is too little to be shown is not shown as free."""
-    if value is None:
-        return UNKNOWN
-    return f"< {_least(digits)}" if value and not _rounded(value, digits) else f"${_rounded(value, digits):,}"
-
-
-def _least(digits: int) -> str:
-    return f"${Decimal(1).scaleb(-digits):f}"
-
-
-def _rounded(value: Decimal, digits: int) -> Decimal:
-    return value.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
-
-
-def _digits_of(value: Decimal | None) -> int:
-    """Two behind the point, more where the first of two significant digits stands behind it."""
-    if not value:
-        return _FEWEST_DIGITS
-    return min(_MOST_DIGITS, max(_FEWEST_DIGITS, 1 - value.adjusted()))
+    digits = digits_of(total.change_usd)
+    return with_percent(signed(total.change_usd, digits), percent(total.old_usd, total.new_usd))
 
 
 def _plain_row(name: str, old: str, new: str) -> Row:

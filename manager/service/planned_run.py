@@ -69,9 +69,10 @@ def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited
         raise explain_no_choice(plan)
     context.home.ensure()
     _check_estimator(plan, choice)
-    told = [f"planned {age_text(context.clock() - plan.created_at_s)} ago, prices read again", *_data(context, plan)]
+    told = _data(context, plan)
     moved = movements(with_fallbacks(plan, choice), read_market(context, catalogs).offers())
     _check_choice(plan, moved[0])
+    told.insert(0, f"planned {age_text(context.clock() - plan.created_at_s)} ago; {_prices(moved[0])}")
     today = with_prices(plan, moved)
     told += _told(moved)
     _check_cap(plan, today)
@@ -79,6 +80,13 @@ def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited
     kept = tuple(estimate for estimate in today.offers if _keeps_cap(plan.spec.budget, estimate))
     kept_plan = dataclasses.replace(today, offers=kept, offers_total=len(kept), notes=(*plan.notes, *told))
     return Revisited(plan=kept_plan, told=tuple(told))
+
+
+def _prices(choice: Movement) -> str:
+    """Which prices were read again."""
+    if choice.now is None or choice.now.price_age_s is None:
+        return "prices read again, of an unknown day"
+    return f"prices read again, {age_text(choice.now.price_age_s)} old ({choice.now.price_source})"
 
 
 def _told(moved: tuple[Movement, ...]) -> list[str]:

@@ -26,6 +26,8 @@ from manager.units import format_usd
 KEPT = 100
 """Plans that are kept; saving one more deletes the oldest. What was launched stays in the ledger as a whole."""
 _INDEX = "index.jsonl"
+_LONG_INDEX_BYTES = 2**18
+"""About 600 savings: the same few plans, made again and again, would let it grow for ever."""
 _MOST_NAMED = 5
 _LIST_HINT = "`tunefare plans` lists the saved plans"
 
@@ -138,7 +140,7 @@ def plan_of_text(text: str, *, name: str) -> Plan:
 
 
 def prune_plans(context: Context, *, keep: int) -> tuple[str, ...]:
-    """Delete all but the plans saved last; gives the ids of the deleted.
+    """Delete all but the plans saved last, and what the index says of earlier savings; gives the ids of the deleted.
 
     Raises:
         StateError: the folder cannot be written.
@@ -147,7 +149,7 @@ def prune_plans(context: Context, *, keep: int) -> tuple[str, ...]:
     try:
         newest_first = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
         gone = newest_first[keep:]
-        if not gone:
+        if not gone and not _is_long(folder / _INDEX):
             return ()
         for file in gone:
             file.unlink(missing_ok=True)
@@ -197,6 +199,10 @@ def _file(folder: Path, reference: str) -> Path | None:
         more = " ..." if len(found) > _MOST_NAMED else ""
         raise UsageError(f"{reference} begins {len(found)} saved plans: {named}{more}", hint="give more of the id")
     return found[0] if found else None
+
+
+def _is_long(index: Path) -> bool:
+    return index.exists() and index.stat().st_size > _LONG_INDEX_BYTES
 
 
 def _entry(plan: Plan) -> SavedPlan:

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from manager.cli.diff_view import print_difference
-from manager.planner.difference import Limits, PlanDifference, difference, exceeded
+from manager.planner.difference import PlanDifference, difference
+from manager.planner.difference_limits import Limits, exceeded
 from manager.planner.plan import Plan
 from manager.reports.plan_difference_markdown import difference_markdown
 from manager.spec.model import RunSpec

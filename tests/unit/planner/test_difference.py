@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manager.planner.build import make_plan
-from manager.planner.difference import Limits, difference, exceeded, percent
+from manager.planner.difference import difference, percent
+from manager.planner.difference_limits import Limits, exceeded
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec, Where

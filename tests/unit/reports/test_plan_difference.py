@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.planner.difference import DollarsChange, difference
-from manager.reports.plan_difference import bill, digits_that_add_up, headline, memory, remarks, summary
+from manager.reports.change_figures import digits_that_add_up
+from manager.reports.plan_difference import bill, headline, memory, remarks, summary
 from manager.reports.plan_difference_json import difference_to_json
 from manager.reports.plan_difference_markdown import difference_markdown, escaped
 from tests.support.diff_stage import fixed_plan

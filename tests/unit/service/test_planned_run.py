@@ -57,7 +57,7 @@ def test_the_same_prices(again: Revisit) -> None:
     assert found.plan.spec == plan.spec
     assert found.plan.plan_id == plan.plan_id
     assert found.told == (
-        "planned 2 days ago, prices read again",
+        "planned 2 days ago; prices read again, 24 h old (test prices)",
         "the data is as large as it was; its contents were not read, so more cannot be said",
         f"chosen offer {KEY} costs what it did: $2.00/h",
     )

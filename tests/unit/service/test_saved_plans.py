@@ -112,6 +112,14 @@ def test_the_last_saved_are_kept(context: Context, monkeypatch: pytest.MonkeyPat
     assert (context.home.plans_dir / "index.jsonl").read_text().count("\n") == 3
 
 
+def test_the_index_does_not_grow_for_ever(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONG_INDEX_BYTES", 2000)
+    for day in range(20):
+        save_plan(context, plan("a", days=day))
+        assert (context.home.plans_dir / "index.jsonl").stat().st_size <= 2000
+    assert saved_plans(context)[0][0].created_at_s == CREATED_AT_S + 19 * DAY_S
+
+
 def test_pruned_on_request(context: Context) -> None:
     for number in range(3):
         file = save_plan(context, plan(f"p{number}"))
