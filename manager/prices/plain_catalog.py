@@ -32,6 +32,8 @@ _MACHINE = (
     "GpuInfo",
 )
 _UNKNOWN = ("unknown_price",)
+_BUYS_UNKNOWN = frozenset({"implausible_accelerator_count", "card_not_known"})
+"""With these it is not sure what the price buys."""
 _FEWEST_MACHINES, _FEWEST_REGIONS = 5, 3
 """Fewer say nothing about how a cloud lists its regions."""
 
@@ -146,7 +148,7 @@ def _machine(cells: Cells, listings: list[Listing], card: Card | None, known_cou
         memory_bytes=gibibytes(memory),
         listings=listings,
         flags=tuple(flags),
-        price_usable="implausible_accelerator_count" not in flags,
+        price_usable=_BUYS_UNKNOWN.isdisjoint(flags),
     )
 
 

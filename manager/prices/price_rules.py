@@ -48,7 +48,7 @@ RULES: dict[str, str] = {
     "memory_differs": "the catalog gives the accelerator another memory than our table, which is used",
     "card_by_memory": "one name for several cards: the catalog's memory says which it is",
     "several_cards": "one machine's name for cards of different memory; planned with the smallest",
-    "card_not_known": "one name for several cards, and the memory fits none of them; it cannot be estimated",
+    "card_not_known": "one name for several cards, and the memory fits none of them; the price is not used",
     "consumer_host": "a private person's machine, not one in a data centre",
     "arm64": "the machine has an ARM processor",
     "unsupported_architecture": "a 32-bit machine; left out",

@@ -1,15 +1,19 @@
 """Whatever stands in a catalog's cells: no price of 0 or less, no NaN, unknown is None, and nothing else is raised."""
 
+import csv
+import io
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manager.errors import PriceError
+from manager.prices.catalog_file import split_simple
 from manager.prices.offer import Offer
-from manager.prices.price_rules import Audit, count_is_plausible
+from manager.prices.price_rules import Audit, count_is_plausible, dollars
 from manager.prices.sky_catalog import read_catalogs
 
 HEADER = (
@@ -81,6 +85,37 @@ def test_file_cut_anywhere_never_shows_a_price_that_was_not_in_it(tmp_path: Path
     except PriceError:
         return
     assert {offer.price_usd_per_hour for offer in reading.offers()} <= real
+
+
+CELL = st.text(alphabet='a,".\n 1ü\r', max_size=6)
+LINES = st.lists(st.lists(CELL, min_size=1, max_size=4), max_size=4)
+
+
+@given(rows=LINES, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_lines_that_are_split_without_the_csv_module_are_split_as_it_does(
+    rows: list[list[str]], quoting: Literal[0, 1]
+) -> None:
+    out = io.StringIO()
+    csv.writer(out, quoting=quoting, lineterminator="\n").writerows(rows)
+    check_split(out.getvalue())
+
+
+@given(text=st.text(alphabet='a,"\n1', max_size=30))
+def test_any_text_is_split_as_the_csv_module_does_or_left_to_it(text: str) -> None:
+    check_split(text)
+
+
+def check_split(text: str) -> None:
+    simple = split_simple(text)
+    if simple is not None:
+        assert simple == [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+
+
+@given(value=st.decimals(min_value=0, max_value=999_999, places=7))
+def test_ticks_are_the_price_rounded_at_five_decimals(value: Decimal) -> None:
+    expected = value.quantize(Decimal("0.00001"))
+    ticks = Audit().ticks(str(value), "unknown_price")
+    assert (Decimal(0) if ticks is None else dollars(ticks)) == expected
 
 
 @given(text=st.text(max_size=20))
