@@ -19,6 +19,8 @@ from manager.units import Interval, MoneyInterval, format_hours, format_usd
 WORTH_JSON_VERSION = 1
 _NARROW = 100
 _MOST_PLACES = 9
+_NO_DIFFERENCE = Decimal("0.01")
+"""Points; tests of a model are never as exact."""
 
 
 def print_worth(report: WorthReport, console: Console) -> None:
@@ -166,6 +168,8 @@ def _gain_text(report: WorthReport, worth: Worth) -> str:
     spared = _points_spared(report.question, report.asked, worth)
     if spared is None:
         return "at the same gain"
+    if abs(spared) < _NO_DIFFERENCE:
+        return "at the same gain; worth as much within 0.01 points"
     less = "less" if spared >= 0 else "more"
     return f"at the same gain; worth as much with {_count(abs(spared))} points {less}"
 
