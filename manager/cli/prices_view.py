@@ -15,22 +15,21 @@ from manager.planner.moved import age_text
 from manager.prices.history import PricePoint
 from manager.prices.price_rules import RULES, RuleCount
 from manager.service.pricing import LIVE_FLAG, PriceRow, PriceTable
-from manager.units import format_bytes, format_usd
+from manager.units import SECONDS_PER_HOUR, format_bytes, format_usd
 
 if TYPE_CHECKING:
     from manager.service.price_refresh import Refreshed
 
-_WIDE = 100
-"""Columns of the terminal from which memory, age and flags have room."""
+_FOR_MEMORY, _FOR_REMARKS = 90, 125
+"""Columns of the terminal from which memory, and age and remarks, have room beside money and machine."""
 _UNSAID = {"unknown_price", "no_spot_price"}
 """Flags that the cell itself says."""
 
 
 def print_prices(table: PriceTable, console: Console, *, by_spot: bool, with_spot: bool) -> None:
     """The rows with a title, what they mean, and the notes."""
-    wide = console.width >= _WIDE
     if table.rows:
-        console.print(_price_table(table.rows, wide=wide, with_spot=with_spot))
+        console.print(_price_table(table.rows, width=console.width, with_spot=with_spot))
         if table.rows_total > len(table.rows):
             console.print(f"... and {table.rows_total - len(table.rows):,} more: --top {table.rows_total}")
         _print_flags(table.rows, console)
@@ -113,7 +112,7 @@ def print_audit(counts: Sequence[RuleCount], notes: Sequence[str], console: Cons
         console.print(f"note: {escape(note.removesuffix('.'))}")
 
 
-def _price_table(rows: Sequence[PriceRow], *, wide: bool, with_spot: bool) -> Table:
+def _price_table(rows: Sequence[PriceRow], *, width: int, with_spot: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("$/h each", justify="right", no_wrap=True)
     table.add_column("$/h", justify="right", no_wrap=True)
@@ -121,28 +120,34 @@ def _price_table(rows: Sequence[PriceRow], *, wide: bool, with_spot: bool) -> Ta
         table.add_column("spot $/h", justify="right", no_wrap=True)
         table.add_column("spot %", justify="right", no_wrap=True)
     table.add_column("accelerator", no_wrap=True)
-    if wide:
+    if width >= _FOR_MEMORY:
         table.add_column("memory", justify="right", no_wrap=True)
     table.add_column("machine", overflow="fold")
-    if wide:
+    if width >= _FOR_REMARKS:
         table.add_column("age", justify="right", no_wrap=True)
         table.add_column("remarks", overflow="fold")
     for row in rows:
-        table.add_row(*_cells(row, wide=wide, with_spot=with_spot))
+        table.add_row(*_cells(row, width=width, with_spot=with_spot))
     return table
 
 
-def _cells(row: PriceRow, *, wide: bool, with_spot: bool) -> list[str]:
+def _cells(row: PriceRow, *, width: int, with_spot: bool) -> list[str]:
     cells = [_dollars(row.usd_per_accelerator_hour), _dollars(row.on_demand_usd_per_hour, unknown="unknown")]
     if with_spot:
         cells += [_dollars(row.spot_usd_per_hour), "" if row.spot_share is None else f"{row.spot_share:.0%}"]
     cells.append(escape(f"{row.accelerator_count:g} x {row.accelerator}") if row.accelerator else "CPU")
-    if wide:
+    if width >= _FOR_MEMORY:
         cells.append("?" if row.accelerator_memory_bytes is None else _memory(row))
     cells.append(escape(" ".join(part for part in (row.cloud, row.region, row.instance_type) if part)))
-    if wide:
-        cells += ["?" if row.age_s is None else age_text(row.age_s), _remarks(row)]
+    if width >= _FOR_REMARKS:
+        cells += [_age(row.age_s), _remarks(row)]
     return cells
+
+
+def _age(age_s: float | None) -> str:
+    if age_s is None:
+        return "?"
+    return "< 1 h" if age_s < SECONDS_PER_HOUR else age_text(age_s)
 
 
 def _memory(row: PriceRow) -> str:
