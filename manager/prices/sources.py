@@ -5,7 +5,7 @@ Owns the order of the sources and says which was used. Which offers the user wan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,18 +13,9 @@ from manager.prices.kubernetes import KUBERNETES, current_context, kubernetes_po
 from manager.prices.list_prices import list_price_offers, oldest_list_price
 from manager.prices.local import LocalDevice, local_offer
 from manager.prices.market import Market
-from manager.prices.offer import Offer
 from manager.prices.sky_catalog import default_catalog_dir, has_catalogs, read_catalogs
 from manager.prices.sky_config import PoolReading, load_sky_config, sky_config_path
 from manager.prices.slurm import slurm_pools
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OffersReading:
-    """Offers and what the user should know of their prices."""
-
-    offers: tuple[Offer, ...]
-    notes: tuple[str, ...]
 
 
 def gather_market(
@@ -63,27 +54,6 @@ def gather_market(
     return Market(
         rentals=(*own.rentals, *cloud.rentals), notes=(*cloud.notes, *slurm.notes, *kubernetes.notes), audit=cloud.audit
     )
-
-
-def gather_offers(
-    *,
-    catalogs: Path | None,
-    home: Path,
-    now_s: float,
-    local: LocalDevice | None = None,
-    local_price_usd_per_hour: Decimal | None = None,
-    local_price_source: str = "setting local_price_usd_per_hour",
-) -> OffersReading:
-    """The same as offers, one by one; see `gather_market`."""
-    market = gather_market(
-        catalogs=catalogs,
-        home=home,
-        now_s=now_s,
-        local=local,
-        local_price_usd_per_hour=local_price_usd_per_hour,
-        local_price_source=local_price_source,
-    )
-    return OffersReading(offers=tuple(market.offers()), notes=market.notes)
 
 
 def _pools(home: Path, now_s: float) -> tuple[PoolReading, PoolReading]:

@@ -10,7 +10,7 @@ from manager import __version__
 from manager.errors import TunefareError, how_to_install
 from manager.launch.sky_check import check_sky
 from manager.prices.local import detect_device
-from manager.prices.sources import gather_offers
+from manager.prices.sources import gather_market
 from manager.runs.states import MAY_BILL
 from manager.service.context import Context
 from manager.service.inspection import has_client, list_runs, open_ledger
@@ -97,15 +97,21 @@ def _device() -> Check:
 
 def _prices(context: Context) -> Check:
     try:
-        reading = gather_offers(catalogs=context.config.catalogs, home=context.user_home, now_s=context.clock())
+        market = gather_market(
+            catalogs=context.config.catalogs,
+            home=context.user_home,
+            now_s=context.clock(),
+            good_copies=context.home.prices_dir,
+        )
     except TunefareError as error:
         return Check(name="prices", state=ERROR, detail=error.message, hint=error.hint)
-    clouds = sorted({offer.cloud for offer in reading.offers})
+    clouds = sorted({rental.cloud for rental in market.rentals})
+    offers = sum(len(rental.quotes) for rental in market.rentals)
     return Check(
         name="prices",
         state=OK,
-        detail=f"{len(reading.offers):,} offers: {', '.join(clouds)}",
-        hint="; ".join(reading.notes) or None,
+        detail=f"{offers:,} offers: {', '.join(clouds)}",
+        hint="; ".join(market.notes) or None,
     )
 
 

@@ -10,10 +10,9 @@ from decimal import Decimal
 from manager.catalog.accelerators import Accelerator, accelerator, accelerator_names
 from manager.errors import UsageError
 from manager.planner.machine import refusal_of
-from manager.prices.local import detect_device
 from manager.prices.offer import Offer
-from manager.prices.sources import gather_offers
 from manager.service.context import Context
+from manager.service.market import read_market
 from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
 
@@ -34,14 +33,7 @@ class CardMemory:
 
 def gathered_offers(context: Context) -> tuple[Offer, ...]:
     """All offers that a plan would judge."""
-    return gather_offers(
-        catalogs=context.config.catalogs,
-        home=context.user_home,
-        now_s=context.clock(),
-        local=detect_device(),
-        local_price_usd_per_hour=context.config.number("local_price_usd_per_hour"),
-        local_price_source="setting",
-    ).offers
+    return tuple(read_market(context).offers())
 
 
 def offered_cards(offers: Sequence[Offer], asked: Accelerator | None) -> list[Accelerator]:
