@@ -161,12 +161,12 @@ def _explain_code(error: Any) -> str:
 
 
 def _spot_price(region: str, record: dict[str, Any]) -> SpotPrice | None:
-    """None where the price is none that may be believed."""
+    """None where the price is none that may be believed, or that of a Local Zone, which an account has to enable."""
     try:
         usd = Decimal(record["SpotPrice"])
     except InvalidOperation:
         return None
-    if not usd.is_finite() or usd <= 0:
+    if not usd.is_finite() or usd <= 0 or _is_local_zone(record):
         return None
     return SpotPrice(
         region=region,
@@ -175,6 +175,12 @@ def _spot_price(region: str, record: dict[str, Any]) -> SpotPrice | None:
         usd_per_hour=usd,
         since_s=record["Timestamp"].timestamp(),
     )
+
+
+def _is_local_zone(record: dict[str, Any]) -> bool:
+    """`use1-az1` and `us-east-1a` are zones of the region, `usw2-lax1-az1` and `us-west-2-lax-1a` are not."""
+    zone_id = record.get("AvailabilityZoneId")
+    return str(zone_id).count("-") > 1 if zone_id else str(record.get("AvailabilityZone", "")).count("-") > 2
 
 
 def _read_quotas(paginator: Any, region: str, *, is_default: bool) -> dict[str, Quota]:

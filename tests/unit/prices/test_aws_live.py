@@ -72,7 +72,9 @@ def test_newest_price_of_each_zone_over_all_pages() -> None:
     stage = Stage("ec2", "us-east-1")
     stub = stage.stubs["us-east-1"]
     first = {"SpotPriceHistory": [spot("a", "0.31", 5), spot("b", "0.29", 1)], "NextToken": "more"}
-    second = {"SpotPriceHistory": [spot("a", "0.35", 2), spot("b", "0.28", 9), spot("c", "0", 1)], "NextToken": ""}
+    local = [spot("lax1-a", "0.01", 1), {**spot("-lax-1a", "0.02", 1), "AvailabilityZoneId": ""}]
+    records = [spot("a", "0.35", 2), spot("b", "0.28", 9), spot("c", "0", 1), *local]
+    second = {"SpotPriceHistory": records, "NextToken": ""}
     stub.add_response("describe_spot_price_history", first)
     stub.add_response("describe_spot_price_history", second)
     answer = AwsAsker(session=stage).spot_prices(["us-east-1"], ["g6.xlarge"])["us-east-1"]
