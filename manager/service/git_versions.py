@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from manager.errors import UsageError
 
 _TIMEOUT_S = 60
 _HEAD = "HEAD"
+_SET_FOR_HOOKS = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
+"""What git tells its hooks, from the folder in which they start: wrong in the folder of a run file (githooks(5))."""
 
 
 def version_of(file: Path, revision: str) -> str | None:
@@ -45,7 +48,9 @@ def _has_no_commit(folder: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name not in _SET_FOR_HOOKS}
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=_TIMEOUT_S)
+        return subprocess.run(command, capture_output=True, env=environment, timeout=_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"git cannot be asked: {error}", hint="install git, or give two files") from error

@@ -158,6 +158,7 @@ def test_a_comment_for_a_pull_request(shell: Shell) -> None:
         (("diff", "damaged.json", "new.yaml"), "damaged.json: the plan is no JSON"),
         (("diff", "newer.json", "new.yaml"), "newer.json: the plan has schema 99, newer than 1"),
         (("diff", "cut.json", "new.yaml"), "cut.json: the plan was cut before its chosen offer"),
+        (("diff", "abc", "new.yaml"), "abc begins 2 saved plans: abc1, abc2"),
         (("diff", "binary.yaml", "new.yaml"), "binary.yaml cannot be read"),
         (("diff", "typo.yaml", "new.yaml"), "unknown key"),
         (("diff", "--git", "main", "tunefare.yaml"), "git knows no revision main"),
@@ -167,6 +168,10 @@ def test_a_comment_for_a_pull_request(shell: Shell) -> None:
 def test_wrong_input(shell: Shell, arguments: tuple[str, ...], message: str) -> None:
     (shell.folder / "damaged.json").write_text('{"schema": 1, "plan_id": "x", ')
     (shell.folder / "newer.json").write_text('{"schema": 99, "plan_id": "x"}')
+    plans = shell.folder / "home" / "plans"
+    plans.mkdir(parents=True)
+    for name in ("abc1", "abc2"):
+        (plans / f"{name}.json").write_text("{}")
     (shell.folder / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     (shell.folder / "typo.yaml").write_text("schema: 1\nmodle: x\n")
     if "cut.json" in arguments:

@@ -250,6 +250,23 @@ def test_the_hook_takes_the_first_commit_of_all(runner: Runner) -> None:
     assert "no plan before" in done.stdout
 
 
+def test_git_itself_runs_the_hook(runner: Runner) -> None:
+    """In a second worktree, where git tells its hooks of folders that are not those of the run file."""
+    tree = runner.folder / "tree"
+    git(runner.repository, "worktree", "add", "--quiet", str(tree))
+    hooks = runner.folder / "hooks"
+    hooks.mkdir()
+    executable(
+        hooks / "pre-commit", f"exec {HOOKS['tunefare-diff']['entry']} --fail-over-percent 10 runs/tunefare.yaml"
+    )
+    write_run(tree / "runs", epochs=400)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    command = ["git", "-c", f"core.hooksPath={hooks}", *identity, "commit", "--all", "--message", "dear"]
+    done = shell(command, tree, command_environment(runner.folder))
+    assert done.code == 1
+    assert "over a limit: runs/tunefare.yaml: expected dollars rise" in done.stderr
+
+
 def test_the_hook_checks_run_files(runner: Runner) -> None:
     good = hook(runner, "tunefare-check", ["runs/tunefare.yaml"])
     assert good.code == 0, good.stderr
