@@ -30,6 +30,7 @@ from manager.workload.roofline import UntimedWorkError, evaluation_seconds, step
 from manager.workload.traces import RunTraces
 
 REASON_FIT = "does not fit"
+SINGLE = "fp32"
 REASON_BATCH = "batch cannot be shared"
 
 
@@ -127,6 +128,9 @@ def _ways(variants: Sequence[StepVariant], shape: Shape) -> Iterator[tuple[StepV
     """Each variant with each way to share it; plain ones come first, so that the others may be skipped."""
     has_several = shape.devices > 1 or (shape.card or "").startswith("tpu-")
     ordered = sorted(variants, key=lambda variant: variant.profile.gradient_checkpointing)
+    if shape.card is None and any(variant.profile.precision == SINGLE for variant in ordered):
+        # Most processors emulate 16 bits: where the precision is open, none is expected to gain by them.
+        ordered = [variant for variant in ordered if variant.profile.precision == SINGLE]
     for variant in ordered:
         for sharding in variant.shardings if has_several else variant.shardings[:1]:
             yield variant, sharding

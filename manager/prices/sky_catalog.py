@@ -197,7 +197,6 @@ def _rule_notes(cloud: str, counts: Mapping[str, int]) -> list[str]:
 
 def _summary(directory: Path, clouds: int, ages: list[float | None]) -> str:
     known = [age for age in ages if age is not None]
-    age = (
-        f"downloaded {format_duration(min(known))} to {format_duration(max(known))} ago" if known else "of unknown age"
-    )
+    ends = dict.fromkeys(format_duration(end) for end in (min(known), max(known))) if known else {}
+    age = f"downloaded {' to '.join(ends)} ago" if ends else "of unknown age"
     return f"prices of {clouds} clouds from SkyPilot's catalogs in {directory}, {age}"
