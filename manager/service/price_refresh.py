@@ -123,9 +123,10 @@ class _Refresh:
         keep_copy(path, facts, folder=self._context.home.prices_dir, cloud=cloud, downloaded_at_s=now_s, source=source)
         installed = self._catalogs.install(cloud, path, self._own, replace=before is None)
         if not installed:
-            text = f"{target} was changed by hand and stays; delete it to take the downloaded catalog"
+            text = f"{target} was put there or changed by hand and stays; delete it to take the downloaded catalog"
             return Refreshed(cloud=cloud, state=KEPT, detail=text, rows=facts.rows, changed_prices=None)
         if before is not None and before.sha256 == facts.sha256:
+            self._begin_history(cloud, path, now_s if known_since_s is None else known_since_s)
             text = f"{facts.rows:,} rows, none changed"
             return Refreshed(cloud=cloud, state=UNCHANGED, detail=text, rows=facts.rows, changed_prices=0)
         changed, note = self._recorded(cloud, path, old_prices, known_since_s, now_s)
@@ -144,6 +145,12 @@ class _Refresh:
         if doubt is not None:
             raise PriceError(f"the downloaded catalog is not believed: {doubt}")
         return facts
+
+    def _begin_history(self, cloud: str, path: Path, as_of_s: float) -> None:
+        """Write the prices of now down, where there are none of this cloud yet; changes need a beginning."""
+        with contextlib.suppress(StateError), PriceHistory(self._context.home.price_history_file) as history:
+            if not history.has(cloud):
+                history.record(cloud, _prices(self._scratch, path), as_of_s=as_of_s)
 
     def _recorded(
         self,

@@ -79,6 +79,17 @@ def test_the_same_catalog_again_is_unchanged_and_of_today(tmp_path: Path) -> Non
     assert (line.state, line.changed_prices) == (UNCHANGED, 0)
 
 
+def test_a_catalog_that_is_up_to_date_begins_the_history(tmp_path: Path) -> None:
+    file = write_catalog(own(tmp_path), "aws", catalog("0.7"), age_s=86_400)
+    checksum = own(tmp_path) / ".meta" / "aws" / "vms.csv.md5"
+    checksum.parent.mkdir(parents=True)
+    checksum.write_text(sky_backend._md5(file.read_bytes()))
+    os.utime(checksum, (NOW_S, NOW_S))
+    assert refresh(tmp_path, catalog("0.7")).state == UNCHANGED
+    with PriceHistory(stage(tmp_path).home.price_history_file) as history:
+        assert [(str(point.usd_per_hour), point.as_of_s - NOW_S) for point in history.points(KEY)] == [("0.7", -86_400)]
+
+
 def test_what_skypilot_had_before_begins_the_history(tmp_path: Path) -> None:
     file = write_catalog(own(tmp_path), "aws", catalog("0.7"), age_s=86_400)
     checksum = own(tmp_path) / ".meta" / "aws" / "vms.csv.md5"
