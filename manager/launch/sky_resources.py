@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from manager.catalog.clouds import has_autodown
 from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
 from manager.prices.offer import Offer
@@ -27,8 +28,6 @@ on GCP. `manager.launch.sky_price_check` compares it before each launch of ours.
 
 _KUBERNETES = "kubernetes"
 _SLURM = "slurm"
-_NO_AUTOSTOP = frozenset({_SLURM})
-"""Clouds on which SkyPilot refuses a task that asks for autostop."""
 _NO_INSTANCE_TYPE = frozenset({_SLURM, _KUBERNETES, "ssh"})
 """Clouds where an offer's `instance_type` is not the name of a rentable shape."""
 _NO_MAX_COST = _NO_INSTANCE_TYPE
@@ -68,7 +67,7 @@ def resources_of(offer: Offer, request: LaunchRequest, base: dict[str, Any]) -> 
     if offer.cloud not in _NO_MAX_COST and offer.price_usd_per_hour is not None:
         per_node = float(offer.price_usd_per_hour) / offer.num_nodes
         resources["max_hourly_cost"] = round(per_node * PRICE_TOLERANCE, 4)
-    if offer.cloud not in _NO_AUTOSTOP:
+    if has_autodown(offer.cloud):
         resources["autostop"] = {"idle_minutes": request.idle_minutes_to_autostop, "down": True}
     resources["labels"] = {"tunefare-run": request.run_id}
     return resources

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from manager.catalog.clouds import has_several_nodes
 from manager.planner.assumptions import Assumptions
 from manager.planner.shape import LOCAL, Shape, shape_of
 from manager.prices.market import Market, Rental
@@ -20,7 +21,8 @@ class Seat:
     rental: Rental
     shape: Shape
     can_be_many: bool
-    """Whether several of it may work on one job: the largest machine with this card of its cloud and market."""
+    """Whether several of it may work on one job: the largest machine with this card of its cloud and market, where
+    SkyPilot rents several."""
 
     def node_counts(self, max_nodes: int) -> Sequence[int]:
         """Numbers of nodes to try: powers of two up to the most that is allowed, and that itself."""
@@ -57,7 +59,8 @@ def _seats(market: Market, assumptions: Assumptions, largest: dict[tuple[str, st
         shape = known.setdefault(shape, shape)
         name = rental.accelerator
         is_largest = name is not None and rental.accelerator_count == largest[rental.cloud, name, rental.use_spot]
-        can_be_many = is_largest and rental.cloud != LOCAL and rental.accelerator_count >= 1
+        is_whole = is_largest and rental.accelerator_count >= 1
+        can_be_many = is_whole and rental.cloud != LOCAL and has_several_nodes(rental.cloud)
         yield Seat(rental, shape, can_be_many)
 
 

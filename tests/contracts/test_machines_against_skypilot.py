@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from manager.catalog.clouds import has_autodown, has_several_nodes
 from manager.launch.engine import LaunchRequest
 from manager.launch.render import render_task
 from manager.prices.offer import Offer
@@ -210,6 +211,31 @@ def test_several_nodes(home: Path) -> None:
 
 def fields_of(offer: Offer) -> dict[str, Any]:
     return {name: getattr(offer, name) for name in Offer.__dataclass_fields__}
+
+
+FEATURES = """
+import json
+import sky
+from sky import clouds
+from sky.utils.registry import CLOUD_REGISTRY
+found = {}
+for name, cloud in CLOUD_REGISTRY.items():
+    # Those two ask a cluster, and need a client of it; they can do both.
+    if name in ("kubernetes", "ssh"):
+        continue
+    lacks = cloud._unsupported_features_for_resources(sky.Resources(cloud=cloud))
+    found[name] = [feature.value for feature in lacks]
+print(json.dumps(found))
+"""
+
+
+def test_what_skypilot_cannot_do_on_a_cloud_is_as_our_table_says(home: Path) -> None:
+    lacking = ask_sky(home, FEATURES, None)
+    assert len(lacking) > 20
+    for cloud, lacks in lacking.items():
+        assert has_several_nodes(cloud) == ("multi-node" not in lacks), cloud
+        # Slurm's class says nothing; its provisioner refuses.
+        assert has_autodown(cloud) == ("autodown" not in lacks and cloud != "slurm"), cloud
 
 
 COMPARE = """

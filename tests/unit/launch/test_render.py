@@ -99,6 +99,12 @@ def test_resources_of_an_offer(what: Offer, resources: dict[str, Any]) -> None:
     assert task["resources"]["labels"] == {"tunefare-run": "demo-1"}
 
 
+@pytest.mark.parametrize("cloud", ["primeintellect", "verda", "yotta"])
+def test_where_skypilot_refuses_autodown_it_is_not_asked_for(cloud: str) -> None:
+    assert "autostop" not in resources(offer(cloud, "r", "machine"))
+    assert "autostop" in resources(offer("runpod", "r", "machine"))
+
+
 def resources(what: Offer, **changes: Any) -> dict[str, Any]:
     task = render_task(request(Path("/r"), what, **changes), upload_dir=Path("/r/upload"))
     found: dict[str, Any] = task["resources"]
