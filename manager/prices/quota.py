@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from manager.prices.market import Rental
 from manager.prices.offer import Offer
+from manager.prices.tpu_prices import is_tpu
 
 VCPUS = "vCPUs"
 GPUS = "GPUs"
@@ -116,7 +117,8 @@ def quota_refusal(offer: Offer, quotas: Iterable[Quota]) -> str | None:
     if offer.cloud == "aws":
         return _first_refusal(offer, _aws_quotas(offer.instance_type, about, use_spot=offer.use_spot), about_all=True)
     if offer.cloud == "gcp":
-        everywhere = [quota for quota in about if quota.covers == (ANY_GPU,) and not offer.use_spot]
+        is_gpu = offer.accelerator is not None and not is_tpu(offer.accelerator)
+        everywhere = [quota for quota in about if quota.covers == (ANY_GPU,) and is_gpu and not offer.use_spot]
         own = [quota for quota in about if _is_of(quota, offer.accelerator)]
         here = [quota for quota in own if quota.use_spot == offer.use_spot or (offer.use_spot and not quota.use_spot)]
         here.sort(key=lambda quota: quota.use_spot != offer.use_spot)
@@ -155,7 +157,7 @@ def _need(quota: Quota, instance_type: str | None, accelerator: str, count: floa
     if quota.cloud == "aws":
         return vcpus if _aws_quotas(instance_type, [quota], use_spot=quota.use_spot) else None
     if quota.covers == (ANY_GPU,):
-        return None if accelerator.startswith("tpu-") else count
+        return None if is_tpu(accelerator) else count
     return count if _is_of(quota, accelerator) else None
 
 

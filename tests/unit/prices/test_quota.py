@@ -163,6 +163,8 @@ def test_gcp_limits_all_regions_together_on_demand() -> None:
     quotas = [gcp("GPUS_ALL_REGIONS", 0, region=None), gcp("NVIDIA_L4_GPUS", 8), gcp("PREEMPTIBLE_NVIDIA_L4_GPUS", 8)]
     assert "GPUS_ALL_REGIONS" in str(quota_refusal(google("L4", 1), quotas))
     assert quota_refusal(google("L4", 1, use_spot=True), quotas) is None
+    assert quota_refusal(google("tpu-v5litepod-8", 1), quotas) is None
+    assert quota_refusal(offer("gcp", "n2-standard-8", None, 0, region="us-central1"), quotas) is None
     assert quota_refusal(google("L4", 1), [gcp("GPUS_ALL_REGIONS", 1, region=None), gcp("NVIDIA_L4_GPUS", 1)]) is None
 
 
