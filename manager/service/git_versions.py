@@ -32,10 +32,13 @@ def version_of(file: Path, revision: str) -> str | None:
             hint="fetch it; a GitHub Action needs `fetch-depth: 0` at actions/checkout",
         )
     commit = known.stdout.decode().strip()
-    path = f"{commit}:./{file.name}"
-    if _git(folder, "cat-file", "-e", path).returncode != 0:
+    listed = _git(folder, "ls-tree", "--name-only", commit, "--", f"./{file.name}")
+    if listed.returncode == 0 and not listed.stdout:
         return None
-    shown = _git(folder, "show", path)
+    shown = _git(folder, "show", f"{commit}:./{file.name}")
+    if shown.returncode != 0:
+        said = shown.stderr.decode(errors="replace").strip()
+        raise UsageError(f"git cannot show {file} in {revision}: {said}", hint="give two files")
     try:
         return shown.stdout.decode("utf-8")
     except UnicodeDecodeError as error:

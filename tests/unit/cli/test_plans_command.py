@@ -92,6 +92,15 @@ def test_wrong_command_lines(shell: Shell, arguments: tuple[str, ...], message: 
     assert message in done.stderr
 
 
+def test_a_moved_price_is_noted_once(shell: Shell) -> None:
+    write_run_file(shell.folder, model="bert-base-uncased", data="news.csv", where={"clouds": ["local"]})
+    first = made(shell)["plan_id"]
+    (shell.folder / "home" / "config.toml").write_text("local_price_usd_per_hour = 0.15\n")
+    moved = f"which plan {first} chose for the same question, has moved since: $0.10/h then, $0.15/h now (+50.0 %)"
+    assert moved in " ".join(shell.good("plan").split())
+    assert "has moved since" not in shell.good("plan")
+
+
 def test_run_files_are_checked(shell: Shell) -> None:
     assert shell.run("check", "tunefare.yaml").code == 0
     (shell.folder / "bad.yaml").write_text("schema: 1\nmodel: m\ndata: d\nmethd: lora\n")
