@@ -150,7 +150,7 @@ def _by_price(machine: Machine, listings: list[Listing], audit: Audit) -> tuple[
         noticed = spot_flags(spot_price, price)
         if noticed:
             audit.note(noticed[0])
-        if LOCAL_ZONE in flags:
+        if flags and LOCAL_ZONE in flags:
             noticed = (LOCAL_ZONE, *noticed)
         spot[spot_price if usable else UNKNOWN_TICKS, region, noticed].append(zone)
     return on_demand, spot

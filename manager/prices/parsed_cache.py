@@ -118,8 +118,8 @@ def _encoded(catalog: ParsedCatalog) -> dict[str, Any]:
             machine.use_spot,
             flags[machine.flags],
             machine.ticks,
-            [places[place] for place in zip(machine.regions, machine.zones, strict=True)],
-            _one_or_each([flags[one] for one in machine.quote_flags]),
+            list(map(places.__getitem__, zip(machine.regions, machine.zones, strict=True))),
+            _one_or_each(list(map(flags.__getitem__, machine.quote_flags))),
         ]
         for machine in catalog.machines
     ]

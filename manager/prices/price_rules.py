@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
+from operator import mul
 
 TICKS_PER_USD = 100_000
 """Prices of catalogs are compared as whole numbers of a hundred-thousandth of a dollar: catalogs round to 4, 5 or 6
 decimals, and at 5 the same price in two zones is equal."""
-_DECIMALS = Decimal(1) / TICKS_PER_USD
 _ROUNDING_SHARE = 10_000
 """Spot above on-demand by less than this part of it is the catalog's rounding."""
 _DEAREST_TICKS = 1_000_000 * TICKS_PER_USD
@@ -136,9 +137,8 @@ class Audit:
         return None
 
 
-def dollars(ticks: int) -> Decimal:
-    """A price in ticks as money, exactly."""
-    return ticks * _DECIMALS
+dollars: Callable[[int], Decimal] = partial(mul, Decimal(1) / TICKS_PER_USD)
+"""A price in ticks as money, exactly; no function of Python's own, because a market calls it for each of its prices."""
 
 
 def spot_flags(spot: int, on_demand: int | None) -> tuple[str, ...]:
