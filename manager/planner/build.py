@@ -20,10 +20,11 @@ from manager.planner.assumptions import Assumptions, shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of
 from manager.planner.estimate import Verdict, memory_factor_of, verdict
 from manager.planner.judge import Judgement, judge_shape
-from manager.planner.limits import Wishes, beyond_limits, explain_no_choice
+from manager.planner.limits import REASON_REGION, Wishes, beyond_limits, explain_no_choice
 from manager.planner.market_index import MarketIndex, Seat
 from manager.planner.phases import PhaseBook
 from manager.planner.plan import Estimate, Plan
+from manager.planner.rank import rank_key
 from manager.planner.ranking import Judged, Ranking, Rejected, estimate_of, rank
 from manager.planner.shape import Shape
 from manager.planner.variant import StepVariant
@@ -111,22 +112,25 @@ class Planner:
 
     def find(self, key: str, where: Where, budget: Budget) -> Estimate | None:
         """The estimate of the offer with this key, chosen or rejected; None when the market has none such."""
+        found = (
+            self._told(seat, offer, where, budget)
+            for seat in self.index.seats
+            if key.startswith(f"{seat.rental.cloud}/") and f"/{seat.rental.instance_type or '-'}/" in key
+            for quote in seat.rental.quotes
+            for num_nodes in seat.node_counts(where.max_nodes)
+            if (offer := seat.rental.offer(quote, num_nodes)).key == key
+        )
+        # Zones may differ in price, and machines in what no key tells.
+        return min(found, key=lambda estimate: (estimate.reason is not None, rank_key(estimate)), default=None)
+
+    def _told(self, seat: Seat, offer: Offer, where: Where, budget: Budget) -> Estimate:
+        """The estimate of an offer, with the reason that rules it out under these wishes and limits, if one does."""
         wishes = Wishes.of(where)
-        for seat in self.index.seats:
-            rental = seat.rental
-            if not key.startswith(f"{rental.cloud}/"):
-                continue
-            for quote in rental.quotes:
-                for num_nodes in seat.node_counts(max(where.max_nodes, 1)):
-                    offer = rental.offer(quote, num_nodes)
-                    if offer.key != key:
-                        continue
-                    refusal = wishes.refusal(rental)
-                    if refusal is not None:
-                        return replace(estimate_of(self.verdict(seat, num_nodes), offer), reason=refusal)
-                    estimate = estimate_of(self.verdict(seat, num_nodes), offer)
-                    return replace(estimate, reason=estimate.reason or beyond_limits(budget, estimate))
-        return None
+        estimate = estimate_of(self.verdict(seat, offer.num_nodes), offer, on_paper=where.on_paper)
+        refusal = wishes.refusal(seat.rental)
+        if refusal is None and not wishes.allows_region(offer.region):
+            refusal = f"{REASON_REGION}: {offer.region or 'not named'}"
+        return replace(estimate, reason=refusal or estimate.reason or beyond_limits(budget, estimate))
 
     def keys_with(self, text: str) -> list[str]:
         """Keys of offers that hold a text, each once."""

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import NamedTuple
 
 from manager.planner.estimate import REASON_HOST, REASON_PRICE, Verdict, priced
@@ -22,6 +23,7 @@ from manager.planner.limits import (
     REASON_REGION,
     Wishes,
     beyond_limits,
+    cost_at,
     refused,
 )
 from manager.planner.plan import Estimate, ReasonCount
@@ -32,8 +34,9 @@ from manager.spec.model import Budget, Where
 
 _NEAREST_KINDS = (REASON_BUDGET, REASON_DEADLINE, REASON_FIT, REASON_HOST, REASON_BATCH, REASON_PRICE)
 _FASTER = 0.99
-_TIE_USD = 1e-5
-"""Dollars within which the order of floats is not trusted: lines are rounded to a millionth each."""
+_TIE_USD = 1e-4
+"""Dollars within which floats do not decide: a bill's lines are rounded to a millionth each and their hours to a
+billionth, which adds up to half of this at some thousand dollars an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Ranking:
     """What can be chosen and what cannot, under one set of limits."""
 
     budget: Budget
+    on_paper: bool
+    """Whether machines count on which the training program does not run yet."""
     candidates: list[Candidate]
     rejected: list[Rejected]
     counts: Counter[str]
@@ -103,7 +108,7 @@ class Ranking:
             if len(found) >= number and usd > last + _TIE_USD:
                 break
             estimate = self._estimate(candidate, place)
-            # Exact money may pass a cap that floats have just kept to.
+            # Rounded hours may pass a deadline that floats have just kept to.
             if beyond_limits(self.budget, estimate) is None:
                 found.append(estimate)
                 last = usd if len(found) <= number else last
@@ -134,7 +139,7 @@ class Ranking:
         for at in ordered:
             kind = kind_of(self.rejected[at].reason)
             if len(shown) < number or kind not in kinds:
-                shown.append(_rejected_estimate(self.rejected[at], self.budget))
+                shown.append(self._rejected_estimate(self.rejected[at]))
             kinds.add(kind)
         return shown
 
@@ -160,18 +165,30 @@ class Ranking:
         key = (id(candidate), place)
         known = self._made.get(key)
         if known is None:
-            known = self._made[key] = estimate_of(
-                candidate.verdict, candidate.rental.offer(candidate.quotes[place], candidate.num_nodes)
-            )
+            offer = candidate.rental.offer(candidate.quotes[place], candidate.num_nodes)
+            known = self._made[key] = estimate_of(candidate.verdict, offer, on_paper=self.on_paper)
         return known
 
+    def _rejected_estimate(self, one: Rejected) -> Estimate:
+        offer = one.rental.offer(one.quote, one.num_nodes)
+        if one.verdict is None:
+            return refused(offer, one.reason)
+        estimate = estimate_of(one.verdict, offer, on_paper=self.on_paper)
+        return replace(estimate, reason=estimate.reason or beyond_limits(self.budget, estimate) or one.reason)
 
-def estimate_of(verdict: Verdict, offer: Offer) -> Estimate:
-    """The estimate of an offer that may be chosen: where the training program does not run yet it is on paper."""
+
+def estimate_of(verdict: Verdict, offer: Offer, *, on_paper: bool) -> Estimate:
+    """The estimate of an offer before limits.
+
+    With `on_paper`, that the training program does not run there yet is told apart and no reason against it.
+    """
     estimate = priced(offer, verdict)
-    if verdict.is_on_paper:
-        return replace(estimate, on_paper=estimate.reason, reason=None)
-    return estimate
+    if not on_paper or not verdict.is_on_paper:
+        return estimate
+    reason = verdict.host_refusal(offer.host_memory_bytes)
+    if reason is None and offer.price_usd_per_hour is None:
+        reason = f"{REASON_PRICE}: {offer.price_source}"
+    return replace(estimate, on_paper=verdict.reason, reason=reason)
 
 
 def rank(judged: Sequence[Judged], unwanted: Sequence[Rejected], where: Where, budget: Budget) -> Ranking:
@@ -184,7 +201,14 @@ def rank(judged: Sequence[Judged], unwanted: Sequence[Rejected], where: Where, b
         budget: cap and deadline.
     """
     wishes = Wishes.of(where)
-    ranking = Ranking(budget=budget, candidates=[], rejected=list(unwanted), counts=Counter(), offers_total=0)
+    ranking = Ranking(
+        budget=budget,
+        on_paper=where.on_paper,
+        candidates=[],
+        rejected=list(unwanted),
+        counts=Counter(),
+        offers_total=0,
+    )
     for refusal in unwanted:
         ranking.counts[kind_of(refusal.reason)] += len(refusal.rental.quotes)
     for one in judged:
@@ -192,7 +216,7 @@ def rank(judged: Sequence[Judged], unwanted: Sequence[Rejected], where: Where, b
         if wishes.regions:
             quotes = _in_regions(one, wishes, ranking)
         if quotes:
-            _place(one, quotes, where, budget, ranking)
+            _place(one, quotes, ranking)
     return ranking
 
 
@@ -206,9 +230,9 @@ def _in_regions(one: Judged, wishes: Wishes, ranking: Ranking) -> Sequence[Quote
     return allowed
 
 
-def _place(one: Judged, quotes: Sequence[Quote], where: Where, budget: Budget, ranking: Ranking) -> None:
+def _place(one: Judged, quotes: Sequence[Quote], ranking: Ranking) -> None:
     """Sort the quotes of one rental into candidates and rejected ones."""
-    verdict = one.verdict
+    verdict, budget = one.verdict, ranking.budget
 
     def reject(some: Sequence[Quote], reason: str) -> None:
         if some:
@@ -216,7 +240,7 @@ def _place(one: Judged, quotes: Sequence[Quote], where: Where, budget: Budget, r
             ranking.rejected.append(Rejected(one.rental, one.num_nodes, verdict, some[0], reason))
 
     reason = verdict.reason
-    if reason is not None and where.on_paper and verdict.is_on_paper:
+    if ranking.on_paper and verdict.is_on_paper:
         reason = None
     reason = reason or verdict.host_refusal(one.rental.host_memory_bytes)
     if reason is not None or verdict.hours is None:
@@ -226,14 +250,9 @@ def _place(one: Judged, quotes: Sequence[Quote], where: Where, budget: Budget, r
     if quotes[-1].usd == UNKNOWN_USD:
         known = bisect_left(quotes, UNKNOWN_USD, key=lambda quote: quote.usd)
     reject(quotes[known:], f"{REASON_PRICE}: {one.rental.price_source}")
-    end = 2 if budget.confidence > EVEN else 1
-    affordable = known
-    if budget.max_usd is not None:
-        left, hours = float(budget.max_usd) + _TIE_USD - verdict.side_usd[end], verdict.billed_hours[end]
-        dearest = left / (hours * one.num_nodes) if hours else UNKNOWN_USD
-        affordable = bisect_right(quotes, dearest, hi=known, key=lambda quote: quote.usd)
+    affordable = known if budget.max_usd is None else _affordable(one, quotes[:known], budget, budget.max_usd)
     reject(quotes[affordable:known], REASON_BUDGET)
-    if budget.deadline_hours is not None and verdict.hours[end] > budget.deadline_hours:
+    if budget.deadline_hours is not None and verdict.hours[_end(budget)] > budget.deadline_hours:
         reject(quotes[:affordable], REASON_DEADLINE)
     elif affordable:
         per_price = verdict.billed_hours[1] * one.num_nodes
@@ -241,6 +260,29 @@ def _place(one: Judged, quotes: Sequence[Quote], where: Where, budget: Budget, r
             Candidate(one.rental, one.num_nodes, verdict, quotes[:affordable], per_price, verdict.side_usd[1])
         )
         ranking.offers_total += affordable
+
+
+def _affordable(one: Judged, quotes: Sequence[Quote], budget: Budget, cap_usd: Decimal) -> int:
+    """How many of the quotes, cheapest first, keep to the cap; near it exact money decides."""
+    verdict, end = one.verdict, _end(budget)
+    left_usd, hours = float(cap_usd) - verdict.side_usd[end], verdict.billed_hours[end] * one.num_nodes
+    if not hours:
+        return len(quotes)
+
+    def within(usd: float) -> int:
+        return bisect_right(quotes, usd / hours, key=lambda quote: quote.usd)
+
+    surely, perhaps = within(left_usd - _TIE_USD), within(left_usd + _TIE_USD)
+    for count in range(perhaps, surely, -1):
+        cost = priced(one.rental.offer(quotes[count - 1], one.num_nodes), verdict).cost_usd
+        if cost is not None and cost_at(budget, cost) <= cap_usd:
+            return count
+    return surely
+
+
+def _end(budget: Budget) -> int:
+    """Which of low, expected and high is compared with limits."""
+    return 2 if budget.confidence > EVEN else 1
 
 
 def kind_of(reason: str) -> str:
@@ -260,11 +302,3 @@ def _nearness(one: Rejected) -> tuple[int, float, float]:
     if kind == REASON_DEADLINE and hours is not None:
         return place, hours[1], usd
     return place, float("inf") if missing is None else missing, usd
-
-
-def _rejected_estimate(one: Rejected, budget: Budget) -> Estimate:
-    offer = one.rental.offer(one.quote, one.num_nodes)
-    if one.verdict is None:
-        return refused(offer, one.reason)
-    estimate = priced(offer, one.verdict)
-    return replace(estimate, reason=estimate.reason or beyond_limits(budget, estimate) or one.reason)
