@@ -16,9 +16,10 @@ from functools import cached_property
 from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration
+from manager.planner.fixed_phases import Timed
 from manager.planner.judge import REASON_BATCH, REASON_FIT, Judgement, judge_shape
 from manager.planner.machine import REASON_PROGRAM
-from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Timed, Totals
+from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Totals
 from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
 from manager.planner.shape import LOCAL, shape_of
 from manager.planner.spot import Ends
@@ -124,10 +125,10 @@ class Verdict:
 
     def extras(self, hours: Interval) -> tuple[CostLine, ...]:
         """Lines of what is billed besides machines, for so many billed hours; none where nothing of it is."""
-        machine, disk_gib = self.judgement.machine, self.disk_gib
-        if machine is None or disk_gib is None:
+        machine, variant = self.judgement.machine, self.judgement.variant
+        if self.totals is None or machine is None:
             return ()
-        sent_bytes = self.judgement.variant.profile.export_file_bytes
+        disk_gib, sent_bytes = self.book.disk_gib(variant, self.cloud), variant.profile.export_file_bytes
         return _extras(self.book.assumptions, self.cloud, disk_gib, sent_bytes, machine.num_nodes, hours)
 
     @cached_property

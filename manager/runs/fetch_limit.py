@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from manager.planner.phases import FETCH
+from manager.planner.fixed_phases import FETCH
 from manager.planner.plan import Plan
 from manager.runs.session import Session
 from manager.units import SECONDS_PER_HOUR, format_duration, format_usd

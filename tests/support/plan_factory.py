@@ -59,7 +59,7 @@ def make_traces(model: str = "minilm", spec: RunSpec | None = None) -> RunTraces
         vocabulary=vocabulary,
         method=spec.method.kind,
         precision=spec.training.precision,
-        gradient_checkpointing=spec.training.gradient_checkpointing,
+        gradient_checkpointing=bool(spec.training.gradient_checkpointing),
         rank=rank or 16,
     )
     # One step object per shape: planners remember what they made of it.
