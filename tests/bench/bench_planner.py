@@ -5,7 +5,7 @@
 Each command is a fresh process; CPU time and peak memory are those of the process and of the children that it has
 waited for. Plans find their data measured (the first ever plan of a data set is its own row) and their steps shipped.
 SkyPilot's optimizer gets the same catalogs, one accelerator and no API server, account or provisioning; rows whose
-price is no number are taken out of its copy, since it stops at them. ftuneai knows its own forty prices: give the
+price is no number are taken out of its copy, since it stops at them. ftuneai knows its own 56 prices: give the
 interpreter of an environment that holds it. Prints a table and ratios; asserts nothing.
 """
 
