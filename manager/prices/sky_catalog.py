@@ -91,6 +91,7 @@ def read_catalogs(
             fired = sorted(catalog.counts.items())
             audit.extend(RuleCount(cloud=origin.cloud, rule=rule, count=count) for rule, count in fired)
             notes.extend(_rule_notes(origin.cloud, catalog.counts))
+            notes.extend(_contract_notes(path))
     if not ages:
         raise failures[0]
     notes.insert(0, _summary(directory, len(ages), ages))
@@ -193,6 +194,14 @@ def _age_s(path: Path, directory: Path, now_s: float) -> float | None:
 
 def _rule_notes(cloud: str, counts: Mapping[str, int]) -> list[str]:
     return [f"{cloud}: {RULES[rule]} ({counts[rule]} rows)" for rule in _WORTH_A_NOTE if counts.get(rule)]
+
+
+def _contract_notes(path: Path) -> list[str]:
+    """Nebius: SkyPilot asks for the prices of the user's own contract and keeps them beside the list prices."""
+    contracts = sorted(file.name for file in path.parent.glob(f"{path.stem}_*{path.suffix}"))
+    if not contracts:
+        return []
+    return [f"{path.parent.name}: prices of your contract ({', '.join(contracts)}) are not read; list prices are shown"]
 
 
 def _summary(directory: Path, clouds: int, ages: list[float | None]) -> str:

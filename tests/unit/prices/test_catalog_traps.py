@@ -217,6 +217,15 @@ def test_private_hosts_are_flagged(tmp_path: Path, hosting: str, flags: tuple[st
     assert offer.flags == flags
 
 
+def test_prices_of_a_contract_beside_the_list_prices_are_said_and_not_read(tmp_path: Path) -> None:
+    read(tmp_path, "nebius", row(SMALL, L4), header=SMALL)
+    contract = tmp_path / "v8" / "nebius" / "vms_tenant-1.csv"
+    contract.write_text(f"{SMALL}\n{row(SMALL, {**L4, 'Price': '0.5'})}\n", encoding="utf-8")
+    market = read_catalogs(tmp_path / "v8", now_s=4e9)
+    assert [offer.price_usd_per_hour for offer in market.offers()] == [Decimal("0.8")]
+    assert [note for note in market.notes if "vms_tenant-1.csv" in note and "not read" in note]
+
+
 def test_price_of_a_region_stays_its_own(tmp_path: Path) -> None:
     rows = [
         row(SMALL, {**L4, "Region": region, "Price": price}) for region, price in (("us", "4.2"), ("asia", "12.74"))
