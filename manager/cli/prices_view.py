@@ -14,7 +14,8 @@ from rich.table import Table
 from manager.planner.moved import age_text
 from manager.prices.history import PricePoint
 from manager.prices.price_rules import RULES, RuleCount
-from manager.service.pricing import LIVE_FLAG, PriceRow, PriceTable
+from manager.service.price_rows import LIVE_FLAG, PriceRow
+from manager.service.pricing import PriceTable
 from manager.units import SECONDS_PER_HOUR, format_bytes, format_usd
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def print_history(found: Mapping[str, Sequence[PricePoint]], console: Console) -
             table.add_column(name, justify="left" if name.startswith("since") else "right", no_wrap=True)
         for point in points:
             change = "" if point.change_share is None else f"{point.change_share:+.1%}"
-            table.add_row(_day(point.as_of_s), format_usd(point.usd_per_hour), change)
+            usd = "unknown" if point.usd_per_hour is None else f"${point.usd_per_hour:,.4f}"
+            table.add_row(_day(point.as_of_s), usd, change)
         console.print(table)
         console.print()
 

@@ -158,7 +158,7 @@ def test_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     said = capsys.readouterr().out
     assert KEY in said
     rows = [" ".join(line.split()) for line in said.splitlines() if line.startswith("20")]
-    assert rows == ["2027-01-16 08:00 $0.40", "2027-01-17 08:00 $0.50 +25.0%", "2027-01-18 08:00 $0.45 -10.0%"]
+    assert rows == ["2027-01-16 08:00 $0.4000", "2027-01-17 08:00 $0.5000 +25.0%", "2027-01-18 08:00 $0.4500 -10.0%"]
     assert run(monkeypatch, tmp_path, "--history", KEY, "--json") == 0
     prices = json.loads(capsys.readouterr().out)["offers"][0]["prices"]
     assert prices[1] == {"as_of": "2027-01-17T08:00:00+00:00", "usd_per_hour": 0.5, "change_share": 0.25}

@@ -15,7 +15,8 @@ from manager.prices.ask_in_time import Answer
 from manager.prices.aws_live import AwsAsker, SpotPrice
 from manager.service.live_spot import MAX_AGE_S
 from manager.service.price_history import price_history
-from manager.service.pricing import LIVE_FLAG, SORTS, PriceQuery, PriceRow, PriceTable, price_audit, price_table
+from manager.service.price_rows import LIVE_FLAG, PriceRow
+from manager.service.pricing import SORTS, PriceQuery, PriceTable, price_audit, price_table
 from tests.support.price_stage import HEADER, NOW_S, stage, write_catalog
 
 AWS = f"""{HEADER}
