@@ -34,8 +34,8 @@ _WORTH_A_NOTE = (
     "several_prices",
     "several_cards",
     "card_not_known",
-    "every_region",
     "region_missing",
+    "no_known_host",
     "unterminated_last_row",
 )
 
@@ -193,7 +193,8 @@ def _age_s(path: Path, directory: Path, now_s: float) -> float | None:
 
 
 def _rule_notes(cloud: str, counts: Mapping[str, int]) -> list[str]:
-    return [f"{cloud}: {RULES[rule]} ({counts[rule]} rows)" for rule in _WORTH_A_NOTE if counts.get(rule)]
+    found = [(rule, counts[rule]) for rule in _WORTH_A_NOTE if counts.get(rule)]
+    return [f"{cloud}: {RULES[rule]} ({count:,} row{'' if count == 1 else 's'})" for rule, count in found]
 
 
 def _contract_notes(path: Path) -> list[str]:

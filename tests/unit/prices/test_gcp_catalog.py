@@ -123,15 +123,19 @@ def test_unknown_number_of_an_accelerator_has_no_host(tmp_path: Path) -> None:
     reading = read(tmp_path, ",,,A100,3,,us-central1,us-central1-a,2.9,1.4")
     assert list(reading.offers()) == []
     assert rules(reading)["no_known_host"] == 1
+    assert reading.notes[1:] == ("gcp: no host is known for this number of accelerators; left out (1 row)",)
 
 
-@pytest.mark.parametrize("slice_name", ["tpu-v5litepod-8", "tpu-v4-8"])
-def test_tpu_slice_has_the_whole_price_and_one_chips_memory(tmp_path: Path, slice_name: str) -> None:
+@pytest.mark.parametrize(
+    ("slice_name", "chip_gib"),
+    [("tpu-v5litepod-8", 16), ("tpu-v4-8", 32), ("tpu-v5p-8", 95), ("tpu-v6e-4", 32), ("tpu-v6e-256", 32)],
+)
+def test_tpu_slice_has_the_whole_price_and_one_chips_memory(tmp_path: Path, slice_name: str, chip_gib: int) -> None:
     reading = read(tmp_path, f",,,{slice_name},1,{slice_name},us-central1,us-central1-a,9.6,1.95941")
     offer = offers(reading)["us-central1", "TPU-VM"]
     assert (offer.accelerator, offer.accelerator_count, offer.vcpus) == (slice_name, 1.0, None)
     assert offer.price_usd_per_hour == Decimal("9.6")
-    assert offer.accelerator_memory_bytes in (16 * 2**30, 32 * 2**30)
+    assert offer.accelerator_memory_bytes == chip_gib * 2**30
 
 
 def test_skypilots_placeholder_is_no_price(tmp_path: Path) -> None:
