@@ -93,11 +93,12 @@ class CausalLm:
             "packed_sequences": len(self.train) if self.job.training.packing else None,
         }
 
-    def new_model(self, *, quantize: bool | None = None) -> FreshModel:
+    def new_model(self, *, quantize: bool | None = None, device: str | None = None) -> FreshModel:
         """The pre-trained model with its own head.
 
         Args:
             quantize: whether the base is read in 4 bits; None: as the method says.
+            device: `cpu`, or `meta` for names and shapes without values; None: where the job trains.
 
         Raises:
             TaskError: model_not_found, when the folder holds no language model; bad_job.
@@ -105,7 +106,12 @@ class CausalLm:
         from transformers import AutoModelForCausalLM  # Kept out of the import of this module: seconds.
 
         loaded = load_pretrained(
-            AutoModelForCausalLM, self.folder, self.job, purpose="language modelling", quantize=quantize
+            AutoModelForCausalLM,
+            self.folder,
+            self.job,
+            purpose="language modelling",
+            quantize=quantize,
+            device=device,
         )
         if self.job.training.loss == "chunked" and not _has_plain_logits(loaded.model):
             raise TaskError(

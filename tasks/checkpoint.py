@@ -4,7 +4,7 @@ A checkpoint is a folder `step-00000042` with model.safetensors (the parameters 
 optimizer.safetensors (its state by parameter name), rng.safetensors (torch's generators, one per process) and
 state.json (counters, the scale of fp16's gradients, the generators of Python and NumPy). Nothing in it is pickled. The
 learning rate is a function of the step, and the order of the samples one of seed and epoch, so neither has a state of
-its own.
+its own. Tensors are whole in it, however many devices they were divided over; the first process alone writes and reads.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
-from tasks.optimizer_state import OptimizerState, learned_names, set_state, state_of
+from tasks.optimizer_state import learned_names, state_of
+from tasks.sharding import Gathering
+from tasks.tensor_files import write_tensors
 
 STATE_VERSION = 1
 _NAME = re.compile(r"step-(\d{8})")
@@ -95,6 +96,8 @@ def save(
 ) -> Path:
     """Write the checkpoint of this step, unless it is there already; returns its folder.
 
+    Of divided weights the other processes call `take_part` meanwhile.
+
     Raises:
         OSError, SafetensorError: it cannot be written; older checkpoints are untouched and nothing is left half done.
     """
@@ -102,12 +105,13 @@ def save(
     if target.is_dir():
         return target
     aside = root / f".{target.name}.partial"
-    shutil.rmtree(aside, ignore_errors=True)
+    learned, kept = learned_tensors(model, optimizer), state_of(model, optimizer)
     try:
-        aside.mkdir(parents=True)
-        save_file(learned_tensors(model, optimizer), aside / "model.safetensors")
-        kept = state_of(model, optimizer)
-        save_file(kept.tensors, aside / "optimizer.safetensors")
+        with Gathering([*learned.values(), *kept.tensors.values()]) as values:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            write_tensors(aside / "model.safetensors", learned, values)
+            write_tensors(aside / "optimizer.safetensors", kept.tensors, values)
         states = {f"{rank}/{name}": state for rank, rng in enumerate(rngs) for name, state in rng.torch.items()}
         save_file(states, aside / "rng.safetensors")
         state = {
@@ -128,51 +132,10 @@ def save(
     return target
 
 
-def load(
-    folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rank: int,
-    scaler: torch.amp.GradScaler | None = None,
-) -> Progress:
-    """Put a checkpoint into model, optimizer, scaler and this process's generators.
-
-    A process that the checkpoint does not know (more devices than before) keeps its own generators.
-
-    Raises:
-        OSError, ValueError, KeyError, SafetensorError: the checkpoint is damaged or of another model.
-    """
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    if state["schema"] != STATE_VERSION:
-        raise ValueError(f"checkpoint of schema {state['schema']}")
-    moments = load_file(folder / "optimizer.safetensors")
-    generators = load_file(folder / "rng.safetensors")
-    load_learned(folder, model, optimizer)
-    set_state(model, optimizer, OptimizerState(tensors=moments, numbers=state.get("optimizer", {})))
-    if scaler is not None and state.get("scaler") is not None:
-        scaler.load_state_dict(state["scaler"])
-    if rank < len(state["rng"]):
-        prefix = f"{rank}/"
-        tensors = {name.removeprefix(prefix): value for name, value in generators.items() if name.startswith(prefix)}
-        restore_rng(Rng(torch=tensors, **state["rng"][rank]))
-    return Progress(**state["progress"])
-
-
-def load_learned(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put the learned tensors of a checkpoint into the model.
-
-    Raises:
-        OSError, ValueError, SafetensorError: damaged, or of another model.
-    """
-    tensors = load_file(folder / "model.safetensors")
-    expected = learned_tensors(model, optimizer)
-    if tensors.keys() != expected.keys():
-        raise ValueError("the checkpoint's parameters are not those of the model")
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            if tensor.shape != expected[name].shape:
-                raise ValueError(f"the checkpoint's {name} has the shape {tuple(tensor.shape)}")
-            expected[name].copy_(tensor)
+def take_part(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """What the other processes do while the first one saves: give their parts."""
+    with Gathering([*learned_tensors(model, optimizer).values(), *state_of(model, optimizer).tensors.values()]):
+        pass
 
 
 def learned_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -216,10 +179,6 @@ def set_aside(folder: Path) -> Path:
 def size_bytes(folder: Path) -> int:
     """Size of a checkpoint's files."""
     return sum(file.stat().st_size for file in folder.iterdir())
-
-
-DAMAGED = (OSError, ValueError, KeyError, TypeError, SafetensorError)
-"""What reading a damaged checkpoint raises."""
 
 
 def _force_to_disk(file: Path) -> None:

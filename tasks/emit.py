@@ -81,6 +81,10 @@ class EventWriter:
             if self._is_main:
                 self._say(self._next(event_type, data).to_line())
 
+    def adopt(self, events: list[Event]) -> None:
+        """Know these events instead of those of the file, which lies on another machine."""
+        self.events = events
+
     def warn(self, code: str, message: str) -> None:
         """Emit a warning."""
         self.emit(EventType.WARNING, code=code, message=message)

@@ -66,19 +66,25 @@ def _rows(session: Session, split: Split, *, is_final: bool) -> np.ndarray[Any, 
     # Nothing is kept for backward, so twice the micro-batch needs less memory than a training step.
     batches = evaluation_batches(split.lengths, 2 * session.micro_batch)
     rounds = math.ceil(len(batches) / accelerator.num_processes)
+    session.share_buffers()
     model = session.tuned.model.eval()
     found: list[tuple[list[int], list[list[float]]]] = []
-    with torch.inference_mode():
+    # What is gathered in inference mode could not be trained with afterwards.
+    with torch.no_grad() if session.is_sharded else torch.inference_mode():
         for at in range(rounds):
             if _is_interrupted(session, is_final=is_final):
+                session.after_forward_only()
                 return None
             own = at * accelerator.num_processes + accelerator.process_index
-            if own < len(batches):
-                given = session.task.inputs(split, batches[own])
-                inputs = {key: value.to(accelerator.device) for key, value in given.items()}
-                targets = session.task.targets(split, batches[own]).to(accelerator.device)
+            # Processes with divided weights go through each layer together: one without a batch left repeats the last.
+            if own < len(batches) or session.is_sharded:
+                batch = batches[min(own, len(batches) - 1)]
+                inputs = {key: value.to(accelerator.device) for key, value in session.task.inputs(split, batch).items()}
+                targets = session.task.targets(split, batch).to(accelerator.device)
                 made = session.task.rows(model, inputs, targets)
-                found.append((batches[own].tolist(), made.double().cpu().tolist()))
+                if own < len(batches):
+                    found.append((batch.tolist(), made.double().cpu().tolist()))
+    session.after_forward_only()
     if accelerator.num_processes > 1:
         found = gather_object(found)
     order = np.concatenate([np.array(indices) for indices, _ in found])

@@ -77,11 +77,12 @@ class ImageClassification:
             "image_size": list(self.pipeline.size),
         }
 
-    def new_model(self, *, quantize: bool | None = None) -> FreshModel:
+    def new_model(self, *, quantize: bool | None = None, device: str | None = None) -> FreshModel:
         """The pre-trained model with a head for these labels; a new head is drawn from torch's seed.
 
         Args:
             quantize: whether the base is read in 4 bits; None: as the method says.
+            device: `cpu`, or `meta` for names and shapes without values; None: where the job trains.
 
         Raises:
             TaskError: model_not_found, when the folder holds nothing that can be loaded for this task; bad_job.
@@ -95,6 +96,7 @@ class ImageClassification:
             self.data.labels,
             purpose="image classification",
             quantize=quantize,
+            device=device,
         )
         return fresh_model(loaded.model, missing=loaded.missing, adapter_task=None)
 

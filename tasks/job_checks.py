@@ -8,6 +8,7 @@ from tasks.methods import METHODS
 from tasks.optimizers import OPTIMIZERS
 from tasks.precision import PRECISIONS
 from tasks.protocol import FailureCode, Job
+from tasks.sharding import check_sharding
 from tasks.task import check_task
 
 DEVICES = ("cpu", "cuda")
@@ -50,6 +51,7 @@ def check_job(job: Job) -> None:
         )
     _one_of("training.metric", training.metric, metrics)
     _one_of("method.kind", job.method.kind, tuple(METHODS))
+    check_sharding(job)
     if job.device is not None:
         _one_of("device", job.device, DEVICES)
     if job.target is not None:

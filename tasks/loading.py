@@ -37,7 +37,14 @@ class Loaded:
 
 
 def load_pretrained(
-    auto_class: Any, folder: Path, job: Job, *, purpose: str, quantize: bool | None = None, **options: Any
+    auto_class: Any,
+    folder: Path,
+    job: Job,
+    *,
+    purpose: str,
+    quantize: bool | None = None,
+    device: str | None = None,
+    **options: Any,
 ) -> Loaded:
     """The model of a folder; parameters without weights in it are drawn from torch's seed.
 
@@ -47,6 +54,7 @@ def load_pretrained(
         job: says method, precision, attention and device.
         purpose: what the model is for, in messages: `text classification`.
         quantize: whether linear layers of the base are read in 4 bits; None: as the method says, for training.
+        device: `cpu`, or `meta` for names and shapes without values; None: where the job trains.
         options: of the task: num_labels, say.
 
     Raises:
@@ -67,7 +75,7 @@ def load_pretrained(
     if job.training.attention != "auto":
         arguments["attn_implementation"] = job.training.attention
     try:
-        is_for_training = quantize is None
+        is_for_training = quantize is None and device is None
         if is_quantized or (is_for_training and _device(job) != _CPU):
             # A model without storage says first which modules have weights.
             shape, report = auto_class.from_pretrained(str(folder), **arguments, device_map="meta")
@@ -77,6 +85,8 @@ def load_pretrained(
                 arguments["quantization_config"] = nf4_config(job.training.precision, kept)
             if is_quantized or not missing:
                 arguments["device_map"] = {"": _device(job)}
+        if device == "meta":
+            arguments["device_map"] = device
         model, report = auto_class.from_pretrained(str(folder), **arguments)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TaskError(
@@ -90,7 +100,14 @@ def load_pretrained(
 
 
 def load_classifier(
-    auto_class: Any, folder: Path, job: Job, labels: Sequence[str], *, purpose: str, quantize: bool | None
+    auto_class: Any,
+    folder: Path,
+    job: Job,
+    labels: Sequence[str],
+    *,
+    purpose: str,
+    quantize: bool | None,
+    device: str | None = None,
 ) -> Loaded:
     """The model of a folder with a head for these labels, one of which each sample has; see `load_pretrained`."""
     return load_pretrained(
@@ -99,6 +116,7 @@ def load_classifier(
         job,
         purpose=purpose,
         quantize=quantize,
+        device=device,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={name: at for at, name in enumerate(labels)},

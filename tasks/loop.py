@@ -18,6 +18,7 @@ from tasks.kinds import is_better, reaches
 from tasks.protocol import EvaluationStage, EventType, FailureCode, Outcome
 from tasks.schedule import learning_rate_factor
 from tasks.session import Session
+from tasks.sharding import whole
 from tasks.step import run_micro_batch, update
 
 
@@ -92,8 +93,10 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
     for number, (indices, count) in enumerate(parts, start=1):
         inputs = {key: value.to(accelerator.device) for key, value in session.task.inputs(split, indices).items()}
         targets = session.task.targets(split, indices).to(accelerator.device)
-        # Gradients travel between processes once per step, with the last micro-batch.
-        with nullcontext() if number == len(parts) else accelerator.no_sync(session.wrapped):
+        # Gradients travel between processes once per step, with the last micro-batch; divided ones after each, for
+        # they would all stand whole on each device until then.
+        is_synced = number == len(parts) or session.is_sharded
+        with nullcontext() if is_synced else accelerator.no_sync(session.wrapped):
             total += run_micro_batch(
                 session.wrapped,
                 inputs,
@@ -104,7 +107,7 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
                 scale=processes / over,
             )
     loss = float(accelerator.reduce(total, reduction="sum").item()) / over
-    norm = update(session.optimizer, max_grad_norm=training.max_grad_norm, scaler=session.scaler)
+    norm = whole(update(session.optimizer, max_grad_norm=training.max_grad_norm, scaler=session.scaler))
     # The scaler has passed over gradients that overflowed, and lowered the scale.
     grad_norm = _unless_overflowed(float(norm.item()), session)
     _check_finite(loss, grad_norm, session.progress.step + 1)

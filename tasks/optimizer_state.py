@@ -1,15 +1,18 @@
 """The state of any optimizer as named tensors and plain numbers, and back, bit for bit.
 
 torch's own `load_state_dict` casts moments to the type of their weights, by which Adafactor's float32 moments over
-bfloat16 weights lose bits and 8-bit moments all meaning; here each keeps its type.
+bfloat16 weights lose bits and 8-bit moments all meaning; here each keeps its type. Of divided weights the moments are
+divided like them; a file holds them whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,9 @@ def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerSta
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             key = f"{names[id(parameter)]}/{slot}"
-            if isinstance(value, torch.Tensor):
+            if isinstance(value, DTensor):
+                tensors[key] = value.detach()
+            elif isinstance(value, torch.Tensor):
                 # Tables of the 8-bit optimizers serve all parameters; the file holds each tensor by itself.
                 is_shared = value.data_ptr() in seen
                 seen.add(value.data_ptr())
@@ -50,18 +55,17 @@ def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerSta
 
 
 def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: OptimizerState) -> None:
-    """Give the optimizer a state that `state_of` made, of the same model.
+    """Give the optimizer a state that `state_of` made, of the same model, divided as its weights are.
 
     Raises:
         ValueError: it names parameters that the optimizer does not hold.
     """
     names = learned_names(model, optimizer)
+    check_names(model, optimizer, (*state.tensors, *state.numbers))
     slots: dict[str, dict[str, torch.Tensor | int | float]] = {}
     for key, value in (*state.tensors.items(), *state.numbers.items()):
         name, _, slot = key.rpartition("/")
         slots.setdefault(name, {})[slot] = value
-    if not set(slots) <= set(names.values()):
-        raise ValueError("the checkpoint's optimizer state is not that of the model")
     optimizer.state.clear()
     for group in optimizer.param_groups:
         counts_on_device = bool(group.get("fused") or group.get("capturable"))
@@ -74,3 +78,13 @@ def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: Optimiz
                     else value
                     for slot, value in own.items()
                 }
+
+
+def check_names(model: nn.Module, optimizer: torch.optim.Optimizer, keys: Iterable[str]) -> None:
+    """Refuse a state of another model.
+
+    Raises:
+        ValueError: it names parameters that the optimizer does not hold.
+    """
+    if not {key.rpartition("/")[0] for key in keys} <= set(learned_names(model, optimizer).values()):
+        raise ValueError("the checkpoint's optimizer state is not that of the model")

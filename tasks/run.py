@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator  # type: ignore[import-untyped]
 
+from tasks.alarm import Alarm
 from tasks.checkpoint import newest_first
 from tasks.device import device_name, peak_memory_bytes, versions
 from tasks.emit import EventWriter
+from tasks.ending import finished_outcome
 from tasks.evaluate import evaluate
 from tasks.export import evaluations_on_test, export_model
+from tasks.failures import TaskError
 from tasks.guard import Guard
 from tasks.job_checks import check_job
 from tasks.loop import train
 from tasks.manifest import write_manifest
-from tasks.protocol import CHECKPOINTS_DIR, EvaluationStage, EventType, Job, Outcome, PhaseName
-from tasks.session import Session, open_session, start_accelerator
-from tasks.stop import StopFlag
+from tasks.opening import open_session, start_accelerator
+from tasks.protocol import CHECKPOINTS_DIR, EvaluationStage, EventType, FailureCode, Job, Outcome, PhaseName
+from tasks.session import Session
+from tasks.stop import Interrupted, StopFlag
 from tasks.task import Task, load_task
+from tasks.together import from_first, largest, on_all, on_first
 
 
-def run(job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, *, started_s: float) -> None:
+def run(
+    job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, *, alarm: Alarm, started_s: float
+) -> str | None:
     """Data, model, baseline, training, final evaluation, tuned model; each step says what it does as an event.
 
     Args:
@@ -31,7 +41,11 @@ def run(job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, 
         events: the run's stream.
         guard: caps on dollars and duration.
         stop: SIGTERM and SIGINT.
+        alarm: tells several processes of each other's failures.
         started_s: Unix time at which the program was started.
+
+    Returns:
+        The outcome of an earlier start that was the last one; None when there was something to do.
 
     Raises:
         TaskError: a failure with a code.
@@ -40,17 +54,25 @@ def run(job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, 
     """
     check_job(job)
     accelerator = start_accelerator(job)
+    if accelerator.num_processes > 1:
+        alarm.arm()
+        # The folder is the first process's; on another machine there is nothing in it.
+        events.adopt(from_first(accelerator, events.events))
+        done = from_first(accelerator, finished_outcome(events, guard))
+        if done is not None:
+            return done
     _say_started(job, out, events, accelerator)
 
     events.emit(EventType.PHASE, name=str(PhaseName.LOADING_DATA))
-    task = _load_task(job, events, stop)
+    task = _load_task(job, events, stop, accelerator)
     facts = task.data_facts()
-    if accelerator.is_main_process:
-        write_manifest(out, job, data_facts=facts, versions=versions(), device=device_name(accelerator.device))
+    _check_same_data(facts, accelerator)
+    device = device_name(accelerator.device)
+    on_first(accelerator, lambda: write_manifest(out, job, data_facts=facts, versions=versions(), device=device))
     events.emit(EventType.DATA, **facts)
 
     events.emit(EventType.PHASE, name=str(PhaseName.LOADING_MODEL))
-    with stop.immediate():
+    with _interruptible(stop, accelerator):
         session = open_session(job, out, events, guard, stop, accelerator, task)
     events.emit(EventType.MODEL, **session.model_facts())
 
@@ -71,7 +93,21 @@ def run(job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, 
         peak_memory_bytes=peak_memory_bytes(accelerator.device),
         output=None if output is None else str(output),
     )
+    alarm.disarm()
     accelerator.end_training()
+    return None
+
+
+@contextmanager
+def _interruptible(stop: StopFlag, accelerator: Accelerator) -> Iterator[None]:
+    """A signal ends this block at once; several processes go to its end, so that none waits for one that has left."""
+    if accelerator.num_processes == 1:
+        with stop.immediate():
+            yield
+        return
+    yield
+    if largest(accelerator, int(stop.requested)):
+        raise Interrupted
 
 
 def _say_started(job: Job, out: Path, events: EventWriter, accelerator: Accelerator) -> None:
@@ -88,16 +124,28 @@ def _say_started(job: Job, out: Path, events: EventWriter, accelerator: Accelera
     )
 
 
-def _load_task(job: Job, events: EventWriter, stop: StopFlag) -> Task:
+def _load_task(job: Job, events: EventWriter, stop: StopFlag, accelerator: Accelerator) -> Task:
     # Warnings are said afterwards: a signal that breaks off the loading must not break off a line of the stream.
     warnings: list[tuple[str, str]] = []
     try:
-        with stop.immediate():
-            return load_task(job, lambda code, message: warnings.append((code, message)))
+        with _interruptible(stop, accelerator):
+            return on_all(accelerator, lambda: load_task(job, lambda code, text: warnings.append((code, text))))
     finally:
         for code, message in warnings:
             if not events.find(EventType.WARNING, code=code, message=message):
                 events.warn(code, message)
+
+
+def _check_same_data(facts: dict[str, Any], accelerator: Accelerator) -> None:
+    """Machines that fetch the data on their own have fetched the same."""
+    first = from_first(accelerator, facts)
+    is_same = all(first[name] == facts[name] for name in ("sha256", "train_samples", "tokens_per_epoch"))
+    if largest(accelerator, int(not is_same)):
+        raise TaskError(
+            FailureCode.DATA_INVALID,
+            "The machines of this run have read different data.",
+            hint="Start it again; data.source must not change while a run begins.",
+        )
 
 
 def _baseline(session: Session) -> None:
@@ -125,13 +173,9 @@ def _final_evaluation(session: Session, outcome: Outcome) -> Outcome:
 
 
 def _save(session: Session) -> Path | None:
-    """Write the model with the best weights; its folder on the first process, None when there was no training."""
+    """Write the model with the best weights; its folder, None when there was no training."""
     if session.progress.step == 0:
         return None
     session.events.emit(EventType.PHASE, name=str(PhaseName.SAVING))
     session.load_best()
-    output: Path | None = None
-    if session.accelerator.is_main_process:
-        output = export_model(session, evaluations_on_test(session))
-    session.accelerator.wait_for_everyone()
-    return output
+    return export_model(session, evaluations_on_test(session))

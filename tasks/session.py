@@ -6,26 +6,24 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs  # type: ignore[import-untyped]
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.utils import gather_object, set_seed  # type: ignore[import-untyped]
 from torch import nn
 
-from tasks import checkpoint
+from tasks import checkpoint, restoring
 from tasks.batching import steps_per_epoch, total_steps
 from tasks.checkpoint import Progress
 from tasks.emit import EventWriter
-from tasks.failures import TaskError
 from tasks.guard import Guard
-from tasks.methods import TunedModel, apply_method
-from tasks.optimizers import new_optimizer
-from tasks.precision import AUTOCAST, WEIGHT_TYPES, cast_weights
-from tasks.protocol import CHECKPOINTS_DIR, EventType, FailureCode, Job, Outcome
+from tasks.methods import TunedModel
+from tasks.protocol import CHECKPOINTS_DIR, EventType, Job, Outcome
 from tasks.quantized import elements
+from tasks.sharding import is_sharded, reshard
 from tasks.stop import StopFlag
 from tasks.task import Task
+from tasks.together import from_first, largest, on_first, share
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +45,11 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     test_evaluation_s: float = 0.0
     """How long the baseline took, and so about how long the final evaluation will take."""
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the weights are divided over the processes."""
+        return is_sharded(self.tuned.model)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -95,11 +98,7 @@ class Session:
 
     def agree(self, value: int) -> int:
         """The largest of all processes' values; processes may see a signal or the clock at different steps."""
-        if self.accelerator.num_processes == 1:
-            return value
-        tensor = torch.tensor([value], device=self.accelerator.device)
-        torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
-        return int(tensor.item())
+        return largest(self.accelerator, value)
 
     def keep_reserve(self, checkpoint_s: float) -> None:
         """Have the guard leave time for what follows training: a checkpoint, the final evaluation, the model."""
@@ -115,42 +114,40 @@ class Session:
         rngs = [checkpoint.capture_rng()]
         if self.accelerator.num_processes > 1:
             rngs = gather_object(rngs)
-        if self.accelerator.is_main_process:
-            is_new = not checkpoint.at_step(self.checkpoints, self.progress.step).exists()
-            folder = checkpoint.save(
-                self.checkpoints, self.progress, self.tuned.model, self.optimizer, rngs, self.scaler
-            )
-            best_step = None if self.progress.best is None else int(self.progress.best["step"])
-            checkpoint.prune(self.checkpoints, keep=self.job.training.keep_checkpoints, best_step=best_step)
-            if is_new:
-                self.events.emit(
-                    EventType.CHECKPOINT,
-                    step=self.progress.step,
-                    path=str(folder.relative_to(self.out)),
-                    bytes=checkpoint.size_bytes(folder),
-                    duration_s=time.perf_counter() - started_s,
-                )
-        self.accelerator.wait_for_everyone()
+        is_new = from_first(self.accelerator, not checkpoint.at_step(self.checkpoints, self.progress.step).exists())
+        if is_new and self.is_sharded and not self.accelerator.is_main_process:
+            checkpoint.take_part(self.tuned.model, self.optimizer)
+        on_first(self.accelerator, lambda: self._write_checkpoint(rngs, started_s))
         self.keep_reserve(time.perf_counter() - started_s)
 
     def resume(self) -> None:
         """Go on from the newest checkpoint that can be read; without one, seed the generators for a first step."""
-        for folder in checkpoint.newest_first(self.checkpoints):
-            try:
-                self.progress = checkpoint.load(
-                    folder, self.tuned.model, self.optimizer, self.accelerator.process_index, self.scaler
-                )
-            except checkpoint.DAMAGED as error:
-                self._set_aside(folder, error)
-                continue
-            return
-        set_seed(self.job.training.seed, device_specific=True)
+        saved = on_first(self.accelerator, self._newest_saved)
+        if from_first(self.accelerator, saved is not None):
+            self.progress = restoring.put_back(saved, self.tuned.model, self.optimizer, self.accelerator, self.scaler)
+        else:
+            set_seed(self.job.training.seed, device_specific=True)
 
     def load_best(self) -> None:
         """Put the best weights into the model; the last ones stay where no evaluation has chosen any."""
-        if self.progress.best is not None:
-            step = int(self.progress.best["step"])
-            checkpoint.load_learned(checkpoint.at_step(self.checkpoints, step), self.tuned.model, self.optimizer)
+        if self.progress.best is None:
+            return
+        folder = checkpoint.at_step(self.checkpoints, int(self.progress.best["step"]))
+        read = on_first(self.accelerator, lambda: restoring.open_weights(folder, self.tuned.model, self.optimizer))
+        restoring.put_weights(read, self.tuned.model, self.optimizer, self.accelerator)
+
+    def share_buffers(self) -> None:
+        """Have the first process's stored buffers everywhere: running statistics go their own ways in training."""
+        if self.accelerator.num_processes > 1:
+            stored = self.tuned.model.state_dict(keep_vars=True)
+            for name, buffer in self.tuned.model.named_buffers():
+                if name in stored:
+                    share(self.accelerator, buffer)
+
+    def after_forward_only(self) -> None:
+        """Free weights that an evaluation has left gathered."""
+        if self.is_sharded:
+            reshard(self.tuned.model)
 
     def model_facts(self) -> dict[str, int]:
         """The fields of the `model` event."""
@@ -160,92 +157,27 @@ class Session:
             "trainable_parameters": sum(size for size, learns in sizes if learns),
         }
 
-    def _set_aside(self, folder: Path, error: Exception) -> None:
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            kept = checkpoint.set_aside(folder)
-            self.events.warn(
-                "checkpoint_unreadable", f"{folder.name} cannot be read ({error}); renamed to {kept.name}."
+    def _write_checkpoint(self, rngs: list[checkpoint.Rng], started_s: float) -> None:
+        is_new = not checkpoint.at_step(self.checkpoints, self.progress.step).exists()
+        folder = checkpoint.save(self.checkpoints, self.progress, self.tuned.model, self.optimizer, rngs, self.scaler)
+        best_step = None if self.progress.best is None else int(self.progress.best["step"])
+        checkpoint.prune(self.checkpoints, keep=self.job.training.keep_checkpoints, best_step=best_step)
+        if is_new:
+            self.events.emit(
+                EventType.CHECKPOINT,
+                step=self.progress.step,
+                path=str(folder.relative_to(self.out)),
+                bytes=checkpoint.size_bytes(folder),
+                duration_s=time.perf_counter() - started_s,
             )
-        self.accelerator.wait_for_everyone()
 
-
-def start_accelerator(job: Job) -> Accelerator:
-    """The device or devices of this process group.
-
-    Raises:
-        TaskError: bad_job, when the job's device is not there or cannot compute in the precision that is asked for.
-    """
-    is_cpu = job.device == "cpu"
-    if job.device == "cuda" and not torch.cuda.is_available():
-        raise TaskError(
-            FailureCode.BAD_JOB,
-            "The job is for a CUDA device, and torch finds none on this machine.",
-            hint="Check the driver and that torch is built for CUDA, or plan the run for a CPU.",
-        )
-    if job.training.precision == "fp16-mixed" and (is_cpu or not torch.cuda.is_available()):
-        raise TaskError(
-            FailureCode.BAD_JOB,
-            "training.precision fp16-mixed is for CUDA devices; a CPU does not compute in float16.",
-            hint="Set training.precision to fp32 or bf16-mixed.",
-        )
-    is_bf16 = job.training.precision.startswith("bf16")
-    if (
-        is_bf16
-        and not is_cpu
-        and torch.cuda.is_available()
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        raise TaskError(
-            FailureCode.BAD_JOB,
-            f"{torch.cuda.get_device_name()} does not compute in bfloat16.",
-            hint="Set training.precision to fp32, or take an accelerator of the Ampere generation or newer.",
-        )
-    # Left alone, Accelerate takes whatever accelerator it finds (Apple's, say) though the plan counted on the CPU.
-    settings: dict[str, Any] = {"cpu": is_cpu, "mixed_precision": AUTOCAST.get(job.training.precision, "no")}
-    if job.method.kind == "gradual":
-        # Weights that start to learn later have no gradient until then.
-        settings["kwargs_handlers"] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    return Accelerator(**settings)
-
-
-def open_session(
-    job: Job,
-    out: Path,
-    events: EventWriter,
-    guard: Guard,
-    stop: StopFlag,
-    accelerator: Accelerator,
-    task: Task,
-) -> Session:
-    """Load the model, apply the method and the precision, make the optimizer.
-
-    Raises:
-        TaskError: model_not_found or bad_job.
-    """
-    # Before the head is drawn: the same seed gives the same baseline on each machine.
-    set_seed(job.training.seed)
-    tuned = apply_method(task.new_model(), job.method)
-    cast_weights(tuned.model, WEIGHT_TYPES[job.training.precision])
-    if job.training.gradient_checkpointing:
-        model: Any = tuned.model
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    wrapped: nn.Module = accelerator.prepare(tuned.model)
-    return Session(
-        job=job,
-        out=out,
-        events=events,
-        guard=guard,
-        stop=stop,
-        accelerator=accelerator,
-        task=task,
-        tuned=tuned,
-        wrapped=wrapped,
-        optimizer=new_optimizer(
-            tuned.model,
-            name=job.training.optimizer,
-            learning_rate=job.training.learning_rate,
-            weight_decay=job.training.weight_decay,
-            device_type=accelerator.device.type,
-        ),
-    )
+    def _newest_saved(self) -> restoring.Saved | None:
+        for folder in checkpoint.newest_first(self.checkpoints):
+            try:
+                return restoring.open_saved(folder, self.tuned.model, self.optimizer)
+            except restoring.DAMAGED as error:
+                kept = checkpoint.set_aside(folder)
+                self.events.warn(
+                    "checkpoint_unreadable", f"{folder.name} cannot be read ({error}); renamed to {kept.name}."
+                )
+        return None

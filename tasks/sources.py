@@ -162,7 +162,8 @@ def _download(folder: Path, relative: str, etag: str, download: Callable[[str], 
     if target.is_file() and marker.is_file() and marker.read_text() == etag:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.partial")
+    # Several processes of one machine may fetch the same object at the same time.
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
     download(str(unfinished))
     unfinished.replace(target)
     marker.write_text(etag)

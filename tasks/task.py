@@ -52,7 +52,7 @@ class Task(Protocol):
     def data_facts(self) -> dict[str, Any]:
         """The fields of the `data` event."""
 
-    def new_model(self, *, quantize: bool | None = None) -> FreshModel:
+    def new_model(self, *, quantize: bool | None = None, device: str | None = None) -> FreshModel:
         """The pre-trained model; a new head is drawn from torch's seed."""
 
     def inputs(self, split: Any, indices: Indices) -> dict[str, torch.Tensor]:

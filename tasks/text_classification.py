@@ -72,11 +72,12 @@ class TextClassification:
             "truncated_samples": self.train.encoded.lengths.truncated,
         }
 
-    def new_model(self, *, quantize: bool | None = None) -> FreshModel:
+    def new_model(self, *, quantize: bool | None = None, device: str | None = None) -> FreshModel:
         """The pre-trained model with a head for these labels; a new head is drawn from torch's seed.
 
         Args:
             quantize: whether the base is read in 4 bits; None: as the method says.
+            device: `cpu`, or `meta` for names and shapes without values; None: where the job trains.
 
         Raises:
             TaskError: model_not_found, when the folder holds nothing that can be loaded for this task; bad_job.
@@ -90,6 +91,7 @@ class TextClassification:
             self.data.labels,
             purpose="text classification",
             quantize=quantize,
+            device=device,
         )
         # A decoder would keep keys and values for a continuation that a classifier never makes.
         loaded.model.config.use_cache = False

@@ -1,8 +1,8 @@
 """`python -m tasks.train JOB.json --out DIR`: the rim of the program; `run.py` has the run itself, top to bottom.
 
 Started again on the same folder it goes on from the last checkpoint; on a finished run it says so and does nothing.
-Exit statuses are those of `tasks.protocol`; the reason is the last event of DIR/events.jsonl. On several devices start
-it with `accelerate launch` or `torchrun`; DIR must be the same folder for all processes.
+Exit statuses are those of `tasks.protocol`; the reason is the last event of DIR/events.jsonl. `tasks.launch` starts it
+on several devices or nodes, and so do `torchrun` and `accelerate launch`; DIR matters to the first process alone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import os
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.alarm import Alarm
 from tasks.emit import EventWriter
+from tasks.ending import finish_untrained, finished_outcome
 from tasks.failures import TaskError, as_task_error
 from tasks.guard import Guard
 from tasks.protocol import (
@@ -27,13 +30,10 @@ from tasks.protocol import (
     EventType,
     FailureCode,
     Job,
-    Outcome,
     ProtocolError,
     parse_job,
 )
 from tasks.stop import Interrupted, StopFlag
-
-_FINAL = (Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.TARGET_REACHED)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,28 +68,39 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_to_end(job_file: Path, out: Path, events: EventWriter, stop: StopFlag) -> int:
     """Run the job; each way to fail becomes the last event and an exit status."""
     started_s = time.time()
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    alarm = Alarm(lambda failure: _tell(events, failure))
     try:
         job = _read_job(job_file)
         guard = Guard(job.guard)
-        done = _finished_outcome(events, guard)
+        # Several processes must meet first: only one of them is sure to see the folder.
+        done = finished_outcome(events, guard) if is_alone else None
+        if done is None:
+            with stop.immediate() if is_alone else nullcontext():
+                # Seconds of imports: a signal is caught, and a finished run recognised, before them.
+                from tasks.run import run
+            done = run(job, out, events, guard, stop, alarm=alarm, started_s=started_s)
         if done is not None:
             _say(f"{out} holds a finished run ({done}); nothing to do.")
-            return EXIT_DONE
-        with stop.immediate():
-            # Seconds of imports: a signal is caught, and a finished run recognised, before them.
-            from tasks.run import run
-        run(job, out, events, guard, stop, started_s=started_s)
     except Interrupted:
-        _finish_untrained(events, out, started_s)
+        finish_untrained(events, started_s)
+        _say(f"stopped before training; {out} can be started again.")
     except Exception as error:
         # The one rim of this program: whatever happens is told as an event, and a defect keeps its traceback.
-        failure = as_task_error(error)
-        if failure.code in (FailureCode.INTERNAL, FailureCode.OUT_OF_MEMORY):
+        own = as_task_error(error)
+        if own.code in (FailureCode.INTERNAL, FailureCode.OUT_OF_MEMORY):
             traceback.print_exc()
-        _say(failure.message + (f" {failure.hint}" if failure.hint else ""))
-        events.emit_last(EventType.FAILED, code=str(failure.code), message=failure.message, hint=failure.hint)
+        failure = alarm.first_failure(own)
+        _tell(events, failure)
         return TASK_EXIT_STATUS[failure.code]
+    finally:
+        alarm.disarm()
     return EXIT_DONE
+
+
+def _tell(events: EventWriter, failure: TaskError) -> None:
+    _say(failure.message + (f" {failure.hint}" if failure.hint else ""))
+    events.emit_last(EventType.FAILED, code=str(failure.code), message=failure.message, hint=failure.hint)
 
 
 def _read_job(file: Path) -> Job:
@@ -97,33 +108,6 @@ def _read_job(file: Path) -> Job:
         return parse_job(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(FailureCode.BAD_JOB, f"The job file cannot be read: {error}") from error
-
-
-def _finished_outcome(events: EventWriter, guard: Guard) -> str | None:
-    """The outcome of a run that is over for good; a stopped run goes on, one at its cap when the cap was raised."""
-    last = events.events[-1] if events.events else None
-    if last is None or last.type is not EventType.FINISHED:
-        return None
-    outcome = Outcome(last.data["outcome"])
-    is_over = outcome in _FINAL or (outcome is Outcome.CAP_REACHED and guard.is_spent())
-    return str(outcome) if is_over else None
-
-
-def _finish_untrained(events: EventWriter, out: Path, started_s: float) -> None:
-    """A stop while data or model were loading: earlier checkpoints, if any, are all there is."""
-    checkpoints = events.find(EventType.CHECKPOINT)
-    trained = events.find(EventType.TRAIN)
-    events.emit(
-        EventType.FINISHED,
-        outcome=str(Outcome.STOPPED),
-        steps=checkpoints[-1].data["step"] if checkpoints else 0,
-        best=None,
-        training_s=trained[-1].data["elapsed_s"] if trained else 0.0,
-        total_s=events.running_s(started_s),
-        peak_memory_bytes=None,
-        output=None,
-    )
-    _say(f"stopped before training; {out} can be started again.")
 
 
 def _lock(out: Path) -> IO[Any]:

@@ -15,6 +15,7 @@ import pytest
 
 import tasks.checkpoint
 import tasks.loop
+from tasks import tensor_files
 from tasks.emit import EventWriter
 from tasks.failures import as_task_error
 from tasks.protocol import Event, EventType, FailureCode, Job, ProtocolError
@@ -104,18 +105,16 @@ def test_a_loss_that_is_no_number(job: Job, run_train: Run, tmp_path: Path, trai
 def test_a_full_disk_keeps_the_older_checkpoint_and_the_run_resumes(
     job: Job, run_train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from safetensors.torch import save_file as original
-
     calls = [0]
 
-    def save_file(tensors: Any, path: Path) -> None:
+    def write_tensors(path: Path, *arguments: Any) -> None:
         calls[0] += 1
-        if calls[0] > 4:
+        if calls[0] > 3:
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        original(tensors, path)
+        tensor_files.write_tensors(path, *arguments)
 
-    monkeypatch.setattr(tasks.checkpoint, "save_file", save_file)
+    monkeypatch.setattr(tasks.checkpoint, "write_tensors", write_tensors)
     data = failed(run_train(job, tmp_path / "out"), status=3, code="disk_full")
     assert "keep_checkpoints" in data["hint"]
     assert [folder.name for folder in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000009"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from torch import nn
 
 import tasks.loop
@@ -23,6 +24,7 @@ from tasks.optimizer_state import set_state, state_of
 from tasks.optimizers import OPTIMIZERS, new_optimizer
 from tasks.precision import cast_weights
 from tasks.protocol import Event, EventType, Job
+from tasks.restoring import open_saved, put_back
 from tasks.step import update
 from tasks.step_trace import OPTIMIZERS as TRACED_OPTIMIZERS
 
@@ -72,7 +74,9 @@ def test_a_checkpoint_goes_on_bit_for_bit(name: str, dtype: torch.dtype, tmp_pat
         for parameter in resumed.parameters():
             parameter.zero_()
     again = made(resumed, name)
-    progress = checkpoint.load(checkpoint.at_step(tmp_path, 3), resumed, again, 0)
+    progress = put_back(
+        open_saved(checkpoint.at_step(tmp_path, 3), resumed, again), resumed, again, Accelerator(cpu=True)
+    )
     assert progress.step == 3
     steps(resumed, again, 3, start=3)
     for old, expected, found in zip(before, weights(unbroken), weights(resumed), strict=True):
@@ -151,7 +155,8 @@ def test_a_scaler_passes_over_gradients_that_overflowed(tmp_path: Path) -> None:
     assert not torch.equal(before[0], weights(model)[0])
     checkpoint.save(tmp_path, Progress(step=2), model, optimizer, [checkpoint.capture_rng()], scaler)
     fresh = torch.amp.GradScaler("cpu")
-    checkpoint.load(checkpoint.at_step(tmp_path, 2), model, optimizer, 0, fresh)
+    saved = open_saved(checkpoint.at_step(tmp_path, 2), model, optimizer)
+    put_back(saved, model, optimizer, Accelerator(cpu=True), fresh)
     assert fresh.state_dict() == scaler.state_dict()
     scaled_step()
     assert scaler.get_scale() == 8.0

@@ -17,13 +17,13 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from torch import nn
 
 import tasks.loop
-from tasks import loading, run, session
+from tasks import loading, opening, run
 from tasks.failures import TaskError
 from tasks.loading import check_attention
 from tasks.losses import label_loss_sum
+from tasks.opening import start_accelerator
 from tasks.precision import AUTOCAST, PRECISIONS, cast_weights
 from tasks.protocol import Event, EventType, Job
-from tasks.session import start_accelerator
 from tasks.text_classification import load
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
@@ -66,7 +66,7 @@ def test_rotary_positions_stay_exact_in_bf16() -> None:
 
 def test_accelerate_is_told_the_autocast_type(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(session, "Accelerator", lambda **settings: asked.append(settings["mixed_precision"]))
+    monkeypatch.setattr(opening, "Accelerator", lambda **settings: asked.append(settings["mixed_precision"]))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
     for precision in PRECISIONS:
@@ -76,7 +76,7 @@ def test_accelerate_is_told_the_autocast_type(job: Job, monkeypatch: pytest.Monk
 
 
 def test_fp16_on_a_gpu_without_bfloat16_is_allowed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "Accelerator", lambda **settings: settings)
+    monkeypatch.setattr(opening, "Accelerator", lambda **settings: settings)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla T4")

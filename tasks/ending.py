@@ -1,0 +1,35 @@
+"""Runs that are over, and those that end before they began; no torch, so that both are known at once."""
+
+from __future__ import annotations
+
+from tasks.emit import EventWriter
+from tasks.guard import Guard
+from tasks.protocol import EventType, Outcome
+
+_FINAL = (Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.TARGET_REACHED)
+
+
+def finished_outcome(events: EventWriter, guard: Guard) -> str | None:
+    """The outcome of a run that is over for good; a stopped run goes on, one at its cap when the cap was raised."""
+    last = events.events[-1] if events.events else None
+    if last is None or last.type is not EventType.FINISHED:
+        return None
+    outcome = Outcome(last.data["outcome"])
+    is_over = outcome in _FINAL or (outcome is Outcome.CAP_REACHED and guard.is_spent())
+    return str(outcome) if is_over else None
+
+
+def finish_untrained(events: EventWriter, started_s: float) -> None:
+    """A stop while data or model were loading: earlier checkpoints, if any, are all there is."""
+    checkpoints = events.find(EventType.CHECKPOINT)
+    trained = events.find(EventType.TRAIN)
+    events.emit(
+        EventType.FINISHED,
+        outcome=str(Outcome.STOPPED),
+        steps=checkpoints[-1].data["step"] if checkpoints else 0,
+        best=None,
+        training_s=trained[-1].data["elapsed_s"] if trained else 0.0,
+        total_s=events.running_s(started_s),
+        peak_memory_bytes=None,
+        output=None,
+    )
