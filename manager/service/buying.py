@@ -17,7 +17,7 @@ from manager.planner.plan import Estimate, Plan
 from manager.planner.ranking import kind_of
 from manager.service.alternatives import models_of_task, on_model
 from manager.service.context import Context
-from manager.service.planning import explain_no_choice, open_job, save_plan
+from manager.service.planning import explain_no_choice, planner_of, save_plan
 from manager.spec.model import Budget, RunSpec
 from manager.units import format_hours, format_usd
 
@@ -95,10 +95,7 @@ def what_buys(
     if not usd.is_finite() or not 0 < usd <= 10**12:
         raise UsageError(f"--buys {usd} is no amount to spend", hint="give dollars above 0, such as --buys 50")
 
-    def plan_now(job: RunSpec) -> Plan:
-        return open_job(context, job, catalogs=catalogs, tell=tell).plan()
-
-    plan = planner or plan_now
+    plan = planner or planner_of(context, catalogs, tell)
     longest = _longest(spec, usd, plan)
     largest = _largest(spec, usd, plan, tell)
     for made in (longest, largest.plan):

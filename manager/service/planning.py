@@ -10,6 +10,7 @@ from pathlib import Path
 
 from manager.catalog.models import check_use, reason_to_plan_only, resolve_entry
 from manager.errors import UsageError
+from manager.planner.assumptions import Assumptions
 from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
 from manager.planner.codec import plan_to_json
@@ -114,39 +115,81 @@ def settle(context: Context, plan: Plan) -> Plan:
     return plan
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenMarket:
+    """What can be rented and what is taken for granted, read once for any number of jobs."""
+
+    index: MarketIndex
+    assumptions: Assumptions
+    calibration: tuple[Calibration, ...]
+
+
+def open_market(context: Context, catalogs: Path | None = None) -> OpenMarket:
+    """Read the market, the assumptions and what own runs have taught.
+
+    Raises:
+        PriceError: `catalogs` cannot be read.
+        ConfigError: own assumptions cannot be used.
+    """
+    context.home.ensure()
+    assumptions = read_assumptions(context)
+    index = MarketIndex.of(read_market(context, catalogs), assumptions)
+    return OpenMarket(index=index, assumptions=assumptions, calibration=_calibration(context))
+
+
 def open_job(
-    context: Context, spec: RunSpec, *, catalogs: Path | None = None, tell: Callable[[str], None] | None = None
+    context: Context,
+    spec: RunSpec,
+    *,
+    catalogs: Path | None = None,
+    market: OpenMarket | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> OpenJob:
-    """Measure the job and read the market; arguments and errors as `plan_job`, nothing is saved."""
+    """Measure the job; arguments and errors as `plan_job`, nothing is saved.
+
+    Args:
+        context: surroundings.
+        spec: the job.
+        catalogs: read where no market is given.
+        market: what can be rented; None: it is read.
+        tell: is told of work that takes long, before it is done.
+    """
     context.home.ensure()
     now_s = context.clock()
     entry = resolve_entry(spec.model.source, spec.model.revision)
     check_use(entry, task=spec.task, max_length=longest_text(spec))
     timeout_s = float(context.config.number("measure_timeout_s"))
     data = measure_data(spec, cache_dir=context.home.cache_dir, timeout_s=timeout_s)
-    market, where = read_market(context, catalogs), spec.where
-    check_places(market.rentals, clouds=where.clouds, regions=where.regions, accelerators=where.accelerators)
+    opened, where = market or open_market(context, catalogs), spec.where
+    rentals = opened.index.market.rentals
+    check_places(rentals, clouds=where.clouds, regions=where.regions, accelerators=where.accelerators)
     source = VariantSource(
         spec=spec,
         entry=entry,
         data=data,
-        has_cpu_offers=any(rental.accelerator is None for rental in market.rentals),
+        has_cpu_offers=any(rental.accelerator is None for rental in rentals),
         cache_dir=context.home.cache_dir,
         timeout_s=timeout_s,
         tell=tell,
     )
-    assumptions = read_assumptions(context)
-    index, calibration = MarketIndex.of(market, assumptions), _calibration(context)
-
-    def planner(variants: Sequence[StepVariant]) -> Planner:
-        return Planner(index, variants, assumptions=assumptions, calibration=calibration)
-
     first = source.first()
-    made = planner([first, *source.others(may_trace=False)])
-    if _may_do_better(made, spec):
-        made = planner([first, *source.others(may_trace=True)])
-    notes = (*market.notes, *_task_notes(spec), *first.traces.notes)
-    return OpenJob(spec=spec, planner=made, notes=notes, created_at_s=now_s)
+    planner = _planner_of(opened, first, source.others(may_trace=False))
+    if len(planner.variants) < source.count and _may_do_better(planner, spec):
+        planner = _planner_of(opened, first, source.others(may_trace=True))
+    notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes)
+    return OpenJob(spec=spec, planner=planner, notes=notes, created_at_s=now_s)
+
+
+def planner_of(
+    context: Context, catalogs: Path | None, tell: Callable[[str], None] | None
+) -> Callable[[RunSpec], Plan]:
+    """Plans jobs one after the other over the same market, and saves none; arguments and errors as `plan_job`."""
+    market = open_market(context, catalogs)
+    return lambda spec: open_job(context, spec, market=market, tell=tell).plan()
+
+
+def _planner_of(opened: OpenMarket, first: StepVariant, others: Sequence[StepVariant]) -> Planner:
+    return Planner(opened.index, [first, *others], assumptions=opened.assumptions, calibration=opened.calibration)
 
 
 def _may_do_better(planner: Planner, spec: RunSpec) -> bool:

@@ -38,6 +38,11 @@ class VariantSource:
     timeout_s: float
     tell: Callable[[str], None] | None = None
 
+    @property
+    def count(self) -> int:
+        """Variants altogether."""
+        return sum(1 for _ in self._specs())
+
     def first(self) -> StepVariant:
         """Plain training in the best precision.
 

@@ -18,7 +18,7 @@ from manager.service.alternatives import alternatives
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
 from manager.service.own_scores import OwnScore, own_scores
-from manager.service.planning import explain_no_choice, open_job, save_plan, settle
+from manager.service.planning import explain_no_choice, planner_of, save_plan, settle
 from manager.spec.model import RunSpec
 from tasks.kinds import TASK_KINDS, UNBOUNDED
 
@@ -89,11 +89,7 @@ def worth_report(
         DataError: model or data of the job cannot be used.
     """
     question = _question(spec, stakes, assumptions or read_assumptions(context))
-
-    def plan_now(job: RunSpec) -> Plan:
-        return open_job(context, job, catalogs=catalogs, tell=tell).plan()
-
-    plan = planner or plan_now
+    plan = planner or planner_of(context, catalogs, tell)
     scores = own_scores(context, question.metric)
     own = _planned(ASKED, spec, plan, scores)
     kept = settle(context, own.plan)
