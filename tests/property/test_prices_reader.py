@@ -2,6 +2,8 @@
 
 import csv
 import io
+import shutil
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from manager.errors import PriceError
 from manager.prices.catalog_file import split_simple
+from manager.prices.market import Market
 from manager.prices.offer import Offer
 from manager.prices.price_rules import Audit, count_is_plausible, dollars
 from manager.prices.sky_catalog import read_catalogs
@@ -55,9 +58,19 @@ def test_no_offer_is_cheap_by_mistake(tmp_path: Path, cloud: str, rows: list[tup
     path = tmp_path / "v8" / cloud / "vms.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([HEADER, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
-    reading = read_catalogs(tmp_path / "v8", now_s=4e9)
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    reading, again = (read_catalogs(tmp_path / "v8", now_s=4e9, cache=tmp_path / "cache") for _ in range(2))
+    assert again == reading
     for offer in reading.offers():
         check(offer)
+    for rental in reading.rentals:
+        assert rental.quotes == tuple(
+            sorted(rental.quotes, key=lambda quote: (quote.usd, quote.region or "", quote.zones))
+        )
+        assert [quote.usd for quote in rental.quotes] == [
+            float("inf") if quote.price is None else float(quote.price) for quote in rental.quotes
+        ]
+    assert Counter(Market.of_offers(reading.offers()).offers()) == Counter(reading.offers())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
