@@ -1,10 +1,12 @@
 """How one job is best trained on one shape of machine: variant, sharding, micro-batch; whether it fits, how long it
 computes. Pure, and the same for all clouds, markets and prices of the shape.
 
-The search tries plain training first. Checkpointing trades a third of the arithmetic for memory and sharding trades
-messages for memory, so neither can win where plain training takes a device's whole share of the batch at once; only
-where it does not are they tried, and the configuration that computes for the shortest time is taken. Its dollars are
-then the fewest too, since everything else that is billed does not depend on it.
+The search tries plain training first. Checkpointing trades a third of the arithmetic for memory, so it cannot win where
+plain training takes a device's whole share of the batch at once. Sharding is there for memory too and is not asked for
+before it is needed, although its messages in half precision can be quicker than those of whole gradients where links
+are slow. Only where plain training does not take the whole share are they tried, and the configuration that computes
+for the shortest time is taken. Its dollars are then the fewest too, since everything else that is billed does not
+depend on it.
 """
 
 from __future__ import annotations
@@ -110,10 +112,14 @@ def judge_shape(
     """
     best: Judgement | None = None
     nearest: Judgement | None = None
+    whole: set[tuple[str, bool, str]] = set()
     for variant, sharding in _ways(variants, shape):
-        if best is not None and best.takes_whole_share and _only_saves_memory(variant, sharding, best):
+        precision, is_checkpointed = variant.profile.precision, variant.profile.gradient_checkpointing
+        if any(way in whole for way in _simpler(precision, sharding, is_checkpointed=is_checkpointed)):
             continue
         found = _judged(variant, sharding, shape, accelerator, assumptions, memory_factor)
+        if found.takes_whole_share:
+            whole.add((precision, is_checkpointed, sharding))
         if found.reason is None:
             if best is None or _seconds(found) < _seconds(best):
                 best = found
@@ -136,12 +142,14 @@ def _ways(variants: Sequence[StepVariant], shape: Shape) -> Iterator[tuple[StepV
             yield variant, sharding
 
 
-def _only_saves_memory(variant: StepVariant, sharding: str, best: Judgement) -> bool:
-    known = best.variant.profile
-    if variant.profile.precision != known.precision:
-        return False
-    is_same = variant.profile.gradient_checkpointing == known.gradient_checkpointing
-    return sharding == FSDP if is_same else variant.profile.gradient_checkpointing
+def _simpler(precision: str, sharding: str, *, is_checkpointed: bool) -> Iterator[tuple[str, bool, str]]:
+    """Ways against which this one only saves memory: of no use where one of them takes the whole share."""
+    if is_checkpointed:
+        yield precision, False, sharding
+    if sharding == FSDP:
+        yield precision, is_checkpointed, DDP
+    if is_checkpointed and sharding == FSDP:
+        yield precision, False, DDP
 
 
 def _seconds(judgement: Judgement) -> float:
@@ -149,8 +157,12 @@ def _seconds(judgement: Judgement) -> float:
 
 
 def _is_nearer(one: Judgement, other: Judgement) -> bool:
-    """What could be estimated is nearer than what could not, and a smaller lack of memory than a larger one."""
-    return (_seconds(one), _missing(one)) < (_seconds(other), _missing(other))
+    """What could be estimated is nearer than what could not, then what the program runs, then what lacks less."""
+    return (_seconds(one), _is_refused(one), _missing(one)) < (_seconds(other), _is_refused(other), _missing(other))
+
+
+def _is_refused(judgement: Judgement) -> bool:
+    return judgement.machine is None or judgement.machine.refusal is not None
 
 
 def _missing(judgement: Judgement) -> float:
