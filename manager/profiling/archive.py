@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import lzma
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -46,7 +48,31 @@ def shipped_trace(request: TraceRequest) -> StepTrace | None:
     member = traces_folder().joinpath(member_name(request.config))
     if not member.is_file():
         return None
-    header, record = _find(member.read_bytes(), shipped_key(request))
+    content = member.read_bytes()
+    asked = json.dumps(asdict(request), sort_keys=True)
+    return _trace_in(_Question(content=content, request=request, identity=(zlib.crc32(content), len(content), asked)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Question:
+    """A request and the member that is to answer it; equal to another one with the same of both."""
+
+    content: bytes
+    request: TraceRequest
+    identity: tuple[int, int, str]
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Question) and other.identity == self.identity
+
+
+@lru_cache(maxsize=32)
+def _trace_in(question: _Question) -> StepTrace | None:
+    """The same question has the same trace for an answer: planners remember what they have computed of each."""
+    request = question.request
+    header, record = _find(question.content, shipped_key(request))
     if not _holds_at(without_longest(request.config)[1], header.get("longest")):
         return None
     return None if record is None else _adapted(trace_from_json(record), request, header)

@@ -129,6 +129,15 @@ def test_a_shipped_trace_is_brought_to_the_rank(shipped: Path, tmp_path: Path) -
     assert evaluate(trace.optimizer_state_bytes, batch=1, length=1) == 8 * trace.trainable_parameters
 
 
+def test_the_same_question_has_the_same_trace_and_another_member_another(shipped: Path) -> None:
+    trace = shipped_trace(_REQUEST)
+    assert trace is not None
+    assert shipped_trace(replace(_REQUEST)) is trace
+    assert shipped_trace(replace(_REQUEST, num_labels=_REQUEST.num_labels + 3)) is not trace
+    (shipped / member_name(_CONFIG)).write_bytes(pack_member({"models": [], "longest": None, "per_label": {}}, {}))
+    assert shipped_trace(_REQUEST) is None
+
+
 def test_the_heads_tensors_are_no_adapters() -> None:
     """Of 50 tensors 2 are a head of two labels; each of the others has one dimension that is the rank."""
     at_8 = at_rank(_trace(), 8)
