@@ -67,9 +67,11 @@ def on_all(accelerator: Accelerator, work: Callable[[], T]) -> T:
         # Told to the others before it is raised: they would wait for this process.
         known = as_task_error(error)
         gather_object([(str(known.code), known.message, known.hint)])
+        accelerator.wait_for_everyone()
         raise
     for failure in gather_object([None]):
         if failure is not None:
+            accelerator.wait_for_everyone()
             code, message, hint = failure
             raise TaskError(FailureCode(code), message, hint=hint)
     return result

@@ -1,4 +1,4 @@
-# Gives the training program a Python with its requirements. Every input is an environment variable.
+# Gives the training program a Python with its requirements, on each node. Every input is an environment variable.
 set -euo pipefail
 set_up() {
   export PATH="$HOME/.local/bin:$PATH"
@@ -9,6 +9,10 @@ set_up() {
     "$TUNEFARE_PYTHON" -c 'import accelerate, peft, torch, transformers'
     return
   fi
+  # Nodes may share their home; where the file system keeps no locks they hardly do.
+  mkdir -p "$HOME/.tunefare"
+  exec 9> "$HOME/.tunefare/lock"
+  flock 9 || echo "tunefare: cannot lock $HOME/.tunefare" >&2
   venv="$HOME/.tunefare/venv-$(sha256sum "$requirements" | cut -c1-16)"
   if [ -e "$venv/tunefare-ready" ]; then
     echo "tunefare: reusing $venv"
