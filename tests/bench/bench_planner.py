@@ -33,14 +33,15 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from manager.catalog.models import resolve_entry  # noqa: E402
-from manager.planner.build import Planner, plan_of  # noqa: E402
-from manager.planner.plan import Plan  # noqa: E402
+from manager.planner.build import Planner  # noqa: E402
+from manager.planner.plan import Estimate  # noqa: E402
 from manager.service.assumptions import read_assumptions  # noqa: E402
 from manager.service.context import Context, open_context  # noqa: E402
 from manager.service.planning import OpenJob, open_job  # noqa: E402
 from manager.service.starting import load_spec  # noqa: E402
 from manager.service.variants import VariantSource  # noqa: E402
-from manager.spec.model import RunSpec  # noqa: E402
+from manager.spec.model import Budget  # noqa: E402
+from tasks.protocol import TrainingChoice  # noqa: E402
 from tests.support.synthetic_market import write_synthetic_catalogs  # noqa: E402
 
 ACCELERATOR = "A100:8"
@@ -223,27 +224,33 @@ def warm(run_file: Path, catalogs: Path) -> dict[str, tuple[float, float]]:
     dearest = job.plan().offers[-1].cost_usd
     assert dearest is not None
 
-    def other_budget(number: int) -> Plan:
+    def budget_of(number: int) -> Budget:
         cap = dearest.expected * Decimal(number + 1) / WARM_PLANS + Decimal(number + 1)
-        return job.plan(replace(job.spec, budget=replace(job.spec.budget, max_usd=cap)))
+        return replace(job.spec.budget, max_usd=cap)
 
-    def other_batch(number: int) -> Plan:
-        training = replace(job.spec.training, batch_size=8 * (number + 1))
-        return replanned(context, job, replace(job.spec, training=training))
+    def other_budget(number: int) -> object:
+        return job.planner.rank(job.spec.where, budget_of(number)).top(TOP)
 
-    def other_epochs(number: int) -> Plan:
-        training = replace(job.spec.training, epochs=1.0 + number / 4)
-        return replanned(context, job, replace(job.spec, training=training))
+    def other_plan(number: int) -> object:
+        return job.plan(replace(job.spec, budget=budget_of(number)))
+
+    def other_batch(number: int) -> object:
+        return replanned(context, job, replace(job.spec.training, batch_size=8 * (number + 1)))
+
+    def other_epochs(number: int) -> object:
+        return replanned(context, job, replace(job.spec.training, epochs=1.0 + number / 4))
 
     return {
-        "another budget": median_s(other_budget),
-        "another batch size": median_s(other_batch),
-        "another number of epochs": median_s(other_epochs),
+        f"another budget, {TOP} offers": median_s(other_budget),
+        "another budget, a plan to keep": median_s(other_plan),
+        f"another batch size, {TOP} offers": median_s(other_batch),
+        f"another number of epochs, {TOP} offers": median_s(other_epochs),
     }
 
 
-def replanned(context: Context, job: OpenJob, spec: RunSpec) -> Plan:
-    """The plan of a spec with other hyper-parameters, on the market that the open job holds."""
+def replanned(context: Context, job: OpenJob, training: TrainingChoice) -> list[Estimate]:
+    """The cheapest offers with other hyper-parameters, on the market that the open job holds."""
+    spec = replace(job.spec, training=training)
     source = VariantSource(
         spec=spec,
         entry=resolve_entry(spec.model.source, spec.model.revision),
@@ -254,10 +261,10 @@ def replanned(context: Context, job: OpenJob, spec: RunSpec) -> Plan:
     )
     variants = [source.first(), *source.others(may_trace=False)]
     planner = Planner(job.planner.index, variants, assumptions=read_assumptions(context))
-    return plan_of(planner, spec, created_at_s=job.created_at_s, notes=job.notes)
+    return planner.rank(spec.where, spec.budget).top(TOP)
 
 
-def median_s(plan: Callable[[int], Plan]) -> tuple[float, float]:
+def median_s(plan: Callable[[int], object]) -> tuple[float, float]:
     """CPU and wall seconds of one of many plans, each with another change."""
     plan(WARM_PLANS)
     cpu, wall = [], []
