@@ -7,7 +7,6 @@ sum of the rounded lines, so that a bill can be added up by hand.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -36,6 +35,8 @@ __all__ = ["REASON_BATCH", "REASON_FIT", "REASON_HOST", "REASON_PRICE", "Verdict
 _MICRO_DOLLAR = Decimal("0.000001")
 _HOUR_DIGITS = 9
 _NONE: Ends = (0.0, 0.0, 0.0)
+_ENDLESS_HOURS = 10 * 365 * 24
+"""Of a run that loses to preemptions nearly all that it does; the formulas go on to figures that no money has."""
 REASON_PRICE = "unknown price"
 REASON_HOST = "host's memory is too small"
 REASON_PREEMPTED = "preempted too often"
@@ -160,7 +161,7 @@ def verdict(
     totals, reason = None, judgement.reason
     if judgement.seconds is not None:
         totals = book.totals(judgement, cloud=cloud, use_spot=use_spot, calibration=calibration)
-        if math.isinf(totals.hours[2]):
+        if use_spot and totals.hours[2] > _ENDLESS_HOURS:
             totals, reason = None, f"{REASON_PREEMPTED}: it may never come to its end"
     return Verdict(
         judgement=judgement,
