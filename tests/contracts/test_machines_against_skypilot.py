@@ -21,7 +21,10 @@ from manager.prices.sources import gather_market
 from tasks.protocol import DataChoice, Job, ModelChoice
 from tests.contracts.sky_process import ask_sky, make_home
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("sky") is None, reason="needs the [sky] extra")
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(importlib.util.find_spec("sky") is None, reason="needs the [sky] extra"),
+]
 
 CLOUDS = ("aws", "azure", "gcp", "kubernetes", "lambda", "nebius", "oci", "runpod", "slurm", "vast")
 _CENT = 0.005
