@@ -11,7 +11,7 @@ none on the device; so saving needs weights and optimizer state, for adapters th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -234,19 +234,13 @@ def largest_micro_batch(
     whole share at once; so the share is tried first.
     """
 
+    key, name, any_device = ByIdentity(trace), optimizer or trace.optimizer, replace(device, name="", basis="")
+    spare = fit_margin(is_sharded=placement.is_sharded).value if margin is None else margin
+    room = memory_bytes * (1 - spare)
+
     def runs(batch: int) -> bool:
-        answer = memory_of(
-            trace,
-            batch=batch,
-            length=length,
-            device=device,
-            rank=rank,
-            evaluation_batch=evaluation_rows * batch,
-            optimizer=optimizer,
-            placement=placement,
-            accumulates=batch < limit,
-        )
-        return fits(answer, memory_bytes, margin, placement=placement)
+        rows = evaluation_rows * batch
+        return _needed(key, batch, rows, length, rank, name, placement, batch < limit, any_device) <= room
 
     if limit < 1:
         return None
@@ -259,6 +253,33 @@ def largest_micro_batch(
         middle = (fitting + failing) // 2
         fitting, failing = (middle, failing) if runs(middle) else (fitting, middle)
     return fitting
+
+
+@lru_cache(maxsize=4096)
+def _needed(
+    key: ByIdentity,
+    batch: int,
+    rows: int,
+    length: int,
+    rank: int | None,
+    optimizer: str,
+    placement: Placement,
+    accumulates: bool,
+    device: MemoryDevice,
+) -> int:
+    """Bytes without which the step does not run; the same for all cards that add the same to tensors."""
+    answer = memory_of(
+        key.trace,
+        batch=batch,
+        length=length,
+        device=device,
+        rank=rank,
+        evaluation_batch=rows,
+        optimizer=optimizer,
+        placement=placement,
+        accumulates=accumulates,
+    )
+    return answer.needed_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
