@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from manager.errors import NothingFitsError, OverBudgetError
-from manager.planner.build import explain_no_choice, make_plan
+from manager.planner.build import explain_no_choice, make_plan, plan_of
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec, Where
+from tests.support.market_factory import planner_of, variant_of
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
 
 _OFFERS = (
@@ -79,6 +80,31 @@ def test_equal_offers_are_ordered_by_their_identity_and_on_demand_first() -> Non
     assert [estimate.offer for estimate in plan.offers] == [one, other, spot]
 
 
+def test_a_plan_keeps_the_nearest_and_counts_all() -> None:
+    offers = [make_gpu_offer(price=f"{number / 10}", region=f"r{number:03d}") for number in range(1, 400)]
+    dear = [make_gpu_offer("A100", price="90", region=f"r{number}", cloud="gcp") for number in range(150)]
+    fractions = [replace(make_gpu_offer("A100", price=f"{1000 + n}"), instance_type=f"m{n}") for n in range(120)]
+    plan = _plan(make_spec(max_usd="5"), offers=[*dear, *fractions, *offers])
+    assert len(plan.offers) == 200
+    assert plan.offers_total is not None
+    assert 200 < plan.offers_total < 400
+    prices = [estimate.offer.price_usd_per_hour for estimate in plan.offers]
+    assert prices == sorted(offer.price_usd_per_hour for offer in offers if offer.price_usd_per_hour)[:200]
+    assert len(plan.rejected) == 100
+    assert plan.rejected_total == len(offers) + len(dear) + len(fractions) - plan.offers_total
+    assert [(count.reason, count.offers) for count in plan.reasons] == [("over budget", plan.rejected_total)]
+    assert plan.pareto[0] == plan.choice
+
+
+def test_the_chosen_variant_is_the_profile_of_the_plan() -> None:
+    variants = [variant_of(make_spec(precision=name)) for name in ("bf16-mixed", "fp16-mixed")]
+    spec = make_spec(precision="auto")
+    for card, precision in (("T4", "fp16-mixed"), ("L4", "bf16-mixed"), ("no-such-card", "bf16-mixed")):
+        plan = plan_of(planner_of([make_gpu_offer(card)], *variants), spec, created_at_s=0.0, notes=())
+        assert plan.profile.precision == precision
+        assert plan.choice is None or plan.choice.precision == precision
+
+
 def test_the_same_question_has_the_same_id_and_another_price_another() -> None:
     plan = _plan()
     later = make_plan(
@@ -115,6 +141,13 @@ def test_no_choice_because_of_the_cap_names_the_cheapest() -> None:
     assert "cap of $0.001" in error.message
     assert error.hint is not None
     assert "budget.max_usd" in error.hint
+
+
+def test_no_choice_on_paper_because_of_the_cap_names_the_cheapest() -> None:
+    tpu = make_gpu_offer("tpu-v5litepod-8", price="9.6")
+    error = explain_no_choice(_plan(make_spec(max_usd="0.01", where=Where(on_paper=True)), offers=(tpu,)))
+    assert isinstance(error, OverBudgetError)
+    assert tpu.key in error.message
 
 
 def test_no_choice_because_of_the_deadline_names_the_fastest() -> None:
