@@ -52,15 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:
     """Until all have ended; the status of the first one that failed."""
     status, failed_s = EXIT_DONE, None
-    while any(child.poll() is None for child in children):
-        failed = next((child.returncode for child in children if child.returncode), None)
-        if failed is not None and failed_s is None:
-            status, failed_s = failed, time.monotonic()
+    while None in (statuses := [child.poll() for child in children]):
+        if failed_s is None and any(statuses):
+            status, failed_s = next(one for one in statuses if one), time.monotonic()
         if failed_s is not None and time.monotonic() - failed_s > GRACE_S:
             for child in children:
                 child.kill()
         time.sleep(_PERIOD_S)
-    status = status or next((child.returncode for child in children if child.returncode), EXIT_DONE)
+    status = status or next((one for one in statuses if one), EXIT_DONE)
     # A signal's number is no exit status.
     return status if status >= 0 else EXIT_INTERNAL
 
