@@ -17,8 +17,9 @@ import tasks.checkpoint
 import tasks.loop
 from tasks import tensor_files
 from tasks.emit import EventWriter
-from tasks.failures import as_task_error
-from tasks.protocol import Event, EventType, FailureCode, Job, ProtocolError
+from tasks.failures import TaskError, as_task_error
+from tasks.job_checks import check_job
+from tasks.protocol import Event, EventType, FailureCode, Job, MethodChoice, ProtocolError, parse_job
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 Change = Callable[..., Job]
@@ -85,6 +86,34 @@ def test_hyper_parameters_that_cannot_work(
 ) -> None:
     data = failed(run_train(training_with(job, **values), tmp_path / "out"), status=2, code="bad_job")
     assert part in data["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "part"),
+    [
+        ("qlora", {}, "method.kind qlora"),
+        ("full", {"optimizer": "adamw-8bit"}, "training.optimizer adamw-8bit"),
+        ("full", {"optimizer": "adafactor"}, "training.optimizer adafactor"),
+        ("full", {"precision": "fp16-mixed"}, "training.precision fp16-mixed"),
+        ("lora", {"loss": "chunked"}, "training.loss chunked"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_before_anything_is_loaded(
+    kind: str, values: dict[str, Any], part: str, job: Job
+) -> None:
+    training = replace(job.training, metric="perplexity", **values)
+    job = replace(job, task="causal-lm", method=MethodChoice(kind=kind), training=training)
+    check_job(job)
+    with pytest.raises(TaskError, match=f"{part} does not go with training.sharding fsdp") as caught:
+        check_job(replace(job, training=replace(training, sharding="fsdp")))
+    assert caught.value.code is FailureCode.BAD_JOB
+    assert "ddp" in str(caught.value.hint)
+
+
+def test_a_job_file_from_before_sharding_still_reads(job: Job) -> None:
+    record = json.loads(job.to_json())
+    del record["training"]["sharding"], record["training"]["gradient_checkpointing"]
+    assert parse_job(json.dumps(record)) == job
 
 
 def test_a_job_file_that_is_none(tmp_path: Path, run_train: Run) -> None:
