@@ -132,10 +132,13 @@ class Planner:
             refusal = f"{REASON_REGION}: {offer.region or 'not named'}"
         return replace(estimate, reason=refusal or estimate.reason or beyond_limits(budget, estimate))
 
-    def keys_with(self, text: str) -> list[str]:
-        """Keys of offers that hold a text, each once."""
+    def keys_with(self, text: str, where: Where) -> list[str]:
+        """Keys of offers, of several machines too where these may be taken, that hold a text, each once."""
         keys = {
-            rental.offer(quote).key for seat in self.index.seats for rental in (seat.rental,) for quote in rental.quotes
+            seat.rental.offer(quote, num_nodes).key
+            for seat in self.index.seats
+            for quote in seat.rental.quotes
+            for num_nodes in seat.node_counts(where.max_nodes)
         }
         return sorted(key for key in keys if text in key)
 

@@ -68,7 +68,7 @@ class OpenJob:
         Raises:
             UsageError: no offer has it, or several do.
         """
-        keys = self.planner.keys_with(text)
+        keys = self.planner.keys_with(text, self.spec.where)
         if not keys:
             raise UsageError(
                 f"no offer has {text!r} in its key",

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 
+import pytest
+
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import Assumptions, shipped_assumptions
 from manager.planner.build import Planner
@@ -22,6 +24,9 @@ from manager.planner.shape import shape_of
 from manager.planner.variant import StepVariant
 from manager.prices.market import Market
 from manager.prices.offer import Offer
+from manager.service import planning
+from manager.service.context import Context
+from manager.service.planning import OpenJob
 from manager.spec.model import Budget, RunSpec, Where
 from tests.support.plan_factory import GIB, make_cpu_offer, make_data, make_gpu_offer, make_profile, make_traces
 
@@ -65,6 +70,22 @@ def planner_of(offers: Iterable[Offer], *variants: StepVariant, assumptions: Ass
     """A planner over these offers."""
     assumed = assumptions or shipped_assumptions()
     return Planner(MarketIndex.of(Market.of_offers(offers), assumed), variants, assumptions=assumed)
+
+
+def open_job_of(offers: Iterable[Offer], spec: RunSpec) -> OpenJob:
+    """A job on the smallest model that has been measured and may choose among these offers."""
+    return OpenJob(spec=spec, planner=planner_of(offers, variant_of(spec)), notes=(), created_at_s=0.0)
+
+
+def set_open_job(monkeypatch: pytest.MonkeyPatch, offers: Iterable[Offer], spec: RunSpec) -> None:
+    """Let commands open this job, whatever the run file asks for."""
+    job = open_job_of(offers, spec)
+
+    def opened(context: Context, *_: object, **__: object) -> OpenJob:
+        context.home.ensure()
+        return job
+
+    monkeypatch.setattr(planning, "open_job", opened)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

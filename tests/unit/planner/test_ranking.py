@@ -232,6 +232,8 @@ class TestFind:
         planner = planner_of([make_gpu_offer()], VARIANTS["small"])
         key = make_gpu_offer(nodes=2).key
         assert planner.find(key, Where(), Budget()) is None
+        assert planner.keys_with("L4:1", Where()) == [make_gpu_offer().key]
+        assert planner.keys_with("L4:1", Where(max_nodes=2)) == [make_gpu_offer().key, key]
         found = planner.find(key, Where(max_nodes=2), Budget())
         assert found is not None
         assert found.offer.num_nodes == 2
