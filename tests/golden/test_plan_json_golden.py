@@ -30,12 +30,20 @@ _OFFER_KEYS = {
     "hours",
     "cost_usd",
     "assumptions",
+    "precision",
+    "gradient_checkpointing",
+    "sharding",
+    "accumulation",
+    "disk_gib",
+    "checkpoint_every_steps",
+    "preemptions",
+    "on_paper",
 }
 """As documented for scripts; more may be added, none may go."""
 
 
 def _plan() -> Plan:
-    spec = make_spec(max_usd="0.2", where=Where(spot=True))
+    spec = make_spec(max_usd="0.25", where=Where(spot=True))
     offers = [
         make_gpu_offer("L4", price="0.8048"),
         make_gpu_offer("A100-80GB", price="5.0", cloud="gcp", count=8.0),
@@ -67,10 +75,12 @@ def test_the_golden_file_reads_back_as_the_plan() -> None:
 def test_the_documented_keys_are_there() -> None:
     record = json.loads(_FILE.read_text(encoding="utf-8"))
     documented = {"schema", "plan_id", "spec", "profile", "offers", "chosen", "rejected", "notes", "created_at_s"}
-    assert set(record) == documented
+    assert set(record) == documented | {"offers_total", "rejected_total", "reasons", "pareto"}
     assert {"flops_per_step", "steps", "tokens_per_epoch", "peak_memory_bytes"} <= set(record["profile"])
-    for entry in (*record["offers"], *record["rejected"]):
+    for entry in (*record["offers"], *record["rejected"], *record["pareto"]):
         assert set(entry) >= _OFFER_KEYS
+    assert sum(count["offers"] for count in record["reasons"]) == record["rejected_total"] == 3
+    assert record["offers_total"] == 2
     assert set(record["offers"][0]["cost_usd"]) == {"low", "expected", "high", "lines"}
     assert "total" in record["offers"][0]["peak_memory_bytes"]
     assert all(entry["reason"] for entry in record["rejected"])
