@@ -71,8 +71,8 @@ class Planner:
         self._accelerator = accelerator
         self._book = PhaseBook(assumptions=assumptions)
         self._calibrations: dict[tuple[str, str | None], Calibration | None] = {}
-        self._judgements: dict[tuple[Shape, float], Judgement] = {}
-        self._verdicts: dict[tuple[Shape, str, bool], Verdict] = {}
+        self._judgements: dict[tuple[Shape, float, bool], Judgement] = {}
+        self._verdicts: dict[tuple[Shape, str, bool, bool], Verdict] = {}
 
     def rank(self, where: Where, budget: Budget) -> Ranking:
         """All offers under these wishes and limits."""
@@ -88,21 +88,27 @@ class Planner:
                 unwanted.append(Rejected(rental, 1, None, rental.quotes[0], refusal))
                 continue
             judged.extend(
-                Judged(rental, num_nodes, self.verdict(seat, num_nodes))
+                Judged(rental, num_nodes, self.verdict(seat, num_nodes, on_paper=where.on_paper))
                 for num_nodes in seat.node_counts(where.max_nodes)
             )
         return rank(judged, unwanted, where, budget)
 
-    def verdict(self, seat: Seat, num_nodes: int = 1) -> Verdict:
-        """What the job is on so many nodes of a rental, whatever their price."""
+    def verdict(self, seat: Seat, num_nodes: int = 1, *, on_paper: bool = True) -> Verdict:
+        """What the job is on so many nodes of a rental, whatever their price.
+
+        Args:
+            seat: the rental.
+            num_nodes: of it.
+            on_paper: whether it is estimated where the training program does not run too.
+        """
         rental = seat.rental
         shape = seat.shape if num_nodes == 1 else seat.shape._replace(num_nodes=num_nodes)
-        key = (shape, rental.cloud, rental.use_spot)
+        key = (shape, rental.cloud, rental.use_spot, on_paper)
         known = self._verdicts.get(key)
         if known is None:
             calibration = self._calibration_of(rental.cloud, rental.accelerator)
             known = self._verdicts[key] = verdict(
-                self._judgement(shape, memory_factor_of(calibration)),
+                self._judgement(shape, memory_factor_of(calibration), on_paper=on_paper),
                 self._book,
                 cloud=rental.cloud,
                 use_spot=rental.use_spot,
@@ -142,12 +148,18 @@ class Planner:
         }
         return sorted(key for key in keys if text in key)
 
-    def _judgement(self, shape: Shape, memory_factor: float) -> Judgement:
-        known = self._judgements.get((shape, memory_factor))
+    def _judgement(self, shape: Shape, memory_factor: float, *, on_paper: bool) -> Judgement:
+        key = (shape, memory_factor, on_paper)
+        known = self._judgements.get(key)
         if known is None:
             card = None if shape.card is None else self._accelerator(shape.card)
-            known = self._judgements[shape, memory_factor] = judge_shape(
-                self.variants, shape, card, self._assumptions, memory_factor=memory_factor
+            known = self._judgements[key] = judge_shape(
+                self.variants,
+                shape,
+                card,
+                self._assumptions,
+                memory_factor=memory_factor,
+                estimates_refused=on_paper,
             )
         return known
 

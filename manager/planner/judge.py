@@ -100,6 +100,7 @@ def judge_shape(
     assumptions: Assumptions,
     *,
     memory_factor: float = 1.0,
+    estimates_refused: bool = True,
 ) -> Judgement:
     """The configuration that computes for the shortest time among those that run and fit; else the nearest to that.
 
@@ -109,6 +110,8 @@ def judge_shape(
         accelerator: specification of its card; None: not in our table, or no card.
         assumptions: of the speed of cores.
         memory_factor: measured over estimated memory in own runs there, at least 1.
+        estimates_refused: whether machines are estimated on which the training program does not run; it takes as long
+            as for others, and they are a third of all kinds.
     """
     best: Judgement | None = None
     nearest: Judgement | None = None
@@ -117,7 +120,13 @@ def judge_shape(
         precision, is_checkpointed = variant.profile.precision, variant.profile.gradient_checkpointing
         if any(way in whole for way in _simpler(precision, sharding, is_checkpointed=is_checkpointed)):
             continue
-        found = _judged(variant, sharding, shape, accelerator, assumptions, memory_factor)
+        machine = machine_of(variant.profile, shape, accelerator, assumptions, sharding=sharding)
+        if isinstance(machine, str):
+            found = Judgement(variant=variant, reason=machine)
+        elif machine.refusal is not None and not estimates_refused:
+            found = Judgement(variant=variant, machine=machine, reason=machine.refusal)
+        else:
+            found = _judged(variant, machine, memory_factor)
         if found.takes_whole_share:
             whole.add((precision, is_checkpointed, sharding))
         if found.reason is None:
@@ -169,23 +178,13 @@ def _missing(judgement: Judgement) -> float:
     return math.inf if judgement.missing_bytes is None else judgement.missing_bytes
 
 
-def _judged(
-    variant: StepVariant,
-    sharding: str,
-    shape: Shape,
-    accelerator: Accelerator | None,
-    assumptions: Assumptions,
-    memory_factor: float,
-) -> Judgement:
+def _judged(variant: StepVariant, machine: Machine, memory_factor: float) -> Judgement:
     """One configuration with the largest micro-batch that fits."""
     profile, traces = variant.profile, variant.traces
-    machine = machine_of(profile, shape, accelerator, assumptions, sharding=sharding)
-    if isinstance(machine, str):
-        return Judgement(variant=variant, reason=machine)
     limit = micro_batch_limit(profile, replicas=machine.replicas)
     if limit is None:
         reason = f"{REASON_BATCH}: {profile.batch_size} samples over {machine.replicas} devices"
-        return Judgement(variant=variant, reason=reason)
+        return Judgement(variant=variant, machine=machine, reason=machine.refusal or reason)
     largest, room = _largest(profile, traces, machine, memory_factor, limit)
     micro_batch = None if largest is None else even_micro_batch(limit, largest)
     least = 1 if profile.asked_micro_batch is None else limit
