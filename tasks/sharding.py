@@ -96,11 +96,12 @@ def shard(tuned: TunedModel, job: Job, accelerator: Accelerator) -> TunedModel:
 def layers(module: nn.Module) -> Iterator[nn.Module]:
     """The modules that are gathered one at a time: items of the outermost lists, with weights."""
     for child in module.children():
-        if not isinstance(child, nn.ModuleList | nn.ModuleDict):
+        if not isinstance(child, nn.ModuleList):
             yield from layers(child)
             continue
         for item in child.children():
             if isinstance(item, nn.ModuleList | nn.ModuleDict):
+                # Neither is called: what computes stands in it.
                 yield from layers(item)
             elif any(True for _ in item.parameters()):
                 yield item

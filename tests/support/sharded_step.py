@@ -23,6 +23,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from tasks.sharding import layers
+
 _BLOCK = 512
 
 
@@ -62,14 +64,17 @@ def step_alone(shape: SmallLlama) -> TracedStep:
 
 
 def step_sharded(shape: SmallLlama, world_size: int) -> TracedStep:
-    """The step of one of so many ranks: float32 shards, gathered in bfloat16, gradients reduced in float32."""
+    """The step of one of so many ranks: float32 shards, gathered in bfloat16, gradients reduced in float32.
+
+    Divided as `tasks.sharding` does it under bf16-mixed.
+    """
     dist.init_process_group("fake", rank=0, world_size=world_size, store=FakeStore())
     try:
         mesh = init_device_mesh("cpu", (world_size,))
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = _model(shape, torch.float32)
-            for layer in model.model.layers:
+            for layer in layers(model):
                 fully_shard(layer, mesh=mesh, mp_policy=policy)
             fully_shard(model, mesh=mesh, mp_policy=policy)
             return _traced(model, shape)
