@@ -72,7 +72,7 @@ class Planner:
         self._book = PhaseBook(assumptions=assumptions)
         self._calibrations: dict[tuple[str, str | None], Calibration | None] = {}
         self._judgements: dict[tuple[Shape, float, bool], Judgement] = {}
-        self._verdicts: dict[tuple[Shape, str, bool, bool], Verdict] = {}
+        self._verdicts: dict[tuple[Shape, str, bool, bool, str | None], Verdict] = {}
 
     def rank(self, where: Where, budget: Budget) -> Ranking:
         """All offers under these wishes and limits."""
@@ -103,10 +103,11 @@ class Planner:
         """
         rental = seat.rental
         shape = seat.shape if num_nodes == 1 else seat.shape._replace(num_nodes=num_nodes)
-        key = (shape, rental.cloud, rental.use_spot, on_paper)
+        # Two names of one card may have own runs of their own.
+        calibration = self._calibration_of(rental.cloud, rental.accelerator) if self._calibration else None
+        key = (shape, rental.cloud, rental.use_spot, on_paper, None if calibration is None else calibration.device)
         known = self._verdicts.get(key)
         if known is None:
-            calibration = self._calibration_of(rental.cloud, rental.accelerator)
             known = self._verdicts[key] = verdict(
                 self._judgement(shape, memory_factor_of(calibration), on_paper=on_paper),
                 self._book,
@@ -276,12 +277,20 @@ def _content_hash(plan: Plan) -> str:
 
 
 def _digest(estimate: Estimate) -> list[str]:
-    cost = estimate.cost_usd
-    price = estimate.offer.price_usd_per_hour
+    """All of an estimate that may differ between two plans of one question; notes and sources apart."""
+    cost, hours = estimate.cost_usd, estimate.hours
+    price, how = estimate.offer.price_usd_per_hour, estimate
+    money = () if cost is None else (cost.low, cost.expected, cost.high)
+    times = () if hours is None else (hours.low, hours.expected, hours.high)
+    configuration = (how.precision, how.gradient_checkpointing, how.sharding, how.micro_batch, how.accumulation)
     return [
         estimate.offer.key,
         "" if price is None else str(price.normalize()),
-        "" if cost is None else str(cost.expected.normalize()),
+        *(str(amount.normalize()) for amount in money),
+        *(repr(time) for time in times),
+        *(str(part) for part in (*configuration, how.disk_gib, how.checkpoint_every_steps)),
+        estimate.estimator,
+        estimate.on_paper or "",
         estimate.reason or "",
     ]
 

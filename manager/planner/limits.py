@@ -22,8 +22,7 @@ REASON_ACCELERATOR = "accelerator not allowed"
 REASON_SPOT = "spot not allowed"
 REASON_BUDGET = "over budget"
 REASON_DEADLINE = "past deadline"
-EVEN = 0.5
-"""Confidence at which the expected figures are compared; above it the high ends are."""
+_UNWANTED = (REASON_CLOUD, REASON_REGION, REASON_ACCELERATOR, REASON_SPOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +67,28 @@ class Wishes:
 
 def cost_at(budget: Budget, cost: MoneyInterval) -> Decimal:
     """The end of the interval that is compared with the cap."""
-    return cost.high if budget.confidence > EVEN else cost.expected
+    return cost.high if budget.is_sure else cost.expected
 
 
 def hours_at(budget: Budget, hours: Interval) -> float:
     """The end of the interval that is compared with the deadline."""
-    return hours.high if budget.confidence > EVEN else hours.expected
+    return hours.high if budget.is_sure else hours.expected
 
 
 def beyond_limits(budget: Budget, estimate: Estimate) -> str | None:
     """Why the budget rules a priced estimate out, or None."""
     cost, hours = estimate.cost_usd, estimate.hours
     cap, deadline = budget.max_usd, budget.deadline_hours
-    how = "expected" if budget.confidence <= EVEN else f"at {budget.confidence:.0%}"
-    if cap is not None and cost is not None and cost_at(budget, cost) > cap:
-        return f"{REASON_BUDGET}: {format_usd(cost_at(budget, cost))} {how}, cap {format_usd(cap)}"
     if deadline is not None and hours is not None and hours_at(budget, hours) > deadline:
-        return f"{REASON_DEADLINE}: {format_hours(hours_at(budget, hours))} {how}, deadline {format_hours(deadline)}"
+        told = f"{format_hours(hours_at(budget, hours))} {_end_told(budget)}"
+        return f"{REASON_DEADLINE}: {told}, deadline {format_hours(deadline)}"
+    if cap is not None and cost is not None and cost_at(budget, cost) > cap:
+        return f"{REASON_BUDGET}: {format_usd(cost_at(budget, cost))} {_end_told(budget)}, cap {format_usd(cap)}"
     return None
+
+
+def _end_told(budget: Budget) -> str:
+    return f"at {budget.confidence:.0%}" if budget.is_sure else "expected"
 
 
 def refused(offer: Offer, reason: str) -> Estimate:
@@ -112,31 +115,43 @@ def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
             hint="check the price catalogs: `tunefare doctor` says where they are looked for",
         )
     kinds = _kinds(plan)
-    nearest = plan.rejected[0]
     if kinds[REASON_BUDGET] or kinds[REASON_DEADLINE]:
-        return _over_budget(plan, kinds)
-    message = f"none of {sum(kinds.values())} offers can carry the job; nearest is {_named(nearest)}: {nearest.reason}"
+        return _over_budget(plan)
+    unwanted = sum(kinds[kind] for kind in _UNWANTED)
+    wanted, nearest = sum(kinds.values()) - unwanted, plan.rejected[0]
+    if not wanted:
+        told = "; ".join(f"{kinds[kind]:,} {kind}" for kind in _UNWANTED if kinds[kind])
+        return NothingFitsError(f"`where` leaves none of {unwanted:,} offers: {told}", hint=_hint(plan, kinds))
+    others = f" that `where` leaves of {wanted + unwanted:,}" if unwanted else ""
+    message = f"none of {wanted:,} offers{others} can carry the job; nearest is {_named(nearest)}: {nearest.reason}"
     return NothingFitsError(message, hint=_hint(plan, kinds))
 
 
-def _over_budget(plan: Plan, kinds: Counter[str]) -> OverBudgetError:
-    if kinds[REASON_BUDGET]:
-        cheapest = next(estimate for estimate in plan.rejected if _kind(estimate) == REASON_BUDGET)
-        cost = cheapest.cost_usd
-        expected = format_usd(cost.expected if cost else None)
-        return OverBudgetError(
-            f"the cheapest offer that carries the job, {_named(cheapest)}, is expected to cost {expected}: "
-            f"more than the cap of {format_usd(plan.spec.budget.max_usd)}",
-            hint="raise budget.max_usd, or train less: fewer epochs, method lora or frozen, a shorter max_length",
+def _over_budget(plan: Plan) -> OverBudgetError:
+    """Offers that keep to the deadline come first among the rejected, the cheapest of them first; then the fastest."""
+    budget = plan.spec.budget
+    cap, deadline, end = format_usd(budget.max_usd), format_hours(budget.deadline_hours), _end_told(budget)
+    dear = next((estimate for estimate in plan.rejected if _kind(estimate) == REASON_BUDGET), None)
+    late = [estimate for estimate in plan.rejected if _kind(estimate) == REASON_DEADLINE and estimate.hours]
+    if budget.max_usd is not None and dear is not None:
+        late = [one for one in late if one.cost_usd and cost_at(budget, one.cost_usd) <= budget.max_usd]
+    parts = []
+    if dear is not None and dear.cost_usd is not None:
+        in_time = " in time" if budget.deadline_hours is not None else ""
+        parts.append(
+            f"the cheapest offer that carries the job{in_time}, {_named(dear)}, costs "
+            f"{format_usd(cost_at(budget, dear.cost_usd))} ({end}): more than the cap of {cap}"
         )
-    late = [estimate for estimate in plan.rejected if _kind(estimate) == REASON_DEADLINE]
-    fastest = min(late, key=lambda estimate: estimate.hours.expected if estimate.hours else float("inf"))
-    takes = format_hours(fastest.hours.expected if fastest.hours else None)
-    return OverBudgetError(
-        f"the fastest offer within the cap, {_named(fastest)}, is expected to take {takes}: "
-        f"past the deadline of {format_hours(plan.spec.budget.deadline_hours)}",
-        hint="give budget.deadline_hours more room, raise budget.max_usd, or train less",
-    )
+    if late and late[0].hours is not None:
+        within = " within the cap" if dear is not None else ""
+        parts.append(
+            f"the fastest offer{within}, {_named(late[0])}, takes {format_hours(hours_at(budget, late[0].hours))} "
+            f"({end}): past the deadline of {deadline}"
+        )
+    hints = ["raise budget.max_usd"] if dear is not None else []
+    hints += ["give budget.deadline_hours more room"] if late else []
+    less = "train less: fewer epochs, method lora or frozen, a shorter max_length"
+    return OverBudgetError("; ".join(parts), hint=", ".join((*hints, f"or {less}")))
 
 
 def _hint(plan: Plan, kinds: Counter[str]) -> str:
@@ -151,10 +166,10 @@ def _hint(plan: Plan, kinds: Counter[str]) -> str:
         nearest = next(estimate for estimate in plan.rejected if _kind(estimate) == REASON_HOST)
         moment = None if nearest.host_bytes is None else nearest.host_bytes.moment
         hints.append(f"take machines with more of their own memory{_less_on_the_host(plan.spec, moment)}")
+    if any(kinds[kind] for kind in _UNWANTED):
+        hints.append("widen `where`: clouds, regions, accelerators or spot")
     if hints:
         return "; or ".join(hints)
-    if kinds[REASON_SPOT] or kinds[REASON_CLOUD] or kinds[REASON_REGION] or kinds[REASON_ACCELERATOR]:
-        return "widen `where`: clouds, regions, accelerators or spot"
     if kinds[REASON_PRICE]:
         return "give a price: `local_price_usd_per_hour` for this machine, or newer catalogs with --catalogs"
     return "`tunefare plan` lists each offer with its reason"

@@ -16,6 +16,7 @@ from manager.workload.memory_device import MemoryDevice, architecture_of, memory
 from manager.workload.placement import ONE_DEVICE, Placement
 from manager.workload.profile import WorkloadProfile
 from manager.workload.speed import Speed, cpu_speed, speed_of
+from tasks.shardable import sharding_refusal
 
 DDP, FSDP = "ddp", "fsdp"
 REASON_PROGRAM = "training program does not run there yet"
@@ -28,8 +29,6 @@ _GIGA = 1e9
 _FLASH = "flash_attention_2"
 _BEFORE_AMPERE = frozenset({"kepler", "maxwell", "pascal", "volta", "turing"})
 """FlashAttention 2 has no kernels for them (https://github.com/Dao-AILab/flash-attention, NVIDIA CUDA support)."""
-SHARDED_METHODS = ("full", "lora", "frozen")
-"""Methods whose weights the training program can divide over devices."""
 _HALF_PRECISIONS = {"bf16": "bfloat16", "bf16-mixed": "bfloat16", "fp16-mixed": "float16"}
 
 
@@ -112,7 +111,7 @@ def _accelerated(profile: WorkloadProfile, shape: Shape, accelerator: Accelerato
         link=link_of(accelerator, family=speed.family, devices=replicas, devices_per_node=on_node),
         sharding=sharding,
         refusal=refusal_of(profile, accelerator, cloud=shape.place, replicas=replicas)
-        or _sharding_refusal(profile, sharding, replicas),
+        or _sharding_refusal(profile, sharding),
     )
 
 
@@ -122,10 +121,13 @@ def _speed(accelerator: Accelerator, share: float) -> Speed | None:
     return speed_of(accelerator, software=software("xla" if accelerator.kind == "tpu" else "eager"), share=share)
 
 
-def _sharding_refusal(profile: WorkloadProfile, sharding: str, replicas: int) -> str | None:
-    if sharding != FSDP or replicas == 1 or profile.method in SHARDED_METHODS:
+def _sharding_refusal(profile: WorkloadProfile, sharding: str) -> str | None:
+    if sharding != FSDP:
         return None
-    return f"{REASON_PROGRAM}: method {profile.method} is not sharded"
+    refused = sharding_refusal(
+        method=profile.method, optimizer=profile.optimizer, loss=profile.loss, precision=profile.precision
+    )
+    return None if refused is None else f"{REASON_PROGRAM}: {refused[0]} is not sharded, {refused[1]}"
 
 
 def refusal_of(

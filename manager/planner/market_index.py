@@ -12,6 +12,8 @@ from manager.prices.market import Market, Rental
 
 _CORES = ("cpu_flops_per_vcpu", "cpu_bandwidth_per_vcpu")
 _ANY_CLOUD = "*"
+_SLICE = "tpu-"
+"""A slice of a TPU is as many chips as its name says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,7 @@ class Seat:
     rental: Rental
     shape: Shape
     can_be_many: bool
-    """Whether several of it may work on one job: the largest machine with this card of its cloud and market, where
-    SkyPilot rents several."""
+    """Whether several of it may work on one job: whole cards, where SkyPilot rents several machines at once."""
 
     def node_counts(self, max_nodes: int) -> Sequence[int]:
         """Numbers of nodes to try: powers of two up to the most that is allowed, and that itself."""
@@ -42,24 +43,18 @@ class MarketIndex:
     @staticmethod
     def of(market: Market, assumptions: Assumptions) -> MarketIndex:
         """The index of a market; shapes without an accelerator share a place where the same is assumed of them."""
-        largest: dict[tuple[str, str, bool], float] = {}
-        for rental in market.rentals:
-            if rental.accelerator is not None:
-                key = (rental.cloud, rental.accelerator, rental.use_spot)
-                largest[key] = max(largest.get(key, 0.0), rental.accelerator_count)
-        return MarketIndex(market=market, seats=tuple(_seats(market, assumptions, largest)))
+        return MarketIndex(market=market, seats=tuple(_seats(market, assumptions)))
 
 
-def _seats(market: Market, assumptions: Assumptions, largest: dict[tuple[str, str, bool], float]) -> Iterator[Seat]:
+def _seats(market: Market, assumptions: Assumptions) -> Iterator[Seat]:
     known: dict[Shape, Shape] = {}
     for rental in market.rentals:
         shape = shape_of(rental)
         if shape.card is None and shape.place != LOCAL and not _is_special(assumptions, shape.place):
             shape = shape._replace(place=_ANY_CLOUD)
         shape = known.setdefault(shape, shape)
-        name = rental.accelerator
-        is_largest = name is not None and rental.accelerator_count == largest[rental.cloud, name, rental.use_spot]
-        is_whole = is_largest and rental.accelerator_count >= 1
+        name = rental.accelerator or _SLICE
+        is_whole = not name.startswith(_SLICE) and rental.accelerator_count >= 1
         can_be_many = is_whole and rental.cloud != LOCAL and has_several_nodes(rental.cloud)
         yield Seat(rental, shape, can_be_many)
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from manager.planner.estimate import REASON_HOST, REASON_PRICE, Verdict, priced
+from manager.planner.estimate import REASON_HOST, REASON_PREEMPTED, REASON_PRICE, Verdict, priced
 from manager.planner.judge import REASON_BATCH, REASON_FIT
 from manager.planner.limits import (
-    EVEN,
     REASON_BUDGET,
     REASON_DEADLINE,
     REASON_REGION,
@@ -26,13 +25,24 @@ from manager.planner.limits import (
     cost_at,
     refused,
 )
+from manager.planner.machine import REASON_PROGRAM
 from manager.planner.plan import Estimate, ReasonCount
 from manager.planner.rank import rank_key
 from manager.prices.market import UNKNOWN_USD, Quote, Rental
 from manager.prices.offer import Offer
 from manager.spec.model import Budget, Where
 
-_NEAREST_KINDS = (REASON_BUDGET, REASON_DEADLINE, REASON_FIT, REASON_HOST, REASON_BATCH, REASON_PRICE)
+_NEAREST_KINDS = (
+    REASON_BUDGET,
+    REASON_DEADLINE,
+    REASON_FIT,
+    REASON_HOST,
+    REASON_BATCH,
+    REASON_PRICE,
+    REASON_PREEMPTED,
+    REASON_PROGRAM,
+)
+"""Nearest to a choice first; what the user does not want comes last."""
 _FASTER = 0.99
 _TIE_USD = 1e-4
 """Dollars within which floats do not decide: a bill's lines are rounded to a millionth each and their hours to a
@@ -133,7 +143,8 @@ class Ranking:
 
     def nearest_rejected(self, number: int) -> list[Estimate]:
         """Of the rejected those nearest to a choice; at least one of each kind of reason."""
-        ordered = sorted(range(len(self.rejected)), key=lambda at: (*_nearness(self.rejected[at]), at))
+        end = _end(self.budget)
+        ordered = sorted(range(len(self.rejected)), key=lambda at: (*_nearness(self.rejected[at], end), at))
         shown: list[Estimate] = []
         kinds: set[str] = set()
         for at in ordered:
@@ -250,11 +261,12 @@ def _place(one: Judged, quotes: Sequence[Quote], ranking: Ranking) -> None:
     if quotes[-1].usd == UNKNOWN_USD:
         known = bisect_left(quotes, UNKNOWN_USD, key=lambda quote: quote.usd)
     reject(quotes[known:], f"{REASON_PRICE}: {one.rental.price_source}")
+    if budget.deadline_hours is not None and verdict.hours[_end(budget)] > budget.deadline_hours:
+        reject(quotes[:known], REASON_DEADLINE)
+        return
     affordable = known if budget.max_usd is None else _affordable(one, quotes[:known], budget, budget.max_usd)
     reject(quotes[affordable:known], REASON_BUDGET)
-    if budget.deadline_hours is not None and verdict.hours[_end(budget)] > budget.deadline_hours:
-        reject(quotes[:affordable], REASON_DEADLINE)
-    elif affordable:
+    if affordable:
         per_price = verdict.billed_hours[1] * one.num_nodes
         ranking.candidates.append(
             Candidate(one.rental, one.num_nodes, verdict, quotes[:affordable], per_price, verdict.side_usd[1])
@@ -282,7 +294,7 @@ def _affordable(one: Judged, quotes: Sequence[Quote], budget: Budget, cap_usd: D
 
 def _end(budget: Budget) -> int:
     """Which of low, expected and high is compared with limits."""
-    return 2 if budget.confidence > EVEN else 1
+    return 2 if budget.is_sure else 1
 
 
 def kind_of(reason: str) -> str:
@@ -290,7 +302,7 @@ def kind_of(reason: str) -> str:
     return reason.split(":", 1)[0]
 
 
-def _nearness(one: Rejected) -> tuple[int, float, float]:
+def _nearness(one: Rejected, end: int) -> tuple[int, float, float]:
     kind = kind_of(one.reason)
     place = _NEAREST_KINDS.index(kind) if kind in _NEAREST_KINDS else len(_NEAREST_KINDS)
     verdict = one.verdict
@@ -298,7 +310,7 @@ def _nearness(one: Rejected) -> tuple[int, float, float]:
     hours = None if verdict is None else verdict.hours
     usd = float("inf")
     if verdict is not None and hours is not None:
-        usd = verdict.billed_hours[1] * one.quote.usd * one.num_nodes + verdict.side_usd[1]
+        usd = verdict.billed_hours[end] * one.quote.usd * one.num_nodes + verdict.side_usd[end]
     if kind == REASON_DEADLINE and hours is not None:
-        return place, hours[1], usd
+        return place, hours[end], usd
     return place, float("inf") if missing is None else missing, usd

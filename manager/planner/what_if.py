@@ -11,9 +11,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from manager.planner.build import Planner
-from manager.planner.limits import EVEN
 from manager.planner.plan import Estimate
-from manager.spec.model import Budget, Where
+from manager.spec.model import CONFIDENCES, Budget, Where
 from manager.units import format_hours, format_usd
 
 MOST_CLOUDS = 6
@@ -92,8 +91,10 @@ def _relaxed(where: Where, budget: Budget) -> Iterator[_Change]:
     if budget.deadline_hours is not None:
         told = format_hours(budget.deadline_hours)
         yield _Change(f"without budget.deadline_hours {told}", where, replace(budget, deadline_hours=None))
-    if budget.confidence > EVEN and (budget.max_usd is not None or budget.deadline_hours is not None):
-        yield _Change(f"without budget.confidence {budget.confidence:g}", where, replace(budget, confidence=EVEN))
+    if budget.is_sure and (budget.max_usd is not None or budget.deadline_hours is not None):
+        yield _Change(
+            f"without budget.confidence {budget.confidence:g}", where, replace(budget, confidence=CONFIDENCES[0])
+        )
     if where.clouds:
         yield _Change(f"without where.clouds {', '.join(where.clouds)}", replace(where, clouds=()), budget)
     if where.regions:
@@ -112,8 +113,8 @@ def _tightened(planner: Planner, where: Where, budget: Budget, present: Estimate
         return
     if where.spot:
         yield _Change("without spot", replace(where, spot=False), budget)
-    if budget.confidence <= EVEN and (budget.max_usd is not None or budget.deadline_hours is not None):
-        yield _Change("limits kept at 90 %", where, replace(budget, confidence=0.9))
+    if not budget.is_sure and (budget.max_usd is not None or budget.deadline_hours is not None):
+        yield _Change("limits kept at 90 %", where, replace(budget, confidence=CONFIDENCES[1]))
     if present.hours is not None:
         faster = present.hours.expected * _FASTER
         yield _Change(f"done in half the time, {format_hours(faster)}", where, replace(budget, deadline_hours=faster))

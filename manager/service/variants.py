@@ -12,12 +12,13 @@ from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
 from manager.errors import DataError
-from manager.planner.machine import DDP, FSDP, SHARDED_METHODS
+from manager.planner.machine import DDP, FSDP
 from manager.planner.variant import StepVariant
 from manager.profiling.run_traces import run_traces
 from manager.spec.model import RunSpec
 from manager.workload.build import build_profile
 from manager.workload.profile import DataStats
+from tasks.shardable import sharding_refusal
 
 AUTO = "auto"
 _ADAPTERS = ("lora", "qlora")
@@ -112,10 +113,13 @@ def checkpointing_of(spec: RunSpec) -> tuple[bool, ...]:
 
 def shardings_of(spec: RunSpec) -> tuple[str, ...]:
     """How several devices may share a step, simplest first."""
-    asked = spec.training.sharding
+    asked, training = spec.training.sharding, spec.training
     if asked != AUTO:
         return (asked,)
-    return (DDP, FSDP) if spec.method.kind in SHARDED_METHODS and spec.training.loss == "plain" else (DDP,)
+    refused = sharding_refusal(
+        method=spec.method.kind, optimizer=training.optimizer, loss=training.loss, precision=training.precision
+    )
+    return (DDP, FSDP) if refused is None else (DDP,)
 
 
 def settled(spec: RunSpec) -> RunSpec:

@@ -47,6 +47,11 @@ class Budget:
     confidence: float = 0.5
     """0.5: the expected figures must keep to cap and deadline; 0.9: the high ends of their intervals must."""
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the high ends are compared with the limits."""
+        return self.confidence > CONFIDENCES[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
