@@ -5,6 +5,7 @@ Bytes and seconds travel inside; GiB, hours and dollars appear only in what a pe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -43,10 +44,41 @@ class MoneyInterval:
     expected: Decimal
     high: Decimal
 
+    @staticmethod
+    def sum(parts: Iterable[MoneyInterval]) -> MoneyInterval:
+        """The sum end by end, exact, so that a bill can be added up by hand; of nothing it is 0."""
+        low = expected = high = Decimal(0)
+        for part in parts:
+            low, expected, high = low + part.low, expected + part.expected, high + part.high
+        return MoneyInterval(low=low, expected=expected, high=high)
+
+    @staticmethod
+    def of(quantity: Interval, unit_price_usd: Decimal | Interval) -> MoneyInterval:
+        """Quantity times unit price, end by end, each rounded as `product_usd` does."""
+        price = unit_price_usd
+        low, expected, high = (
+            (price.low, price.expected, price.high) if isinstance(price, Interval) else (price, price, price)
+        )
+        return MoneyInterval(
+            low=product_usd(quantity.low, low),
+            expected=product_usd(quantity.expected, expected),
+            high=product_usd(quantity.high, high),
+        )
+
 
 def usd(value: Decimal | float | int | str) -> Decimal:
     """Dollars at a resolution of a millionth: enough for one second at $0.01/h, and equal on each platform."""
-    return Decimal(str(value)).quantize(_MICRO, rounding=ROUND_HALF_UP)
+    return _decimal(value).quantize(_MICRO, rounding=ROUND_HALF_UP)
+
+
+def product_usd(quantity: Decimal | float, unit_price_usd: Decimal | float) -> Decimal:
+    """What a quantity costs at a unit price, rounded once, as `usd` does."""
+    return usd(_decimal(quantity) * _decimal(unit_price_usd))
+
+
+def _decimal(value: Decimal | float | int | str) -> Decimal:
+    """The shortest decimal of a float, so that no binary error enters."""
+    return value if isinstance(value, Decimal) else Decimal(str(value))
 
 
 def format_usd(value: Decimal | None) -> str:

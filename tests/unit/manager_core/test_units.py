@@ -6,7 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from manager.units import LEAST_USD, format_bytes, format_hours, format_seconds, format_usd, usd
+from manager.units import (
+    LEAST_USD,
+    Interval,
+    MoneyInterval,
+    format_bytes,
+    format_hours,
+    format_seconds,
+    format_usd,
+    product_usd,
+    usd,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +39,28 @@ def test_dollars(value: Decimal | None, text: str) -> None:
 
 def test_dollars_are_kept_to_a_millionth() -> None:
     assert usd(0.1 + 0.2) == Decimal("0.300000")
+
+
+def test_a_product_is_of_the_decimals_that_people_see_and_rounded_once() -> None:
+    # 28.5 millionths are rounded up; in binary the product is a little less.
+    assert product_usd(0.57, Decimal("0.00005")) == product_usd(0.57, 0.00005) == Decimal("0.000029")
+    assert product_usd(1 / 3, 3) == Decimal("1.000000")
+
+
+def test_money_of_a_quantity_at_one_price_or_at_a_band_of_prices() -> None:
+    hours = Interval(low=0.5, expected=1, high=2)
+    ends = Decimal("0.400000"), Decimal("0.800000"), Decimal("1.600000")
+    assert MoneyInterval.of(hours, Decimal("0.8")) == MoneyInterval(low=ends[0], expected=ends[1], high=ends[2])
+    band = MoneyInterval.of(hours, Interval(low=0.1, expected=0.2, high=0.3))
+    assert (band.low, band.expected, band.high) == (Decimal("0.05"), Decimal("0.2"), Decimal("0.6"))
+
+
+def test_a_sum_of_money_is_exact_end_by_end() -> None:
+    part = MoneyInterval(low=Decimal("0.1"), expected=Decimal("0.2"), high=Decimal("0.3"))
+    assert MoneyInterval.sum([part] * 3) == MoneyInterval(
+        low=Decimal("0.3"), expected=Decimal("0.6"), high=Decimal("0.9")
+    )
+    assert MoneyInterval.sum(()) == MoneyInterval(low=Decimal(0), expected=Decimal(0), high=Decimal(0))
 
 
 @pytest.mark.parametrize(
