@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
+from manager.planner.fixed_phases import WAITING
 from manager.planner.plan import CostLine, Estimate, Plan
+from manager.planner.storage import ADDRESS, DISK, EGRESS
 from manager.prices.offer import Offer
 from manager.units import SECONDS_PER_HOUR, MoneyInterval, format_usd, usd
 
 _HOURS_PER_DAY = 24
 _PERCENT = 100
-_HOUR = "h"
+_NOT_THE_MACHINE = frozenset({DISK, ADDRESS, EGRESS, WAITING})
+"""Lines of a bill that the machine's price is not in, whatever their unit and price."""
 
 
 class Move(StrEnum):
@@ -85,17 +88,15 @@ def movements(estimates: Sequence[Estimate], today: Iterable[Offer]) -> tuple[Mo
 
 
 def at_price(estimate: Estimate, offer: Offer) -> Estimate:
-    """The estimate at the price of the same offer today; what is not paid by the hour keeps its price.
+    """The estimate at the price of the same offer today; what is billed besides the machine keeps its price.
 
     Raises:
         ValueError: the price is unknown.
     """
-    price, old = offer.price_usd_per_hour, estimate.offer.price_usd_per_hour
+    price = offer.price_usd_per_hour
     if price is None:
         raise ValueError(f"{offer.key} has no known price")
-    lines = tuple(
-        _line_at(line, price) if line.unit == _HOUR and line.unit_price_usd == old else line for line in estimate.lines
-    )
+    lines = tuple(line if line.name in _NOT_THE_MACHINE else _line_at(line, price) for line in estimate.lines)
     return replace(estimate, offer=offer, lines=lines, cost_usd=_sum(lines))
 
 

@@ -11,11 +11,12 @@ from manager.planner.build import make_plan
 from manager.planner.moved import Move, age_text, at_price, movements, with_prices
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
+from manager.spec.model import Where
 from tests.support.plan_factory import make_gpu_offer, make_profile, make_spec, make_traces
 
 
 def plan(*offers: Offer) -> Plan:
-    spec = make_spec()
+    spec = make_spec(where=Where(spot=True))
     return make_plan(
         spec=spec,
         profile=make_profile(spec=spec),
@@ -83,6 +84,17 @@ def test_a_bill_at_another_price_is_that_of_a_plan_made_then() -> None:
     anew = plan(dearer).offers[0]
     assert moved.lines == anew.lines
     assert moved.cost_usd == anew.cost_usd
+
+
+@pytest.mark.parametrize(("price", "name"), [("0.005", "address"), ("0", "waiting")])
+def test_a_machine_that_costs_what_an_address_or_waiting_does_is_told_apart_from_them(price: str, name: str) -> None:
+    """Both are lines of hours; neither gets the machine's new price."""
+    estimate = plan(make_gpu_offer(price=price, spot=True)).offers[0]
+    same = [line for line in estimate.lines if line.name == name]
+    assert [(line.unit, line.unit_price_usd) for line in same] == [("h", Decimal(price))]
+    moved = at_price(estimate, make_gpu_offer(price="2", spot=True))
+    assert [line for line in moved.lines if line.name == name] == same
+    assert moved.lines == plan(make_gpu_offer(price="2", spot=True)).offers[0].lines
 
 
 def test_what_is_not_paid_by_the_hour_keeps_its_price() -> None:
