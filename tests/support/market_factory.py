@@ -118,16 +118,12 @@ def brute_force(offers: Sequence[Offer], variants: Sequence[StepVariant], where:
 
 
 def _in_numbers(offers: Sequence[Offer], max_nodes: int, where: Where) -> Iterator[Offer]:
-    """Several machines are tried of the largest with a card in a cloud, on demand or spot."""
-    largest: dict[tuple[str, str | None, bool], float] = {}
-    for offer in offers:
-        key = (offer.cloud, offer.accelerator, offer.use_spot)
-        largest[key] = max(largest.get(key, 0.0), offer.accelerator_count)
+    """Several machines are tried of whole cards."""
     for offer in offers:
         yield offer
-        key = (offer.cloud, offer.accelerator, offer.use_spot)
-        is_largest = offer.accelerator_count == largest[key] >= 1
-        if offer.accelerator is None or not is_largest or offer.cloud in _ALONE or _unwanted(offer, where, all_of=True):
+        name = offer.accelerator or "tpu-"
+        is_whole = not name.startswith("tpu-") and offer.accelerator_count >= 1
+        if not is_whole or offer.cloud in _ALONE or _unwanted(offer, where, all_of=True):
             continue
         for nodes in sorted({*(2**power for power in range(1, 7) if 2**power <= max_nodes), max_nodes} - {1}):
             price = offer.price_usd_per_hour
@@ -178,10 +174,10 @@ def _beyond(estimate: Estimate, budget: Budget) -> str | None:
     assert estimate.cost_usd is not None
     assert estimate.hours is not None
     end = "high" if budget.confidence > 0.5 else "expected"
-    if budget.max_usd is not None and getattr(estimate.cost_usd, end) > budget.max_usd:
-        return "over budget"
-    late = budget.deadline_hours is not None and getattr(estimate.hours, end) > budget.deadline_hours
-    return "past deadline" if late else None
+    if budget.deadline_hours is not None and getattr(estimate.hours, end) > budget.deadline_hours:
+        return "past deadline"
+    dear = budget.max_usd is not None and getattr(estimate.cost_usd, end) > budget.max_usd
+    return "over budget" if dear else None
 
 
 def _kind(reason: str | None) -> str | None:
