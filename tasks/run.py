@@ -55,7 +55,7 @@ def run(
     check_job(job)
     accelerator = start_accelerator(job)
     if accelerator.num_processes > 1:
-        alarm.arm()
+        alarm.arm(accelerator.process_index, accelerator.num_processes)
         # The folder is the first process's; on another machine there is nothing in it.
         events.adopt(from_first(accelerator, events.events))
         done = from_first(accelerator, finished_outcome(events, guard))

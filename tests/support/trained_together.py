@@ -91,7 +91,7 @@ def _run(folder: Path) -> None:
     from tasks.train import main
 
     torch.set_num_threads(1)
-    tasks.alarm._GRACE_S = 1.0
+    tasks.alarm._GRACE_S = 0.5
     record = json.loads((folder / "starts.json").read_text())
     rank = int(os.environ["RANK"])
     for number, (values, port) in enumerate(zip(record["starts"], record["ports"], strict=True)):
@@ -105,7 +105,7 @@ def _run(folder: Path) -> None:
         (folder / f"status-{number}-{rank}").write_text(str(status))
         if rank == 1 and one.fail_at is not None:
             # Its connections stay open, so that the other process waits for it in vain.
-            time.sleep(6 * tasks.alarm._GRACE_S)
+            time.sleep(4.0)
 
 
 def _disturb(one: Start | None) -> None:
