@@ -56,8 +56,10 @@ class FixedPhases:
     stated: tuple[Assumption, ...]
 
 
-def fixed_phases(profile: WorkloadProfile, cloud: str, assumptions: Assumptions, *, use_spot: bool) -> FixedPhases:
-    """The phases of a job on a cloud."""
+def fixed_phases(
+    profile: WorkloadProfile, cloud: str, assumptions: Assumptions, *, use_spot: bool, num_nodes: int = 1
+) -> FixedPhases:
+    """The phases of a job on a cloud; what lies here is sent to each of the nodes."""
     kind = profile.data.kind
     rows = {name: assumptions.of(name, cloud) for name in _names(kind, cloud, use_spot=use_spot)}
     is_text = rate_name(kind) is None
@@ -66,7 +68,7 @@ def fixed_phases(profile: WorkloadProfile, cloud: str, assumptions: Assumptions,
     before = (
         Timed("boot", *seconds_of(rows["boot"]), "boot"),
         Timed("setup", *seconds_of(rows["setup"]), "setup"),
-        Timed("download", *_download_s(profile, rows, cloud), _download_rate(profile, cloud)),
+        Timed("download", *_download_s(profile, rows, cloud, num_nodes), _download_rate(profile, cloud)),
         Timed("start", *seconds_of(rows["start"]), "start"),
         Timed("data", *tokens, "tokenize_rate" if is_text else None),
     )
@@ -88,7 +90,7 @@ def fixed_phases(profile: WorkloadProfile, cloud: str, assumptions: Assumptions,
     )
 
 
-def _download_s(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud: str) -> Ends:
+def _download_s(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], cloud: str, num_nodes: int) -> Ends:
     if cloud == "local":
         return per_rate(0 if profile.model_is_here else profile.weights_bytes, rows["hub_rate"], unit=MEGA)
     from_hub = (profile.weights_bytes if profile.model_from_hub else 0) + (
@@ -96,7 +98,8 @@ def _download_s(profile: WorkloadProfile, rows: Mapping[str, AssumedQuantity], c
     )
     from_home = profile.weights_bytes + profile.data.bytes - from_hub
     moved = per_rate(from_hub, rows["hub_rate"], unit=MEGA)
-    sent = per_rate(from_home, rows["upload_rate"], unit=MEGA)
+    # Each node downloads over its own link; all are sent to over the one from here (SkyPilot 0.14 copies to each).
+    sent = per_rate(num_nodes * from_home, rows["upload_rate"], unit=MEGA)
     return moved[0] + sent[0], moved[1] + sent[1], moved[2] + sent[2]
 
 

@@ -27,13 +27,14 @@ from manager.planner.fixed_phases import (
 )
 from manager.planner.judge import Judgement
 from manager.planner.plan import Assumption
-from manager.planner.spot import Ends, SpotBand, SpotRun, best_steps, spot_band
+from manager.planner.preemption import Preemption, best_interval_steps
+from manager.planner.spot import EXPECTED, Ends, SpotBand, SpotRun, spot_band
 from manager.planner.storage import ExtraRates, disk_need, extra_rates, rented_gib
 from manager.planner.variant import StepVariant
 from manager.units import SECONDS_PER_HOUR
 from manager.workload.profile import WorkloadProfile
 
-TRAINING = "training"
+TRAINING, EVALUATION = "training", "evaluation"
 REWORK = "spot_rework"
 """Work done again after preemptions, recoveries and launches that were cut short."""
 _RECOVERY = Assumption(
@@ -71,7 +72,7 @@ class PhaseBook:
     """Makes the phases of judged machines and remembers what they share."""
 
     assumptions: Assumptions
-    _fixed: dict[tuple[int, str, bool], FixedPhases] = field(default_factory=dict)
+    _fixed: dict[tuple[int, str, bool, int], FixedPhases] = field(default_factory=dict)
     _disks: dict[tuple[int, str, int], tuple[int, ExtraRates]] = field(default_factory=dict)
     _profiles: list[WorkloadProfile] = field(default_factory=list)
     """Keeps the objects alive whose identity is a key."""
@@ -100,7 +101,7 @@ class PhaseBook:
         parts = self._sums(judgement, cloud, use_spot=use_spot, calibration=calibration)
         fixed, name = parts.fixed, parts.name
         before = (*fixed.before, Timed("baseline", *parts.test_s, name))
-        work = (Timed(TRAINING, *parts.training_s, name), Timed("evaluation", *parts.validation_s, name))
+        work = (Timed(TRAINING, *parts.training_s, name), Timed(EVALUATION, *parts.validation_s, name))
         after = (Timed("final", *parts.test_s, name), *fixed.after)
         if not use_spot:
             return RunPhases((*before, *work, fixed.checkpoints, *after))
@@ -110,11 +111,15 @@ class PhaseBook:
         waiting = Timed(WAITING, *band.waited_s, fixed.rows[WAIT].name)
         return RunPhases((*before, *work, written, *after, rework, waiting), every, band.preemptions)
 
+    def spot_run(self, judgement: Judgement, *, cloud: str, calibration: Calibration | None) -> SpotRun:
+        """The run as preemptions see it; arguments as `phases`."""
+        return _spot_run(self._sums(judgement, cloud, use_spot=True, calibration=calibration), judgement)
+
     def _sums(self, judgement: Judgement, cloud: str, *, use_spot: bool, calibration: Calibration | None) -> _Parts:
         profile, machine, seconds = judgement.variant.profile, judgement.machine, judgement.seconds
         assert machine is not None
         assert seconds is not None
-        fixed = self._fixed_of(profile, cloud, use_spot=use_spot)
+        fixed = self._fixed_of(profile, cloud, use_spot=use_spot, num_nodes=machine.num_nodes)
         name, band = compute_band(self.assumptions, profile, machine, calibration, cloud)
         factor = 1.0 if calibration is None else calibration.time_factor
         data = profile.data
@@ -149,7 +154,7 @@ class PhaseBook:
         """What the phases take for granted, for people."""
         profile, machine = judgement.variant.profile, judgement.machine
         assert machine is not None
-        fixed = self._fixed_of(profile, cloud, use_spot=use_spot)
+        fixed = self._fixed_of(profile, cloud, use_spot=use_spot, num_nodes=machine.num_nodes)
         billed = [self.assumptions.of(name, cloud) for name in _EXTRA_PRICES]
         return (
             *stated_band(self.assumptions, profile, machine, calibration, cloud),
@@ -181,12 +186,14 @@ class PhaseBook:
             known = self._disks[key] = gib, rates
         return known
 
-    def _fixed_of(self, profile: WorkloadProfile, cloud: str, *, use_spot: bool) -> FixedPhases:
-        key = (id(profile), cloud, use_spot)
+    def _fixed_of(self, profile: WorkloadProfile, cloud: str, *, use_spot: bool, num_nodes: int) -> FixedPhases:
+        key = (id(profile), cloud, use_spot, num_nodes)
         known = self._fixed.get(key)
         if known is None:
             self._profiles.append(profile)
-            known = self._fixed[key] = fixed_phases(profile, cloud, self.assumptions, use_spot=use_spot)
+            known = self._fixed[key] = fixed_phases(
+                profile, cloud, self.assumptions, use_spot=use_spot, num_nodes=num_nodes
+            )
         return known
 
 
@@ -206,25 +213,37 @@ class _Parts(NamedTuple):
     """Behind the last checkpoint."""
 
 
+def checkpoint_steps(variant: StepVariant, work_s: float, preemption: Preemption) -> int:
+    """Optimizer steps between checkpoints on spot machines: as asked, else where the expected time is least.
+
+    Never more than on demand: in those checkpoints the run keeps its best state.
+    """
+    steps = variant.profile.steps
+    usual = math.ceil(steps / max(1, variant.profile.checkpoints))
+    return variant.checkpoint_every_steps or min(usual, best_interval_steps(steps, work_s / steps, preemption))
+
+
 def _band_on_spot(parts: _Parts, judgement: Judgement) -> tuple[int, SpotBand]:
     """Optimizer steps between checkpoints, and what preemptions and checkpoints add."""
-    variant, rows = judgement.variant, parts.fixed.rows
-    profile, rate, machine = variant.profile, rows[RATE].value, judgement.machine
+    run = _spot_run(parts, judgement)
+    every = checkpoint_steps(judgement.variant, run.work_s[1], run.preemption(EXPECTED))
+    return every, spot_band(run, interval_s=every * run.work_s[1] / judgement.variant.profile.steps)
+
+
+def _spot_run(parts: _Parts, judgement: Judgement) -> SpotRun:
+    rows, machine = parts.fixed.rows, judgement.machine
     assert machine is not None
-    run = SpotRun(
+    rate = rows[RATE].value
+    return SpotRun(
         before_s=parts.before_s,
         work_s=parts.work_s,
         after_s=parts.after_s,
-        checkpoint_s=per_rate(profile.checkpoint_bytes, rows["disk_rate"], unit=MEGA),
+        checkpoint_s=per_rate(judgement.variant.profile.checkpoint_bytes, rows["disk_rate"], unit=MEGA),
         recovery_s=parts.fixed.before_s,
         wait_s=seconds_of(rows[WAIT]),
         rate_per_hour=(rate.low, rate.expected, rate.high),
         nodes=machine.num_nodes,
     )
-    # Never fewer than on demand: those are what the run keeps its best state in.
-    usual = math.ceil(profile.steps / max(1, profile.checkpoints))
-    every = variant.checkpoint_every_steps or min(usual, best_steps(run, profile.steps))
-    return every, spot_band(run, interval_s=every * run.work_s[1] / profile.steps)
 
 
 def _plus(one: Ends, other: Ends) -> Ends:

@@ -114,6 +114,19 @@ def test_a_model_folder_is_sent_from_here_and_takes_longer_than_from_the_hub() -
     assert times[0] < times[1]
 
 
+def test_what_lies_here_is_sent_to_each_node_over_one_link() -> None:
+    """The rate holds for the link from here, however many nodes are at its end; each downloads over its own."""
+    for is_from_hub, nodes in ((True, 2), (False, 2), (False, 4)):
+        profile = replace(make_profile(), model_from_hub=is_from_hub)
+        one, several = (
+            next(line.quantity.expected for line in _estimate(offer, profile).lines if line.name == "download")
+            for offer in (make_gpu_offer(), make_gpu_offer(nodes=nodes))
+        )
+        sent_bytes = profile.data.bytes + (0 if is_from_hub else profile.weights_bytes)
+        rate = shipped_assumptions().of("upload_rate", "aws").value.expected * 1e6
+        assert several - one == pytest.approx((nodes - 1) * sent_bytes / rate / 3600, abs=1e-8)
+
+
 def test_data_of_the_hub_come_at_its_rate() -> None:
     here = make_profile()
     times = [
