@@ -223,7 +223,7 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
     profile = judgement.variant.profile
     return Estimate(
         offer=offer,
-        fits=verdict.totals is not None,
+        fits=judgement.micro_batch is not None,
         micro_batch=judgement.micro_batch,
         memory=judgement.memory,
         hours=hours,

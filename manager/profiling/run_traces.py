@@ -49,6 +49,7 @@ class _Steps:
     timeout_s: float
     tell: Callable[[str], None] | None
     may_trace: bool
+    is_optional: bool
 
     def find(
         self, share: float, kernels: str = "cuda", *, may_trace: bool = True, is_optional: bool = False
@@ -66,7 +67,7 @@ class _Steps:
             cache_dir=self.cache_dir,
             timeout_s=self.timeout_s,
             may_trace=may_trace and self.may_trace,
-            is_optional=is_optional,
+            is_optional=is_optional or self.is_optional,
             tell=None if self.tell is None else partial(self.tell, self._text(kernels)),
         )
 
@@ -95,6 +96,7 @@ def run_traces(
     timeout_s: float,
     tell: Callable[[str], None] | None = None,
     may_trace: bool = True,
+    is_optional: bool = False,
 ) -> RunTraces:
     """The step of the run on accelerators and, where machines without one are offered, on processors.
 
@@ -107,6 +109,7 @@ def run_traces(
         timeout_s: longest time of one trace.
         tell: is told what is traced, before it is.
         may_trace: whether the tracer may be started, which takes seconds.
+        is_optional: whether the plan can do without it: a failure is then remembered for a day.
 
     Raises:
         DataError: the step on accelerators can neither be looked up nor traced here, or a text and its image have more
@@ -120,6 +123,7 @@ def run_traces(
         timeout_s=timeout_s,
         tell=tell,
         may_trace=may_trace,
+        is_optional=is_optional,
     )
     measured = target_share_of(spec.task, data)
     share = measured or USUAL_TARGET_SHARE

@@ -172,11 +172,12 @@ def open_job(
         timeout_s=timeout_s,
         tell=tell,
     )
-    first = source.first()
-    planner = _planner_of(opened, first, source.others(may_trace=False))
-    if len(planner.variants) < source.count and _may_do_better(planner, spec):
-        planner = _planner_of(opened, first, source.others(may_trace=True))
-    notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes)
+    first, others = source.first(), source.others(traces_checkpointing=False)
+    planner = _planner_of(opened, first, others.variants)
+    if others.left_out and _may_do_better(planner, spec):
+        others = source.others(traces_checkpointing=True)
+        planner = _planner_of(opened, first, others.variants)
+    notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out)
     return OpenJob(spec=spec, planner=planner, notes=notes, created_at_s=now_s)
 
 

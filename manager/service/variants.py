@@ -1,7 +1,7 @@
 """The ways of training one job that the planner may choose among, with their traces.
 
 Which there are follows from what the run file leaves open (`auto`): precision, gradient checkpointing, sharding. The
-first is always there; the others are taken where their trace is at hand, and traced only when they are asked for.
+first is always there; a step with checkpointing that is not at hand is traced only where it is asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from manager.catalog.model_entry import ModelEntry
 from manager.errors import DataError
+from manager.planner.judge import SINGLE
 from manager.planner.machine import DDP, FSDP
 from manager.planner.variant import StepVariant
 from manager.profiling.run_traces import run_traces
@@ -28,6 +29,15 @@ _ADAPTER_PRECISIONS = ("bf16", "fp16-mixed", "fp32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Others:
+    """Variants beside the first."""
+
+    variants: tuple[StepVariant, ...]
+    left_out: tuple[str, ...]
+    """Those that could not be had, and why; for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantSource:
     """Makes variants of one job."""
 
@@ -39,33 +49,39 @@ class VariantSource:
     timeout_s: float
     tell: Callable[[str], None] | None = None
 
-    @property
-    def count(self) -> int:
-        """Variants altogether."""
-        return sum(1 for _ in self._specs())
-
     def first(self) -> StepVariant:
         """Plain training in the best precision.
 
         Raises:
             DataError: it can neither be looked up nor traced here.
         """
-        return self._variant(next(self._specs()), may_trace=True)
+        return self._variant(next(self._specs()))
 
-    def others(self, *, may_trace: bool) -> list[StepVariant]:
-        """The rest, as far as their traces can be had."""
-        found = []
+    def others(self, *, traces_checkpointing: bool) -> Others:
+        """The rest, as far as their traces can be had; the first stands for the job where one cannot.
+
+        Args:
+            traces_checkpointing: whether steps with checkpointing are traced too where none is at hand, which takes
+                seconds; steps in other precisions are, since the run file asks for them.
+        """
+        found: list[StepVariant] = []
+        left_out: list[str] = []
         specs = self._specs()
         next(specs)
         for spec in specs:
+            training = spec.training
+            # Adapters in float32 help old processors alone, which are not worth the seconds.
+            is_wide = training.precision == SINGLE and spec.method.kind in _ADAPTERS
+            may_trace = traces_checkpointing or not (training.gradient_checkpointing or is_wide)
             try:
-                found.append(self._variant(spec, may_trace=may_trace))
-            except DataError:
-                # The first variant stands for the job; what another would have saved is not known.
-                continue
-        return found
+                found.append(self._variant(spec, may_trace=may_trace, is_optional=True))
+            except DataError as error:
+                how = "gradient checkpointing" if training.gradient_checkpointing else "training"
+                reason = str(error).removesuffix(".") if may_trace else "its step is not traced"
+                left_out.append(f"{how} in {training.precision} was not considered: {reason}")
+        return Others(variants=tuple(found), left_out=tuple(left_out))
 
-    def _variant(self, spec: RunSpec, *, may_trace: bool) -> StepVariant:
+    def _variant(self, spec: RunSpec, *, may_trace: bool = True, is_optional: bool = False) -> StepVariant:
         traces = run_traces(
             spec,
             self.entry,
@@ -75,10 +91,10 @@ class VariantSource:
             timeout_s=self.timeout_s,
             tell=self.tell,
             may_trace=may_trace,
+            is_optional=is_optional,
         )
-        profile = build_profile(spec, self.entry, self.data, traces)
         return StepVariant(
-            profile=profile,
+            profile=build_profile(spec, self.entry, self.data, traces),
             traces=traces,
             shardings=shardings_of(spec),
             checkpoint_every_steps=spec.training.checkpoint_every_steps,
