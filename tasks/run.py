@@ -60,6 +60,7 @@ def run(
         events.adopt(from_first(accelerator, events.events))
         done = from_first(accelerator, finished_outcome(events, guard))
         if done is not None:
+            _part(alarm, accelerator)
             return done
     _say_started(job, out, events, accelerator)
 
@@ -93,11 +94,15 @@ def run(
         peak_memory_bytes=peak_memory_bytes(accelerator.device),
         output=None if output is None else str(output),
     )
+    _part(alarm, accelerator)
+    return None
+
+
+def _part(alarm: Alarm, accelerator: Accelerator) -> None:
     alarm.disarm()
     # Gloo still drops the tensors of its last exchange, for which it needs the interpreter that would wait for it.
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return None
 
 
 @contextmanager
@@ -109,6 +114,7 @@ def _interruptible(stop: StopFlag, accelerator: Accelerator) -> Iterator[None]:
         return
     yield
     if largest(accelerator, int(stop.requested)):
+        accelerator.wait_for_everyone()
         raise Interrupted
 
 

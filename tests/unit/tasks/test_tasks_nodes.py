@@ -163,6 +163,29 @@ def test_what_one_node_cannot_read_is_the_failure_of_the_run(
     assert "missing.csv" in failed.data["message"]
 
 
+def test_nodes_that_share_a_home_set_up_once(tmp_path: Path) -> None:
+    programs = tmp_path / ".local" / "bin"
+    programs.mkdir(parents=True)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "requirements.txt").write_text("torch")
+    uv = programs / "uv"
+    # A second node that began in between would find a folder without its mark, and clear it.
+    uv.write_text(
+        '#!/bin/bash\necho "$1" >> "$HOME/called"\nsleep 0.3\nif [ "$1" = venv ]; then mkdir -p "${@: -1}"; fi\n'
+    )
+    uv.chmod(0o755)
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+        "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_SETUP_TIMEOUT_S": "60",
+    }
+    command = ["bash", "-c", script("setup.sh")]
+    nodes = [subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [node.wait(timeout=60) for node in nodes] == [0, 0]
+    assert (tmp_path / "called").read_text().split() == ["venv", "pip"]
+
+
 @pytest.fixture
 def run_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
     """Launches two processes of a program in bash in place of the training program; gives the exit status."""

@@ -69,6 +69,7 @@ def folder(
         start(noisy, folder / "unbroken"),
         start(noisy, folder / "broken", stop_at=5),
         start(noisy, folder / "broken"),
+        start(noisy, folder / "broken"),
         start(noisy, folder / "for-one", stop_at=5),
         start(noisy, folder / "full-device", fail_at=3),
     ]
@@ -159,6 +160,7 @@ def test_the_second_process_writes_nothing(folder: Path) -> None:
 
 
 def test_a_signal_to_one_process_stops_both_with_a_checkpoint_and_they_go_on_bit_for_bit(folder: Path) -> None:
+    # Started a third time it has nothing to do, which the process without the folder has to be told.
     events = events_of(folder / "broken")
     finished = [event.data for event in events if event.type is EventType.FINISHED]
     assert [(data["outcome"], data["steps"]) for data in finished] == [(Outcome.STOPPED, 5), (Outcome.COMPLETED, 8)]
