@@ -19,6 +19,7 @@ Pure; seconds in and out, `math.inf` for a run that never comes to its end.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from manager.units import SECONDS_PER_HOUR
@@ -64,6 +65,10 @@ class Preemption:
     def on_nodes(self, nodes: int) -> Preemption:
         """The same for so many nodes that stop together, each preempted independently of the others."""
         return replace(self, rate_per_hour=self.rate_per_hour * nodes)
+
+
+Intervals = Callable[[Preemption], float]
+"""Chooses the training between two checkpoints, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,14 +188,21 @@ def rework(
 
 
 def break_even_price_share(
-    work_s: float, preemption: Preemption, *, on_demand_s: float, before_s: float = 0.0, after_s: float = 0.0
+    work_s: float,
+    preemption: Preemption,
+    *,
+    on_demand_s: float,
+    before_s: float = 0.0,
+    after_s: float = 0.0,
+    intervals: Intervals | None = None,
 ) -> float:
     """The spot price, as a share of the on-demand price, at which both runs cost the same; spot pays below it.
 
     `on_demand_s` is the billed time on demand, its checkpoints included. 0 where the spot run never ends.
+    `intervals` as in `break_even_rate`.
     """
     _check_time(on_demand_s)
-    return on_demand_s / _billed_s(work_s, preemption, before_s, after_s)
+    return on_demand_s / _billed_s(work_s, preemption, before_s, after_s, intervals)
 
 
 def break_even_rate(
@@ -201,10 +213,20 @@ def break_even_rate(
     on_demand_s: float,
     before_s: float = 0.0,
     after_s: float = 0.0,
+    intervals: Intervals | None = None,
 ) -> float | None:
     """Preemptions per hour at which spot at `price_share` of the on-demand price costs as much; fewer, and it pays.
 
-    Checkpoints are the best ones at each rate. None: spot costs as much or more without any preemption.
+    None: spot costs as much or more without any preemption.
+
+    Args:
+        work_s: training without checkpoints.
+        preemption: what one costs; its rate is not looked at.
+        price_share: spot price by on-demand price.
+        on_demand_s: billed time on demand, its checkpoints included.
+        before_s: as in `rework`.
+        after_s: the same.
+        intervals: training between checkpoints at each rate; None: the best.
 
     Raises:
         ValueError: `price_share` is not a positive number, or a time is none.
@@ -215,7 +237,8 @@ def break_even_rate(
     allowed_s = on_demand_s / price_share
 
     def pays(rate_per_hour: float) -> bool:
-        return _billed_s(work_s, replace(preemption, rate_per_hour=rate_per_hour), before_s, after_s) < allowed_s
+        there = replace(preemption, rate_per_hour=rate_per_hour)
+        return _billed_s(work_s, there, before_s, after_s, intervals) < allowed_s
 
     if not pays(0.0):
         return None
@@ -232,8 +255,11 @@ def break_even_rate(
     return low
 
 
-def _billed_s(work_s: float, preemption: Preemption, before_s: float, after_s: float) -> float:
-    added = rework(work_s, preemption, before_s=before_s, after_s=after_s)
+def _billed_s(
+    work_s: float, preemption: Preemption, before_s: float, after_s: float, intervals: Intervals | None
+) -> float:
+    interval_s = None if intervals is None else intervals(preemption)
+    added = rework(work_s, preemption, before_s=before_s, after_s=after_s, interval_s=interval_s)
     return before_s + work_s + after_s + added.added_s
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from manager.planner.preemption import Preemption, Rework, best_interval_s, best_interval_steps, rework
+from manager.planner.preemption import Preemption, Rework, best_interval_s, rework
 
 Ends = tuple[float, float, float]
 """Low, expected, high."""
+LOW, EXPECTED, HIGH = range(3)
+"""Places in `Ends`."""
 
 
 class SpotRun(NamedTuple):
@@ -34,6 +36,15 @@ class SpotRun(NamedTuple):
     rate_per_hour: Ends
     """Preemptions of one node."""
     nodes: int = 1
+
+    def preemption(self, end: int) -> Preemption:
+        """Of all nodes together, at one of the ends."""
+        return Preemption(
+            rate_per_hour=self.rate_per_hour[end] * self.nodes,
+            checkpoint_s=self.checkpoint_s[end],
+            recovery_s=self.recovery_s[end],
+            wait_s=self.wait_s[end],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +76,6 @@ class SpotBand:
         return self.low.preemptions, self.expected.preemptions, self.high.preemptions
 
 
-def best_steps(run: SpotRun, steps: int) -> int:
-    """Optimizer steps between two checkpoints at which the expected time is least."""
-    return best_interval_steps(steps, run.work_s[1] / steps, _preemption(run, 1))
-
-
 def spot_band(run: SpotRun, *, interval_s: float | None = None) -> SpotBand:
     """The rework at all low, all expected and all high ends.
 
@@ -79,26 +85,16 @@ def spot_band(run: SpotRun, *, interval_s: float | None = None) -> SpotBand:
         run: times and rate.
         interval_s: training between checkpoints at the expected speed of steps; None: the best.
     """
-    expected = _preemption(run, 1)
     if interval_s is None:
-        interval_s = best_interval_s(run.work_s[1], expected)
-    share = interval_s / run.work_s[1]
+        interval_s = best_interval_s(run.work_s[EXPECTED], run.preemption(EXPECTED))
+    share = interval_s / run.work_s[EXPECTED]
     return SpotBand(
-        low=_rework(run, 0, _preemption(run, 0), share),
-        expected=_rework(run, 1, expected, share),
-        high=_rework(run, 2, _preemption(run, 2), share),
+        low=_rework(run, LOW, share),
+        expected=_rework(run, EXPECTED, share),
+        high=_rework(run, HIGH, share),
     )
 
 
-def _rework(run: SpotRun, end: int, preemption: Preemption, share: float) -> Rework:
-    work_s = run.work_s[end]
+def _rework(run: SpotRun, end: int, share: float) -> Rework:
+    work_s, preemption = run.work_s[end], run.preemption(end)
     return rework(work_s, preemption, before_s=run.before_s[end], after_s=run.after_s[end], interval_s=work_s * share)
-
-
-def _preemption(run: SpotRun, end: int) -> Preemption:
-    return Preemption(
-        rate_per_hour=run.rate_per_hour[end] * run.nodes,
-        checkpoint_s=run.checkpoint_s[end],
-        recovery_s=run.recovery_s[end],
-        wait_s=run.wait_s[end],
-    )
