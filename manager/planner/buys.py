@@ -1,9 +1,9 @@
 """What an amount of money buys: the cost of an estimate as a fixed part and a part per optimizer step.
 
 Pure. The split is that of one plan: what recurs with steps (training, evaluation and checkpoints on the way) is divided
-by its steps, what is charged by time (repeated work on spot, disks, addresses) by its share of the hours, and all else
-(boot, set-up, download, final evaluation, saving ...) is paid once. A plan with as many steps says what they really
-cost, since evaluations are whole and repeated work is not quite in proportion.
+by its steps, what grows with time (disks, addresses, repeated work and waiting on spot) by its share of the hours, and
+all else (boot, set-up, download, final evaluation, saving ...) is paid once. A plan with as many steps says what they
+really cost, since evaluations are whole and repeated work is not quite in proportion.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from manager.planner.fixed_phases import CHECKPOINTS, WAITING
+from manager.planner.phases import EVALUATION, REWORK, TRAINING
 from manager.planner.plan import CostLine, Estimate
+from manager.planner.storage import ADDRESS, DISK
 from manager.units import SECONDS_PER_HOUR
 from manager.workload.profile import WorkloadProfile
 
 MOST_EPOCHS = 10_000
 """As in a run file; nobody needs more, and no plan would be made for them."""
-_WITH_STEPS = frozenset({"training", "evaluation", "checkpoints"})
-_WITH_TIME = frozenset({"spot_rework", "disk", "address"})
+_WITH_STEPS = frozenset({TRAINING, EVALUATION, CHECKPOINTS})
+_WITH_TIME = frozenset({REWORK, WAITING, DISK, ADDRESS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,7 @@ def _steps_in_time(estimate: Estimate, steps: int, limits: _Limits, end: str) ->
     if limits.deadline_hours is None or estimate.hours is None:
         return limits.most
     timed = {line.name: getattr(line.quantity, end) for line in estimate.lines if line.unit == "h"}
-    # What charges by time, as preemptions do, takes its part of either.
+    # What grows with time, as preemptions and the waiting after them do, takes its part of either.
     once_h = sum(hours for name, hours in timed.items() if name not in _WITH_STEPS | _WITH_TIME)
     recurring_h = sum(hours for name, hours in timed.items() if name in _WITH_STEPS)
     if not recurring_h:

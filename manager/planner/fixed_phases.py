@@ -16,6 +16,7 @@ from manager.planner.plan import Assumption
 from manager.planner.spot import Ends
 from manager.workload.profile import WorkloadProfile
 
+CHECKPOINTS = "checkpoints"
 FETCH = "fetch"
 """Bringing the results home: until it is through the machine is billed."""
 WAITING = "waiting"
@@ -81,7 +82,7 @@ def fixed_phases(
         before=before,
         before_s=sum_of(before),
         checkpoints=Timed(
-            "checkpoints", *per_rate(profile.checkpoints * profile.checkpoint_bytes, disk, unit=MEGA), "disk_rate"
+            CHECKPOINTS, *per_rate(profile.checkpoints * profile.checkpoint_bytes, disk, unit=MEGA), "disk_rate"
         ),
         after=after,
         after_s=sum_of(after),

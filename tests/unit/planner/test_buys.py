@@ -107,6 +107,15 @@ def test_a_deadline_bounds_steps_by_their_hours() -> None:
     assert what_offers_buy([estimate], profile(), D(1000), deadline_hours=once) == ()
 
 
+def test_waiting_after_preemptions_grows_with_the_steps() -> None:
+    # An hour of steps beside an hour of boot: of the two that grow with time each has one, so 2 h are there once.
+    lines = (line("boot", "1"), line("training", "1"), line("waiting", "0"), line("spot_rework", "1"))
+    hours = Interval(low=4, expected=4, high=4)
+    estimate = replace(make_estimate(make_offer()), lines=lines, hours=hours)
+    assert what_offers_buy([estimate], profile(), D(1000), deadline_hours=3.0)[0].steps == 100
+    assert what_offers_buy([estimate], profile(), D(1000), deadline_hours=6.0)[0].steps == 400
+
+
 def test_no_more_epochs_than_a_run_file_takes() -> None:
     estimate = replace(make_estimate(make_offer()), lines=BILL)
     assert what_offers_buy([estimate], profile(), D(10**9))[0].steps == MOST_EPOCHS * 100

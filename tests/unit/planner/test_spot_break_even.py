@@ -74,7 +74,7 @@ def test_at_the_even_price_both_bills_are_equal() -> None:
     price = answer.even_price_usd_per_hour
     assert price is not None
     assert answer.even_price_share == pytest.approx(float(price) / 0.80, rel=1e-5)
-    assert answer.even_price_share < 0.95
+    assert price < Decimal("0.76")
     again, spot = compared(replace(SPOT, price_usd_per_hour=price), ON_DEMAND, rate=1.0)
     assert again.on_demand is not None
     assert again.on_demand.cost_usd is not None
