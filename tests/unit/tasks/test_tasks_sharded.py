@@ -95,6 +95,8 @@ def jobs(folder: Path, small_csv: Path, small_texts: Path) -> dict[str, Job]:
     return {
         **{kind: replace(labels, method=method, training=_SHORT) for kind, method in _METHODS.items()},
         "words": replace(words, training=recomputed),
+        # Gathered in bfloat16 and reduced in float32; one process rounds the weights elsewhere.
+        "mixed": replace(words, training=replace(recomputed, precision="bf16-mixed", learning_rate=1e-3)),
     }
 
 
@@ -136,23 +138,23 @@ def assert_same_tensors(left: Path, right: Path, **tolerance: Any) -> None:
         torch.testing.assert_close(tensors[1][name], tensor, **tolerance)
 
 
-@pytest.mark.parametrize("name", [*_METHODS, "words"])
+@pytest.mark.parametrize(("name", "rel"), [*((kind, 1e-3) for kind in _METHODS), ("words", 1e-3), ("mixed", 1e-2)])
 def test_two_processes_with_divided_weights_train_as_one(
-    name: str, folder: Path, small_csv: Path, small_texts: Path, run_train: Run, tmp_path: Path
+    name: str, rel: float, folder: Path, small_csv: Path, small_texts: Path, run_train: Run, tmp_path: Path
 ) -> None:
     status, alone = run_train(jobs(folder, small_csv, small_texts)[name], tmp_path / "alone")
     assert status == 0
     two = events_of(folder / name)
     assert two[0].data["device_count"] == 2
     assert len(steps(alone)) == 12
-    assert steps(two) == pytest.approx(steps(alone), rel=1e-3)
-    assert scores(two) == pytest.approx(scores(alone), rel=1e-3)
+    assert steps(two) == pytest.approx(steps(alone), rel=rel)
+    assert scores(two) == pytest.approx(scores(alone), rel=rel)
     model = [next(event.data for event in events if event.type is EventType.MODEL) for events in (two, alone)]
     assert model[0] == model[1]
     files = {str(file.relative_to(tmp_path / "alone")) for file in (tmp_path / "alone").rglob("*") if file.is_file()}
     assert files == {str(file.relative_to(folder / name)) for file in (folder / name).rglob("*") if file.is_file()}
     for file in sorted(file for file in files if file.endswith(".safetensors") and "rng" not in file):
-        assert_same_tensors(tmp_path / "alone" / file, folder / name / file, rtol=1e-3, atol=1e-4)
+        assert_same_tensors(tmp_path / "alone" / file, folder / name / file, rtol=rel, atol=rel / 5)
 
 
 def test_the_second_process_writes_nothing(folder: Path) -> None:
