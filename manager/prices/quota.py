@@ -64,6 +64,43 @@ class Quota:
         """What is left of the limit; the limit itself where the use is unknown."""
         return None if self.limit is None else max(0.0, self.limit - (self.in_use or 0.0))
 
+    @property
+    def request_url(self) -> str | None:
+        """The cloud's own page to ask for more; None where none is known."""
+        if self.cloud == "aws" and self.code:
+            page = f"https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas/{self.code}"
+            return f"{page}?region={self.region}"
+        return "https://console.cloud.google.com/iam-admin/quotas" if self.cloud == "gcp" and self.code else None
+
+    @property
+    def request_command(self) -> str | None:
+        """A command that does the same, with N for the number; None where there is none."""
+        if self.cloud != "aws" or not self.code:
+            return None
+        return (
+            "aws service-quotas request-service-quota-increase --service-code ec2 "
+            f"--quota-code {self.code} --region {self.region} --desired-value N"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaRefusal:
+    """A quota that is too small for an offer."""
+
+    quota: Quota
+    needed: float
+    """In the quota's unit."""
+
+    @property
+    def text(self) -> str:
+        """`quota `NVIDIA_L4_GPUS` in us-central1 is 8 GPUs, 6 of them in use; 4 are needed`."""
+        quota = self.quota
+        place = f" in {quota.region}" if quota.region else ""
+        limit = f"{quota.limit:g} {quota.unit}{' unless it was raised' if quota.is_default else ''}"
+        used = f", {quota.in_use:g} of them in use" if quota.in_use else ""
+        needed = "1 is needed" if self.needed == 1 else f"{self.needed:g} are needed"
+        return f"quota `{quota.name}`{place} is {limit}{used}; {needed}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedMachine:
@@ -107,8 +144,8 @@ def gcp_quota_subject(metric: str) -> tuple[bool, tuple[str, ...], str] | None:
     return None
 
 
-def quota_refusal(offer: Offer, quotas: Iterable[Quota]) -> str | None:
-    """Why an account's quotas do not allow an offer; None when they do, or it is not known.
+def quota_refusal(offer: Offer, quotas: Iterable[Quota]) -> QuotaRefusal | None:
+    """The quota of an account that does not allow an offer; None when all do, or it is not known.
 
     A spot machine on GCP may also count against the quota of those on demand, as long as no preemptible one was
     granted (cloud.google.com/compute/docs/instances/create-use-spot): it is refused when neither is enough.
@@ -182,23 +219,18 @@ def _is_of(quota: Quota, accelerator: str | None) -> bool:
     return re.sub(r"\W", "", accelerator).casefold() in {re.sub(r"\W", "", name).casefold() for name in quota.covers}
 
 
-def _first_refusal(offer: Offer, quotas: list[Quota], *, about_all: bool) -> str | None:
-    """The reason of the first quota that is too small; `about_all`: one is enough to refuse, else all have to."""
-    reasons = [_refusal(offer, quota) for quota in quotas]
-    refusals = [reason for reason in reasons if reason is not None]
-    if not refusals or (not about_all and len(refusals) < len(reasons)):
+def _first_refusal(offer: Offer, quotas: list[Quota], *, about_all: bool) -> QuotaRefusal | None:
+    """The first quota that is too small; `about_all`: one is enough to refuse, else all have to."""
+    found = [_refusal(offer, quota) for quota in quotas]
+    refusals = [refusal for refusal in found if refusal is not None]
+    if not refusals or (not about_all and len(refusals) < len(found)):
         return None
     return refusals[0]
 
 
-def _refusal(offer: Offer, quota: Quota) -> str | None:
+def _refusal(offer: Offer, quota: Quota) -> QuotaRefusal | None:
     each = offer.vcpus if quota.unit == VCPUS else offer.accelerator_count
     left = quota.free
-    if each is None or left is None:
+    if each is None or left is None or each * offer.num_nodes <= left:
         return None
-    need = each * offer.num_nodes
-    if need <= left:
-        return None
-    place = f" in {quota.region}" if quota.region else ""
-    used = f", {quota.in_use:g} of them in use" if quota.in_use else ""
-    return f"quota `{quota.name}`{place} is {quota.limit:g} {quota.unit}{used}; {need:g} are needed"
+    return QuotaRefusal(quota=quota, needed=each * offer.num_nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,15 @@ from manager.errors import UsageError
 from manager.prices import aws_live, gcp_live
 from manager.prices.ask_in_time import Answer
 from manager.prices.aws_live import AwsAsker
-from manager.prices.cloud_answers import CloudAnswers, KeptAnswer
+from manager.prices.cloud_answers import CloudAnswers
 from manager.prices.gcp_live import GcpAsker
 from manager.prices.market import Market, Rental
 from manager.prices.quota import AllowedMachine, Quota, allowed_machines
-from manager.service.cloud_accounts import account_of
 from manager.service.context import Context
 from manager.service.known_names import check_names, check_places
+from manager.service.known_quotas import CLOUDS, kept_answers, quotas_in
 from manager.service.market import read_market
 
-CLOUDS = ("aws", "gcp")
-"""Clouds whose quotas can be asked."""
 MAX_AGE_S = 3600.0
 """An answer that is not older is not asked for again: quotas change when somebody has asked for more."""
 _EVERYWHERE = "all"
@@ -90,20 +88,6 @@ def quota_report(
     return QuotaReport(lines=tuple(_line(quota, rentals) for quota in quotas), notes=market.notes[:1])
 
 
-def known_quotas(context: Context) -> tuple[Quota, ...]:
-    """What the clouds last answered, of any age, without asking: for a plan, which must not wait."""
-    found: list[Quota] = []
-    for cloud in CLOUDS:
-        kept = _kept(context, cloud)
-        for place in kept.places():
-            found += _quotas(kept.last(place))
-    return tuple(found)
-
-
-def _kept(context: Context, cloud: str) -> CloudAnswers:
-    return CloudAnswers(context.home.answers_dir / f"{cloud}-quotas.json", account=account_of(context, cloud))
-
-
 def _regions(market: Market, cloud: str, asked: Sequence[str]) -> list[str]:
     """The cloud's regions that rent an accelerator; of those asked for, the cloud's own."""
     wanted = {region.casefold() for region in asked}
@@ -118,14 +102,14 @@ def _aws_quotas(context: Context, regions: list[str], asker: AwsAsker | None) ->
     if asker is None and not aws_live.is_installed():
         return [_unknown("aws", region, aws_live.not_installed()) for region in regions]
     asker = asker or AwsAsker(limit_s=float(context.config.number("cloud_timeout_s")))
-    kept = _kept(context, "aws")
+    kept = kept_answers(context, "aws")
     now_s = context.clock()
     stale = [region for region in regions if kept.fresh(region, now_s=now_s, max_age_s=MAX_AGE_S) is None]
     answers = asker.quotas(stale)
     _keep(kept, answers, now_s)
     found: list[Quota] = []
     for region in regions:
-        found += _quotas(kept.last(region))
+        found += quotas_in(kept.last(region))
         reason = answers[region].reason if region in answers else None
         if reason is not None:
             found.append(_unknown("aws", region, reason))
@@ -135,7 +119,7 @@ def _aws_quotas(context: Context, regions: list[str], asker: AwsAsker | None) ->
 def _gcp_quotas(context: Context, regions: list[str], asker: GcpAsker | None) -> list[Quota]:
     if asker is None and not gcp_live.is_installed():
         return [_unknown("gcp", None, gcp_live.not_installed())]
-    kept = _kept(context, "gcp")
+    kept = kept_answers(context, "gcp")
     now_s = context.clock()
     reason = None
     if kept.fresh(_EVERYWHERE, now_s=now_s, max_age_s=MAX_AGE_S) is None:
@@ -143,7 +127,7 @@ def _gcp_quotas(context: Context, regions: list[str], asker: GcpAsker | None) ->
         answer = asker.quotas()
         _keep(kept, {_EVERYWHERE: answer}, now_s)
         reason = answer.reason
-    found = [quota for quota in _quotas(kept.last(_EVERYWHERE)) if quota.region in (None, *regions)]
+    found = [quota for quota in quotas_in(kept.last(_EVERYWHERE)) if quota.region in (None, *regions)]
     return found if reason is None else [*found, _unknown("gcp", None, reason)]
 
 
@@ -155,14 +139,6 @@ def _keep(kept: CloudAnswers, answers: dict[str, Answer[list[Quota]]], now_s: fl
     }
     if told:
         kept.keep(told, as_of_s=now_s)
-
-
-def _quotas(kept: KeptAnswer | None) -> list[Quota]:
-    if kept is None:
-        return []
-    return [
-        replace(Quota(**{**fields, "covers": tuple(fields["covers"])}), as_of_s=kept.as_of_s) for fields in kept.value
-    ]
 
 
 def _unknown(cloud: str, region: str | None, reason: str) -> Quota:
@@ -181,20 +157,9 @@ def _unknown(cloud: str, region: str | None, reason: str) -> Quota:
 
 
 def _line(quota: Quota, rentals: Sequence[Rental]) -> QuotaLine:
-    url = command = None
-    if quota.cloud == "aws" and quota.code:
-        url = (
-            f"https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas/{quota.code}?region={quota.region}"
-        )
-        command = (
-            "aws service-quotas request-service-quota-increase --service-code ec2 "
-            f"--quota-code {quota.code} --region {quota.region} --desired-value N"
-        )
-    elif quota.cloud == "gcp" and quota.code:
-        url = "https://console.cloud.google.com/iam-admin/quotas"
     return QuotaLine(
         quota=quota,
         machines=allowed_machines(quota, rentals),
-        request_url=url,
-        request_command=command,
+        request_url=quota.request_url,
+        request_command=quota.request_command,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -123,9 +124,29 @@ def test_no_quota_is_no_refusal() -> None:
 def test_aws_counts_vcpus_of_all_nodes() -> None:
     quotas = [aws("Running On-Demand P instances", 96)]
     assert quota_refusal(offer(), quotas) is None
-    assert quota_refusal(offer(num_nodes=2), quotas) == (
-        "quota `Running On-Demand P instances` in us-east-1 is 96 vCPUs; 192 are needed"
-    )
+    refusal = quota_refusal(offer(num_nodes=2), quotas)
+    assert refusal is not None
+    assert refusal.text == ("quota `Running On-Demand P instances` in us-east-1 is 96 vCPUs; 192 are needed")
+
+
+def test_a_default_limit_may_have_been_raised() -> None:
+    default = replace(aws("Running On-Demand P instances", 0), is_default=True)
+    refusal = quota_refusal(offer(), [default])
+    assert refusal is not None
+    assert refusal.text.endswith("is 0 vCPUs unless it was raised; 96 are needed")
+    one = quota_refusal(google("L4", 1), [gcp("NVIDIA_L4_GPUS", 0)])
+    assert one is not None
+    assert one.text == "quota `NVIDIA_L4_GPUS` in us-central1 is 0 GPUs; 1 is needed"
+
+
+def test_where_to_ask_for_more() -> None:
+    quota = replace(aws("Running On-Demand P instances", 0), code="L-417A185B")
+    assert str(quota.request_url).endswith("/ec2/quotas/L-417A185B?region=us-east-1")
+    assert "--quota-code L-417A185B --region us-east-1" in str(quota.request_command)
+    assert gcp("NVIDIA_L4_GPUS", 0).request_command is None
+    assert "console.cloud.google.com" in str(gcp("NVIDIA_L4_GPUS", 0).request_url)
+    untold = replace(quota, code="")
+    assert (untold.request_url, untold.request_command) == (None, None)
 
 
 def test_other_regions_markets_and_families_do_not_count() -> None:
@@ -155,7 +176,9 @@ def google(accelerator: str, count: float, *, use_spot: bool = False) -> Offer:
 def test_gcp_counts_accelerators_that_are_left() -> None:
     quotas = [gcp("NVIDIA_A100_80GB_GPUS", 8, in_use=6), gcp("NVIDIA_A100_GPUS", 0), gcp("NVIDIA_L4_GPUS", 0)]
     assert quota_refusal(google("A100-80GB", 2), quotas) is None
-    assert "is 8 GPUs, 6 of them in use; 4 are needed" in str(quota_refusal(google("A100-80GB", 4), quotas))
+    refusal = quota_refusal(google("A100-80GB", 4), quotas)
+    assert refusal is not None
+    assert "is 8 GPUs, 6 of them in use; 4 are needed" in refusal.text
     assert quota_refusal(google("H100", 8), quotas) is None
 
 

@@ -14,7 +14,8 @@ from manager.prices.aws_live import AwsAsker
 from manager.prices.gcp_live import GcpAsker
 from manager.prices.quota import GPUS, VCPUS, Quota
 from manager.service.context import Context
-from manager.service.quota import MAX_AGE_S, QuotaReport, known_quotas, quota_report
+from manager.service.known_quotas import known_quotas
+from manager.service.quota import MAX_AGE_S, QuotaReport, quota_report
 from tests.support.price_stage import NOW_S, catalog, stage, write_catalog
 
 GCP_CATALOG = """\
