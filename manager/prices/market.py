@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from manager.prices.offer import Offer
 from manager.prices.price_rules import MACHINE_RULES, RuleCount
+from manager.spec.model import CPU
 
 UNKNOWN_USD = float("inf")
 """`Quote.usd` where the price is unknown: such a quote is never the cheapest."""
@@ -55,6 +56,11 @@ class Rental:
     """Rules that noticed something in the machine, apart from its prices."""
     quotes: tuple[Quote, ...]
     """By dollars, then region and zones; unknown prices last."""
+
+    def has_accelerator_of(self, wishes: Iterable[tuple[str, float | None]]) -> bool:
+        """Whether it is one of the machines asked for, as `accelerator_wish` reads them; case does not count."""
+        name = (self.accelerator or CPU).casefold()
+        return any(name == asked.casefold() and count in (None, self.accelerator_count) for asked, count in wishes)
 
     def offer(self, quote: Quote, num_nodes: int = 1) -> Offer:
         """The offer of this machine at one of its quotes, for several equal nodes together."""

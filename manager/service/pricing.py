@@ -20,7 +20,7 @@ from manager.service.known_names import check_places
 from manager.service.live_spot import LiveSpot, live_spot
 from manager.service.market import read_market
 from manager.service.price_rows import ORDERS, Pair, PriceRow, price_row
-from manager.spec.model import CPU, accelerator_wish
+from manager.spec.model import accelerator_wish
 
 SORTS = tuple(ORDERS)
 
@@ -112,10 +112,9 @@ def price_audit(
 
 def _wish(text: str) -> tuple[str, float | None]:
     try:
-        name, count = accelerator_wish(text)
+        return accelerator_wish(text)
     except ValueError as error:
         raise UsageError(str(error), hint="such as --gpus L4 or --gpus H100:8") from error
-    return name.casefold(), count
 
 
 def _pairs(market: Market, query: PriceQuery, wishes: list[tuple[str, float | None]]) -> Iterator[Pair]:
@@ -124,7 +123,7 @@ def _pairs(market: Market, query: PriceQuery, wishes: list[tuple[str, float | No
     regions = {region.casefold() for region in query.regions}
     machines: dict[tuple[object, ...], list[Rental | None]] = {}
     for rental in market.rentals:
-        if (clouds and rental.cloud not in clouds) or (wishes and not _is_wished(rental, wishes)):
+        if (clouds and rental.cloud not in clouds) or (wishes and not rental.has_accelerator_of(wishes)):
             continue
         if query.spot is False and rental.use_spot:
             continue
@@ -144,11 +143,6 @@ def _pairs(market: Market, query: PriceQuery, wishes: list[tuple[str, float | No
         here, there = _cheapest(on_demand, regions), _cheapest(spot, regions)
         for region in {**here, **there}:
             yield Pair(on_demand, here.get(region), spot, there.get(region))
-
-
-def _is_wished(rental: Rental, wishes: list[tuple[str, float | None]]) -> bool:
-    name = (rental.accelerator or CPU).casefold()
-    return any(name == wished and count in (None, rental.accelerator_count) for wished, count in wishes)
 
 
 def _cheapest(rental: Rental | None, regions: set[str]) -> dict[str | None, Quote]:

@@ -92,3 +92,21 @@ def test_shipped_prices_come_back_as_they_were_with_notes() -> None:
     assert len(market.rentals) < len(offers)
     assert market.notes == ("said",)
     assert market.audit == ()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "l4", "two", "cpu"),
+    [
+        ((), False, False, False),
+        ((("l4", None),), True, True, False),
+        ((("L4", 2.0),), False, True, False),
+        ((("L40S", None), ("CPU", None)), False, False, True),
+        ((("cpu", 1.0),), False, False, False),
+    ],
+)
+def test_accelerators_that_are_asked_for(
+    wishes: tuple[tuple[str, float | None], ...], *, l4: bool, two: bool, cpu: bool
+) -> None:
+    offers = [L4, replace(L4, accelerator_count=2.0), replace(L4, accelerator=None, accelerator_count=0.0)]
+    found = [rental.has_accelerator_of(wishes) for rental in Market.of_offers(offers).rentals]
+    assert found == [l4, two, cpu]
