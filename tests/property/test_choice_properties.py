@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manager.planner.assumptions import Assumptions, shipped_assumptions
@@ -20,6 +20,8 @@ from manager.units import Interval
 from tests.support.market_factory import brute_force, planner_of, random_offers, variant_of
 from tests.support.plan_factory import make_spec
 
+PATIENT = settings(deadline=None)
+"""The first plan of a job judges machines that later ones find judged."""
 JOBS = ("small", "large", "adapter")
 CLOUDS = ("aws", "gcp", "azure", "runpod", "local")
 SEEDS = st.integers(0, 10_000)
@@ -43,6 +45,7 @@ WHERES = st.builds(
     Where,
     spot=st.booleans(),
     on_paper=st.booleans(),
+    max_nodes=st.sampled_from([1, 1, 2, 3]),
     clouds=st.sets(st.sampled_from(CLOUDS)).map(lambda names: tuple(sorted(names))),
     regions=st.sampled_from([(), ("us-east-1",), ("us-east-1", "asia-1")]),
     accelerators=st.sampled_from([(), ("L4", "A100", "cpu"), ("L4:1", "H100:8", "T4")]),
@@ -66,6 +69,7 @@ def dollars(estimate: Estimate | None) -> Decimal:
     return estimate.cost_usd.expected
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, more=SEEDS, where=WHERES, budget=BUDGETS)
 def test_another_offer_never_makes_the_choice_dearer(
     job: str, seed: int, more: int, where: Where, budget: Budget
@@ -75,6 +79,7 @@ def test_another_offer_never_makes_the_choice_dearer(
     assert dollars(best(job, [*offers, added], where, budget)) <= dollars(best(job, offers, where, budget))
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, where=WHERES, budget=BUDGETS, data=st.data())
 def test_tighter_limits_never_make_the_choice_cheaper(
     job: str, seed: int, where: Where, budget: Budget, data: st.DataObject
@@ -87,6 +92,7 @@ def test_tighter_limits_never_make_the_choice_cheaper(
         (where, replace(budget, confidence=0.9)),
         (replace(where, spot=False), budget),
         (replace(where, on_paper=False), budget),
+        (replace(where, max_nodes=1), budget),
         (replace(where, clouds=data.draw(st.sampled_from([(name,) for name in where.clouds or CLOUDS]))), budget),
         (replace(where, regions=(where.regions or ("eu-west-1",))[:1]), budget),
         (replace(where, accelerators=(where.accelerators or ("A10G",))[:1]), budget),
@@ -96,6 +102,7 @@ def test_tighter_limits_never_make_the_choice_cheaper(
         assert dollars(best(job, offers, narrow, strict)) >= free
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, where=WHERES, budget=BUDGETS, cap=st.decimals("0.01", "30", places=2))
 def test_a_tighter_cap_leaves_the_choice_or_none(
     job: str, seed: int, where: Where, budget: Budget, cap: Decimal
@@ -108,6 +115,7 @@ def test_a_tighter_cap_leaves_the_choice_or_none(
     assert dollars(strict) >= dollars(free)
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, where=WHERES, budget=BUDGETS, kept=st.integers(1, 30))
 def test_bills_add_up_and_limits_are_kept(job: str, seed: int, where: Where, budget: Budget, kept: int) -> None:
     plan = made(job, seed, where, budget, kept)
@@ -139,6 +147,7 @@ def made(job: str, seed: int, where: Where, budget: Budget, kept: int) -> Plan:
     return plan_of(planner, spec, created_at_s=0.0, notes=(), kept_offers=kept, kept_rejected=kept)
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, where=WHERES, budget=BUDGETS)
 def test_the_ranking_is_that_of_every_offer_priced_alone(job: str, seed: int, where: Where, budget: Budget) -> None:
     offers = random_offers(seed, 15)
@@ -151,6 +160,7 @@ def test_the_ranking_is_that_of_every_offer_priced_alone(job: str, seed: int, wh
     assert ranking.counts == answers.reasons
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, where=WHERES, at=st.integers(0, 11))
 def test_an_unknown_price_never_wins(job: str, seed: int, where: Where, at: int) -> None:
     offers = random_offers(seed, 12)
@@ -161,6 +171,7 @@ def test_an_unknown_price_never_wins(job: str, seed: int, where: Where, at: int)
     assert dollars(best(job, rest, where, Budget())) >= dollars(before)
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS, more=st.floats(1, 30), cloud=st.sampled_from(CLOUDS))
 def test_more_preemptions_never_make_spot_cheaper(job: str, seed: int, more: float, cloud: str) -> None:
     offers = [offer for offer in random_offers(seed, 40) if offer.use_spot and offer.cloud == cloud]
@@ -170,8 +181,11 @@ def test_more_preemptions_never_make_spot_cheaper(job: str, seed: int, more: flo
     after = {(one.offer, one.micro_batch): one for one in rough}
     for one in calm:
         other = after.get((one.offer, one.micro_batch))
-        # None: preempted so often that it may never come to its end.
-        assert other is None or (dollars(one) <= dollars(other) and high(one) <= high(other))
+        if other is None:
+            continue  # preempted so often that it may never come to its end
+        assert dollars(one) <= dollars(other)
+        # Checkpoints follow what is expected: where they come more often, the worst that may happen can be less bad.
+        assert one.checkpoint_every_steps != other.checkpoint_every_steps or high(one) <= high(other)
 
 
 def high(estimate: Estimate) -> Decimal:
@@ -191,6 +205,7 @@ def preempted(more: float) -> Assumptions:
     return Assumptions(rows)
 
 
+@PATIENT
 @given(job=st.sampled_from(JOBS), seed=SEEDS)
 def test_spot_at_the_same_price_is_never_cheaper(job: str, seed: int) -> None:
     offers = [replace(offer, use_spot=False) for offer in random_offers(seed, 20) if offer.cloud != "local"]

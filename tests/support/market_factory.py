@@ -27,6 +27,7 @@ from manager.prices.offer import Offer
 from manager.service import planning
 from manager.service.context import Context
 from manager.service.planning import OpenJob
+from manager.service.variants import shardings_of
 from manager.spec.model import Budget, RunSpec, Where
 from tests.support.plan_factory import GIB, make_cpu_offer, make_data, make_gpu_offer, make_profile, make_traces
 
@@ -60,10 +61,10 @@ def _random_offer(chance: random.Random) -> Offer:
 
 def variant_of(spec: RunSpec, model: str = "minilm", *, samples: int = 1780, tokens: int = 200) -> StepVariant:
     """A variant of a job on synthetic steps."""
-    sharding = spec.training.sharding
-    shardings = ("ddp", "fsdp") if sharding == "auto" else (sharding,)
     data = make_data(samples=samples, tokens=tokens)
-    return StepVariant(profile=make_profile(model, spec, data), traces=make_traces(model, spec), shardings=shardings)
+    return StepVariant(
+        profile=make_profile(model, spec, data), traces=make_traces(model, spec), shardings=shardings_of(spec)
+    )
 
 
 def planner_of(offers: Iterable[Offer], *variants: StepVariant, assumptions: Assumptions | None = None) -> Planner:
@@ -104,7 +105,7 @@ def brute_force(offers: Sequence[Offer], variants: Sequence[StepVariant], where:
     for offer in _in_numbers(offers, where.max_nodes, where):
         reason = _unwanted(offer, where)
         if reason is None:
-            estimate = priced(offer, _verdict(tuple(variants), offer))
+            estimate = priced(offer, _verdict(tuple(variants), offer, where.on_paper))
             reason = _kind(estimate.reason)
             if where.on_paper and reason == "training program does not run there yet" and estimate.hours is not None:
                 reason = None if estimate.cost_usd is not None else "unknown price"
@@ -146,10 +147,16 @@ def _unwanted(offer: Offer, where: Where, *, all_of: bool = False) -> str | None
 
 
 @lru_cache(maxsize=100_000)
-def _verdict_of_machine(variants: tuple[int, ...], machine: Offer) -> Verdict:
+def _verdict_of_machine(variants: tuple[int, ...], machine: Offer, on_paper: bool) -> Verdict:
     card = None if machine.accelerator is None else accelerator(machine.accelerator)
     assumed = shipped_assumptions()
-    judgement = judge_shape(_VARIANTS[variants], shape_of(machine, num_nodes=machine.num_nodes), card, assumed)
+    judgement = judge_shape(
+        _VARIANTS[variants],
+        shape_of(machine, num_nodes=machine.num_nodes),
+        card,
+        assumed,
+        estimates_refused=on_paper,
+    )
     return verdict(
         judgement, PhaseBook(assumptions=assumed), cloud=machine.cloud, use_spot=machine.use_spot, calibration=None
     )
@@ -159,10 +166,10 @@ _VARIANTS: dict[tuple[int, ...], tuple[StepVariant, ...]] = {}
 """By identity, so that verdicts can be remembered; the objects stay alive here."""
 
 
-def _verdict(variants: tuple[StepVariant, ...], offer: Offer) -> Verdict:
+def _verdict(variants: tuple[StepVariant, ...], offer: Offer, on_paper: bool) -> Verdict:
     key = tuple(id(variant) for variant in variants)
     _VARIANTS[key] = variants
-    return _verdict_of_machine(key, replace(offer, region=None, price_usd_per_hour=None, zones=()))
+    return _verdict_of_machine(key, replace(offer, region=None, price_usd_per_hour=None, zones=()), on_paper)
 
 
 def _host_is_enough(estimate: Estimate) -> bool:
