@@ -60,9 +60,10 @@ class Machine:
 
     @property
     def placement_on_node(self) -> Placement:
-        """The part of it that one host carries."""
-        on_node = max(1, self.replicas // self.num_nodes)
-        return ONE_DEVICE if on_node == 1 else Placement(replicas=on_node, sharding=self.sharding)
+        """The part of it that one host carries; a single device of a host may hold a part of the weights too."""
+        if self.replicas == 1:
+            return ONE_DEVICE
+        return Placement(replicas=max(1, self.replicas // self.num_nodes), sharding=self.sharding)
 
 
 def machine_of(

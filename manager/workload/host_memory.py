@@ -1,8 +1,10 @@
 """What a job on accelerators takes of its host's memory at the highest moment; pure.
 
 Each replica is a process with the libraries and the data set. On top comes the largest of three moments: loading (all
-processes), a checkpoint or the exported model on its way to the disk (the first process alone). Pages of a model's
-files do not count: they are mapped, the kernel drops them when memory is short and the processes share them.
+processes; where weights are divided, the first process alone), a checkpoint or the exported model on its way to the
+disk (the first process alone). Of several nodes the one with the first process needs the most, and nothing of what that
+one does is shared by the others. Pages of a model's files do not count: they are mapped, the kernel drops them when
+memory is short and the processes share them.
 Every constant is a row of `data/memory_constants.csv` with its range, which makes the range of the whole.
 """
 
@@ -18,6 +20,7 @@ from manager.workload.profile import WorkloadProfile
 
 _TEXT = "tokens"
 _PROCESS, _LOADING, _WRITING, _SYSTEM = "accelerator_process", "host_loading", "host_writing", "host_system"
+_CHECKPOINT = "host_checkpoint"
 LOADING, CHECKPOINT, EXPORT = "the model is read", "a checkpoint is written", "the tuned model is exported"
 """Moments of a host's peak, for people."""
 
@@ -32,11 +35,11 @@ class HostMemory:
     data_bytes: int
     """Of each: texts and their tokens; images and recordings are read when a batch needs them."""
     loading_bytes: int
-    """Of each, while the model is read; gone before training."""
+    """Of all, while the model is read; gone before training."""
     shards_bytes: int
     """Of each: what lives on the host instead of the device."""
     checkpoint_bytes: int
-    """Of all: copies of what is being written."""
+    """Of the first: copies of the tensor that is being written."""
     export_bytes: int
     """Of the first: the tuned model on its way to the disk."""
 
@@ -44,15 +47,15 @@ class HostMemory:
     def peak_bytes(self) -> int:
         """At the highest moment."""
         always = self.processes * (self.process_bytes + self.data_bytes + self.shards_bytes)
-        return always + max(self.processes * self.loading_bytes, self.checkpoint_bytes, self.export_bytes)
+        return always + max(self.loading_bytes, self.checkpoint_bytes, self.export_bytes)
 
     @property
     def peak(self) -> str:
-        """What the host does at that moment, for people."""
+        """What the host does at that moment, for people; of equal ones the last, which no other way to read avoids."""
         moments = {
-            LOADING: self.processes * self.loading_bytes,
-            CHECKPOINT: self.checkpoint_bytes,
             EXPORT: self.export_bytes,
+            CHECKPOINT: self.checkpoint_bytes,
+            LOADING: self.loading_bytes,
         }
         return max(moments, key=lambda moment: moments[moment])
 
@@ -82,14 +85,14 @@ def host_need(profile: WorkloadProfile, memory: MemoryAnswer, placement: Placeme
     Args:
         profile: what the run demands.
         memory: of one device.
-        placement: of the devices, each of which has a process.
+        placement: of the machine's devices, each of which has a process.
     """
     low, expected, high = (
         _host_memory(profile, memory, placement, end)
         for end in (lambda row: row.low, lambda row: row.value, lambda row: row.high)
     )
-    rows = [constant(_PROCESS)]
-    rows += [constant(_LOADING)] if expected.peak == LOADING else [constant(_WRITING)]
+    moments = {LOADING: _LOADING, CHECKPOINT: _CHECKPOINT, EXPORT: _WRITING}
+    rows = [constant(_PROCESS), constant(moments[expected.peak])]
     return HostNeed(low=low, expected=expected, high=high, basis="; ".join(row.source for row in rows))
 
 
@@ -105,14 +108,16 @@ def _host_memory(
     processes, data = placement.devices, profile.data
     samples = data.train_samples + data.validation_samples + data.test_samples
     token_bytes = end(constant("host_token", profile.task)) if data.kind == _TEXT else 0.0
-    copied_by = processes if placement.is_sharded or placement.tensor_parallel > 1 else 1
-    written = 0 if placement.cpu_offload else copied_by * memory.host_bytes
+    is_divided = placement.is_sharded
+    read = profile.whole_loading_bytes if is_divided else processes * profile.loading_bytes
+    exported = profile.whole_export_bytes if is_divided else profile.export_bytes
+    written = 0 if placement.cpu_offload else memory.host_bytes
     return HostMemory(
         processes=processes,
         process_bytes=round(end(constant(_PROCESS))),
         data_bytes=round(samples * data.mean_tokens * token_bytes) + (data.bytes if data.kind == _TEXT else 0),
-        loading_bytes=round(profile.loading_bytes * end(constant(_LOADING))),
+        loading_bytes=round(read * end(constant(_LOADING))),
         shards_bytes=memory.host_bytes if placement.cpu_offload else 0,
-        checkpoint_bytes=round(written * end(constant(_WRITING))),
-        export_bytes=round(profile.export_bytes * end(constant(_WRITING))),
+        checkpoint_bytes=round(written * end(constant(_CHECKPOINT))),
+        export_bytes=round(exported * end(constant(_WRITING))),
     )

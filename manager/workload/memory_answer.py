@@ -5,8 +5,8 @@ from the driver. total: reserved and the context, which is what nvidia-smi shows
 blocks that the allocator gives back before it fails (`garbage` of CUDACachingAllocator: on a failed cudaMalloc all free
 blocks are released and the request is tried again). A fit is decided on needed.
 
-Saving: the training program writes checkpoints with safetensors, which copies all tensors of a file to the host and
-none on the device; so saving needs weights and optimizer state, for adapters the product of one layer on top.
+Saving: the training program writes a checkpoint tensor by tensor, each copied to the host and none on the device; so
+saving needs weights and optimizer state, for adapters the product of one layer on top.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class MemoryAnswer:
     evaluation_bytes: int
     save_bytes: int
     host_bytes: int
-    """In the host's memory for this device: offloaded shards, and the copy of a checkpoint while it is written."""
+    """In the host's memory for this device: offloaded shards, and a copy of a checkpoint's largest tensor."""
     basis: str
     """How the constants came about, for people."""
 
@@ -297,7 +297,8 @@ class _Standing:
     @classmethod
     def of(cls, step: _Step, placement: Placement, device: MemoryDevice) -> _Standing:
         static = step.static
-        factor = shard_factor(step.model, placement) / placement.replicas if placement.is_sharded else 1.0
+        width = shard_factor(step.model, placement)
+        factor = width / placement.replicas if placement.is_sharded else 1.0
         on_device = 0.0 if placement.cpu_offload else factor
         share = device.sharded_live_share if placement.is_sharded else device.live_share
         reclaimable = round(device.loss_share * step.loss_chain)
@@ -305,7 +306,8 @@ class _Standing:
         if step.replayed is not None and not device.is_cpu:
             reserve, reclaimable = round(step.replayed[0]), round(step.replayed[0] - step.replayed[1])
         offloaded = factor * (static.weights + static.trainable + static.optimizer_state)
-        copied = 0.0 if device.is_cpu else factor * max(static.trainable, static.optimizer_state)
+        # Gathered whole, however many devices it is divided over; its moments are in its own type.
+        copied = 0.0 if device.is_cpu else width * static.largest_gradient
         return cls(
             weights=round(static.weights * on_device),
             optimizer_state=round(static.optimizer_state * on_device),

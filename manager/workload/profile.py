@@ -147,8 +147,12 @@ class WorkloadProfile:
     loading_bytes: int = 0
     """In the host's memory, of each process, while the model is read: 0 where tensors go to the accelerator at once or
     stay mapped from their file."""
+    whole_loading_bytes: int = 0
+    """The same where weights are divided over devices: of the first process, which alone reads the model."""
     export_bytes: int = 0
     """In the host's memory, of the first process, while the tuned model is written."""
+    whole_export_bytes: int = 0
+    """The same where weights are divided: the first process gathers them to the host before it writes."""
     export_file_bytes: int = 0
     """Of the files of the tuned model, and of the adapter beside it: written once, then brought home."""
     loss: str = "plain"

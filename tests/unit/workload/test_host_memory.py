@@ -9,7 +9,9 @@ import pytest
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.estimate import REASON_HOST, judge_machine, priced
+from manager.planner.machine import Machine, machine_of
 from manager.planner.plan import Estimate
+from manager.planner.shape import shape_of
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.units import format_bytes
@@ -67,15 +69,16 @@ def test_the_peak_is_that_of_the_highest_moment() -> None:
         processes=2,
         process_bytes=10,
         data_bytes=5,
-        loading_bytes=7,
+        loading_bytes=14,
         shards_bytes=1,
         checkpoint_bytes=13,
         export_bytes=3,
     )
     assert (host.peak_bytes, host.peak) == (2 * 16 + 14, "the model is read")
-    later = replace(host, loading_bytes=6)
+    later = replace(host, loading_bytes=12)
     assert (later.peak_bytes, later.peak) == (2 * 16 + 13, "a checkpoint is written")
     assert replace(later, export_bytes=20).peak == "the tuned model is exported"
+    assert replace(host, export_bytes=14).peak == "the tuned model is exported", "reading it otherwise would not help"
     need = HostNeed(
         low=replace(host, process_bytes=7), expected=host, high=replace(host, process_bytes=13), basis="test"
     )
@@ -94,6 +97,57 @@ def test_each_process_holds_libraries_and_data() -> None:
     assert eight.peak_bytes == 8 * (PROCESS + texts) + max(profile.export_bytes, eight.checkpoint_bytes)
     images = replace(profile, data=replace(data, kind="images"))
     assert host_need(images, answer_of(spec), ONE_DEVICE).high.data_bytes == 0
+
+
+def test_a_checkpoint_passes_through_the_host_one_tensor_at_a_time() -> None:
+    spec = make_spec(precision="bf16")
+    profile, largest = profile_of(spec), 2 * 32000 * 4096
+    for placement in (ONE_DEVICE, Placement(replicas=8, sharding="ddp"), Placement(replicas=8, sharding="fsdp")):
+        need = host_need(profile, answer_of(spec, placement), placement)
+        # The copy before is there until the next one is made; one more where a tensor is not in one piece.
+        found = [end.checkpoint_bytes for end in (need.low, need.expected, need.high)]
+        assert found == [largest, 2 * largest, 3 * largest]
+        assert need.expected.peak == "the tuned model is exported"
+
+
+def test_divided_weights_are_read_and_exported_whole_by_one_process() -> None:
+    spec = replace(make_spec(precision="bf16-mixed", method="lora"), task="causal-lm")
+    profile, data_bytes = profile_of(spec), make_data().bytes
+    whole = 4 * profile.parameters
+    # bfloat16 in the file, float32 in training; each device of a run that does not divide them reads its own.
+    assert (profile.loading_bytes, profile.whole_loading_bytes, profile.whole_export_bytes) == (0, whole, whole)
+    found = host_need(profile, answer_of(spec), Placement(replicas=8, sharding="fsdp")).expected
+    assert (found.loading_bytes, found.export_bytes) == (whole, whole)
+    assert found.peak_bytes == 8 * (PROCESS + found.data_bytes) + whole
+    assert found.data_bytes > data_bytes
+    mapped = profile_of(spec, stored="float32")
+    assert (mapped.whole_loading_bytes, mapped.whole_export_bytes) == (0, whole)
+
+
+def test_several_processes_that_read_a_model_with_a_new_head_hold_one_each() -> None:
+    spec = make_spec(precision="bf16-mixed", method="lora")
+    profile = profile_of(spec)
+    found = host_need(profile, answer_of(spec), Placement(replicas=4, sharding="ddp")).expected
+    assert (found.loading_bytes, found.peak) == (4 * 4 * profile.parameters, "the model is read")
+    divided = host_need(profile, answer_of(spec), Placement(replicas=4, sharding="fsdp")).expected
+    assert divided.loading_bytes == 4 * profile.parameters
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_node_of_the_first_process_needs_the_same_however_many_others_there_are(count: int) -> None:
+    """Its own processes hold libraries and data; what the first one reads and writes is whole."""
+    profile, card = profile_of(make_spec(precision="bf16")), accelerator("A100-80GB")
+    needs = []
+    for nodes in (2, 4):
+        offer = make_gpu_offer("A100-80GB", count=count, nodes=nodes)
+        shape = shape_of(offer, num_nodes=nodes)
+        machine = machine_of(profile, shape, card, shipped_assumptions(), sharding="fsdp")
+        assert isinstance(machine, Machine)
+        memory = answer_of(make_spec(precision="bf16"), machine.placement)
+        needs.append(host_need(profile, memory, machine.placement_on_node).expected)
+    assert needs[0] == needs[1]
+    assert needs[0].processes == count
+    assert needs[0].export_bytes == profile.whole_export_bytes > 2 * SEVEN_B - 1
 
 
 def test_offloaded_shards_are_held_by_all_processes() -> None:

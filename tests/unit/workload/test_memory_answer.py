@@ -23,6 +23,7 @@ from tests.support.trace_factory import StepShape, make_trace
 A100 = memory_device("A100-80GB")
 FULL = make_trace(StepShape(layers=3, hidden=128, vocabulary=500))
 WEIGHTS = 2 * (3 * 12 * 128 * 128 + 2 * 500 * 128)
+LARGEST_TENSOR = 2 * 500 * 128
 
 
 def asked(trace: StepTrace = FULL, *, batch: int = 4, length: int = 64, **others: object) -> MemoryAnswer:
@@ -70,12 +71,11 @@ def test_evaluation_runs_with_twice_the_micro_batch() -> None:
 
 def test_accumulation_keeps_all_gradients_through_the_forward_pass() -> None:
     once, several = asked(length=512), asked(length=512, accumulates=True)
-    largest_gradient = 500 * 128 * 2
     assert once.phase == "forward"
     assert once.gradients == 0
     assert several.gradients == WEIGHTS
     backward = asked(length=1, accumulates=True)
-    assert backward.temporaries == 4 * 4 * 128 * 2 + largest_gradient
+    assert backward.temporaries == 4 * 4 * 128 * 2 + LARGEST_TENSOR
 
 
 def test_another_optimizer_than_the_traced_one() -> None:
@@ -86,12 +86,12 @@ def test_another_optimizer_than_the_traced_one() -> None:
     assert asked(optimizer="adamw-8bit").optimizer_state < asked().optimizer_state * 0.52
 
 
-def test_saving_needs_weights_and_state_on_the_device_and_a_copy_on_the_host() -> None:
+def test_saving_needs_weights_and_state_on_the_device_and_a_copy_of_one_tensor_on_the_host() -> None:
     answer = asked()
     assert answer.save_bytes == answer.total_bytes - answer.gradients - answer.activations - (
         answer.temporaries + answer.inputs + answer.loss_chain
     )
-    assert answer.host_bytes == 2 * WEIGHTS
+    assert answer.host_bytes == LARGEST_TENSOR
     assert memory_of(FULL, batch=4, length=64, device=memory_device(None)).host_bytes == 0
 
 
@@ -109,12 +109,14 @@ def test_sharding_divides_what_stands() -> None:
     wide = asked(placement=Placement(replicas=8, sharding="fsdp", shard_precision="fp32"))
     assert wide.weights == 2 * eight.weights
     assert wide.weight_copies == eight.weight_copies
+    # Gathered whole to be written.
+    assert (eight.host_bytes, wide.host_bytes) == (LARGEST_TENSOR, 2 * LARGEST_TENSOR)
 
 
 def test_offload_moves_the_shards_to_the_host() -> None:
     answer = asked(placement=Placement(replicas=2, sharding="fsdp", cpu_offload=True))
     assert answer.weights == answer.optimizer_state == 0
-    assert answer.host_bytes == 4 * WEIGHTS // 2 + 2 * WEIGHTS // 2
+    assert answer.host_bytes == 4 * WEIGHTS // 2 + LARGEST_TENSOR
     with pytest.raises(ValueError, match="fsdp"):
         Placement(cpu_offload=True)
 
