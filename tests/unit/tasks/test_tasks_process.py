@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.protocol import EVENT_PREFIX, DataChoice, Event, EventType, Job, MethodChoice, ModelChoice, parse_event
+from tasks.protocol import EVENT_PREFIX, DataChoice, Event, EventType, Job, ModelChoice, parse_event
 
 pytestmark = pytest.mark.torch
 
@@ -44,9 +44,8 @@ def test_a_signal_before_training_ends_it_in_good_order(job: Job, tmp_path: Path
     assert output.splitlines() == [EVENT_PREFIX + event.to_line() for event in events_of(out)]
 
 
-@pytest.mark.parametrize("kind", ["full", "gradual"])
-def test_two_processes_train_as_one(
-    kind: str, job: Job, tmp_path: Path, run_train: Callable[[Job, Path], tuple[int, list[Event]]], tiny_model: Path
+def test_two_processes_of_torchrun_train_as_one(
+    job: Job, tmp_path: Path, run_train: Callable[[Job, Path], tuple[int, list[Event]]], tiny_model: Path
 ) -> None:
     calm = tmp_path / "calm"
     calm.mkdir()
@@ -56,8 +55,7 @@ def test_two_processes_train_as_one(
     (calm / "config.json").write_text(config.replace('dropout_prob": 0.1', 'dropout_prob": 0.0'))
     # Nine samples at most in the last batches: one process gets a part more than the other.
     training = replace(job.training, batch_size=7, micro_batch=2, epochs=1)
-    method = MethodChoice(kind=kind, unfreeze_every_steps=2 if kind == "gradual" else None)
-    job = replace(job, model=ModelChoice(source=str(calm)), training=training, method=method)
+    job = replace(job, model=ModelChoice(source=str(calm)), training=training)
     (tmp_path / "two.json").write_text(job.to_json())
     out = tmp_path / "two"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

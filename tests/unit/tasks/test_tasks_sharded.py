@@ -64,6 +64,7 @@ def folder(
             json.dumps(config | {key: 0.0 for key in config if "dropout" in key})
         )
     starts = [start(sharded(job), folder / name) for name, job in jobs(folder, small_csv, small_texts).items()]
+    starts.append(start(jobs(folder, small_csv, small_texts)["gradual"], folder / "gradual-ddp"))
     noisy = sharded(with_dropout(folder, tiny_model, small_csv))
     starts += [
         start(noisy, folder / "unbroken"),
@@ -155,6 +156,15 @@ def test_two_processes_with_divided_weights_train_as_one(
     assert files == {str(file.relative_to(folder / name)) for file in (folder / name).rglob("*") if file.is_file()}
     for file in sorted(file for file in files if file.endswith(".safetensors") and "rng" not in file):
         assert_same_tensors(tmp_path / "alone" / file, folder / name / file, rtol=rel, atol=rel / 5)
+
+
+def test_two_processes_that_hold_all_train_as_those_that_divide(folder: Path) -> None:
+    divided, whole = (events_of(folder / name) for name in ("gradual", "gradual-ddp"))
+    assert len(steps(whole)) == 12
+    assert steps(divided) == pytest.approx(steps(whole), rel=1e-3)
+    assert scores(divided) == pytest.approx(scores(whole), rel=1e-3)
+    file = "model/model.safetensors"
+    assert_same_tensors(folder / "gradual-ddp" / file, folder / "gradual" / file, rtol=1e-3, atol=2e-4)
 
 
 def test_the_second_process_writes_nothing(folder: Path) -> None:
