@@ -259,7 +259,7 @@ def replanned(context: Context, job: OpenJob, training: TrainingChoice) -> list[
         cache_dir=context.home.cache_dir,
         timeout_s=float(context.config.number("measure_timeout_s")),
     )
-    variants = [source.first(), *source.others(may_trace=False)]
+    variants = [source.first(), *source.others(traces_checkpointing=False).variants]
     planner = Planner(job.planner.index, variants, assumptions=read_assumptions(context))
     return planner.rank(spec.where, spec.budget).top(TOP)
 

@@ -35,7 +35,7 @@ def plan(question: Question, cache_dir: Path) -> Plan:
     assumptions = shipped_assumptions()
     planner = Planner(
         MarketIndex.of(Market.of_offers(question.offers.values()), assumptions),
-        [source.first(), *source.others(may_trace=False)],
+        [source.first(), *source.others(traces_checkpointing=False).variants],
         assumptions=assumptions,
     )
     return plan_of(planner, question.spec, created_at_s=1_790_000_000.0, notes=())
