@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,34 +11,45 @@ from rich.table import Table
 
 from manager.cli.memory_view import memory_lines
 from manager.cli.plan_view import how_trained, money, offer_name, print_bill
+from manager.cli.spot_view import print_break_even
+from manager.planner.codec import break_even_to_json, estimate_to_json
+from manager.planner.moved import age_text
 from manager.planner.plan import Estimate, Plan
+from manager.planner.spot_break_even import SpotBreakEven
 from manager.planner.what_if import LimitCost
+from manager.prices.offer import Offer
 from manager.units import format_hours, format_usd
 
 
-def print_why(estimate: Estimate, console: Console) -> None:
-    """One offer in full: its verdict first, then bill, memory and what they rest on."""
+def print_why(estimate: Estimate, console: Console, break_even: SpotBreakEven | None = None) -> None:
+    """One offer in full: its verdict first, where spot stops paying, then bill, memory and what they rest on."""
     offer = estimate.offer
     console.print(f"[bold]{escape(offer_name(offer))}[/bold]")
     console.print(f"key {escape(offer.key)}")
     verdict = "can be chosen" if estimate.reason is None else f"rejected: {estimate.reason}"
     console.print(escape(verdict if estimate.on_paper is None else f"on paper only: {estimate.on_paper}"))
-    price = format_usd(offer.price_usd_per_hour)
-    console.print(f"{price}/h from {escape(offer.price_source)}{_flags(offer.flags)}")
+    console.print(escape(f"{_price(offer)} from {offer.price_source}{_age(offer)}{_flags(offer.flags)}"))
     if estimate.hours is not None:
         hours = estimate.hours
         console.print(
-            f"{money(estimate.cost_usd)} in {format_hours(hours.expected)} "
+            f"[bold]{money(estimate.cost_usd)}[/bold] to the finished job in {format_hours(hours.expected)} "
             f"({format_hours(hours.low)} to {format_hours(hours.high)})"
         )
     how = how_trained(estimate)
     if how:
         console.print(f"  {escape(how)}")
+    if break_even is not None:
+        print_break_even(estimate, break_even, console)
     if estimate.lines:
         print_bill(estimate, console)
     device_bytes = offer.accelerator_memory_bytes or offer.host_memory_bytes
     if estimate.memory is not None and device_bytes is not None:
         console.print(memory_lines(estimate.memory, device_bytes))
+
+
+def why_to_json(estimate: Estimate, break_even: SpotBreakEven | None = None) -> dict[str, Any]:
+    """The same, machine-readable."""
+    return {"schema": 1, "offer": estimate_to_json(estimate), "spot_break_even": break_even_to_json(break_even)}
 
 
 def print_pareto(plan: Plan, console: Console) -> None:
@@ -85,11 +97,21 @@ def print_limit_costs(costs: list[LimitCost], console: Console) -> None:
     console.print()
 
 
+def _price(offer: Offer) -> str:
+    price = offer.price_usd_per_hour
+    return "price unknown" if price is None else f"{format_usd(price)}/h"
+
+
+def _age(offer: Offer) -> str:
+    """`, 3 h old`; nothing where that is not known."""
+    return "" if offer.price_age_s is None else f", {age_text(offer.price_age_s)} old"
+
+
 def _flags(flags: tuple[str, ...]) -> str:
     from manager.prices.price_rules import RULES
 
     told = "; ".join(RULES.get(flag, flag) for flag in flags)
-    return escape(f" ({told})") if told else ""
+    return f" ({told})" if told else ""
 
 
 def _per_hour_saved(before: Estimate | None, estimate: Estimate) -> str:

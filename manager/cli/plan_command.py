@@ -153,14 +153,15 @@ def _print(job: OpenJob, made: Plan, file: Path, *, top: int, is_pareto: bool, h
 
 
 def _show_one(job: OpenJob, key: str, *, as_json: bool) -> int:
-    from manager.cli.limits_view import print_why
-    from manager.planner.codec import estimate_to_json
+    from manager.cli.limits_view import print_why, why_to_json
+    from manager.planner.spot_break_even import spot_break_even
 
     estimate = job.find(key)
+    break_even = spot_break_even(job.planner, estimate, job.spec.where)
     if as_json:
-        emit_json({"schema": 1, "offer": estimate_to_json(estimate)})
+        emit_json(why_to_json(estimate, break_even))
     else:
-        print_why(estimate, console())
+        print_why(estimate, console(), break_even)
     return ExitCode.DONE
 
 

@@ -27,6 +27,7 @@ from manager.planner.plan import (
     Plan,
     ReasonCount,
 )
+from manager.planner.spot_break_even import SpotBreakEven
 from manager.planner.what_if import LimitCost
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
@@ -157,6 +158,11 @@ def estimate_to_json(estimate: Estimate) -> Json:
 def limit_costs_to_json(costs: Sequence[LimitCost]) -> list[Json]:
     """What limits cost, in published form: `best` is null where nothing can be chosen then."""
     return [_limit_cost_to_json(cost) for cost in costs]
+
+
+def break_even_to_json(found: SpotBreakEven | None) -> Json | None:
+    """Where spot stops paying, in published form; null for offers on demand and where the job does not run."""
+    return None if found is None else dict(_plain(asdict(found)))
 
 
 def _limit_cost_to_json(cost: LimitCost) -> Json:
