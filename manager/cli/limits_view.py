@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from manager.cli.memory_view import memory_lines
@@ -37,7 +38,7 @@ def print_why(estimate: Estimate, console: Console, break_even: SpotBreakEven | 
         )
     how = how_trained(estimate)
     if how:
-        console.print(f"  {escape(how)}")
+        console.print(Padding(escape(how), (0, 0, 0, 2), expand=False))
     if break_even is not None:
         print_break_even(estimate, break_even, console)
     if estimate.lines:

@@ -55,9 +55,15 @@ def how_trained(estimate: Estimate) -> str:
     if estimate.checkpoint_every_steps is not None:
         parts.append(f"a checkpoint every {estimate.checkpoint_every_steps:,} steps")
     if estimate.preemptions is not None:
-        low, expected, high = estimate.preemptions.low, estimate.preemptions.expected, estimate.preemptions.high
-        parts.append(f"{expected:.2g} ({low:.2g} to {high:.2g}) preemptions expected")
+        number = estimate.preemptions
+        band = f"{_number(number.low)} to {_number(number.high)}"
+        parts.append(f"{_number(number.expected)} ({band}) preemptions expected")
     return ", ".join(parts)
+
+
+def _number(expected: float) -> str:
+    """Of events that may be rare: two significant digits, `< 0.001` for the least."""
+    return "< 0.001" if 0 < expected < 0.001 else f"{expected:.2g}"
 
 
 def money(interval: MoneyInterval | None) -> str:

@@ -10,7 +10,7 @@ from manager.cli.plan_view import money
 from manager.planner.plan import Estimate
 from manager.planner.spot_break_even import OnDemand, SpotBreakEven
 from manager.prices.offer import Offer
-from manager.units import Interval, format_hours, format_usd
+from manager.units import Interval, MoneyInterval, format_hours, format_usd
 
 
 def print_break_even(spot: Estimate, found: SpotBreakEven, console: Console) -> None:
@@ -30,15 +30,16 @@ def print_break_even(spot: Estimate, found: SpotBreakEven, console: Console) -> 
         table.add_column(column, justify="right")
     table.add_row("to the finished job", money(spot.cost_usd), money(other.cost_usd), "")
     table.add_row("time", _hours(spot.hours), _hours(other.hours), "")
-    table.add_row("price", _price(spot.offer, found), f"{format_usd(other.price_usd_per_hour)}/h", _even_price(found))
+    price = f"{format_usd(other.price_usd_per_hour)}/h"
+    table.add_row("price, % of on demand", _price(spot.offer, found), price, _even_price(found))
     each = " each machine" if spot.offer.num_nodes > 1 else ""
     table.add_row(f"preemptions/h{each}", f"{_rate(rate)} assumed", "none", _even_rate(found))
     console.print(table)
-    console.print(verdict_on_spot(found))
+    console.print(_verdict(spot.cost_usd, found))
     console.print()
 
 
-def verdict_on_spot(found: SpotBreakEven) -> str:
+def _verdict(spot_usd: MoneyInterval | None, found: SpotBreakEven) -> str:
     """What follows, in a sentence; where an on-demand price is known."""
     even, assumed = found.even_preemptions_per_hour, found.preemptions_per_hour
     if found.is_dearer_without_preemptions is None:
@@ -46,10 +47,17 @@ def verdict_on_spot(found: SpotBreakEven) -> str:
     if even is None:
         return f"spot costs {'as much' if found.price_share == 1 else 'more'} even without preemptions"
     if even > assumed.high:
-        return "spot is expected to be cheaper, even at the most preemptions assumed"
+        cheaper = "spot is expected to be cheaper, also at the most preemptions assumed"
+        return cheaper if _is_safe(spot_usd, found) else f"{cheaper}; with all else at its worst too it is dearer"
     if even > assumed.expected:
-        return "spot is expected to be cheaper, but dearer at the most preemptions assumed"
+        return "spot is expected to be cheaper, but not at the most preemptions assumed"
     return "on demand is expected to be cheaper: spot is preempted too often"
+
+
+def _is_safe(spot_usd: MoneyInterval | None, found: SpotBreakEven) -> bool:
+    """Whether spot is cheaper at the high ends too, at which all goes slowly and preemptions are many."""
+    other_usd = None if found.on_demand is None else found.on_demand.cost_usd
+    return spot_usd is None or other_usd is None or spot_usd.high <= other_usd.high
 
 
 def _where(other: OnDemand, offer: Offer) -> str:

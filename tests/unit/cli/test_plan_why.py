@@ -45,9 +45,9 @@ def row(text: str, name: str) -> str:
 def test_spot_beside_on_demand_in_the_same_region() -> None:
     text = shown(SPOT, ON_DEMAND, replace(ON_DEMAND, region="eu-west-1", price_usd_per_hour=Decimal("0.1")))
     assert "spot against on demand in us-east-1\n" in text
-    assert row(text, "price ").startswith("price $0.50/h, 62.5% $0.80/h $0.")
+    assert row(text, "price, ").startswith("price, % of on demand $0.50/h, 62.5% $0.80/h $0.")
     assert row(text, "preemptions/h ").startswith("preemptions/h 0.05 (0.0001 to 0.3) assumed none ")
-    assert "spot is expected to be cheaper, even at the most preemptions assumed\n" in text
+    assert "spot is expected to be cheaper, also at the most preemptions assumed\n" in text
     assert text.index("can be chosen") < text.index("against on demand") < text.index("cost line")
 
 
@@ -62,11 +62,17 @@ def test_where_on_demand_is_only_elsewhere_it_is_said() -> None:
         ("0.90", "spot costs more even without preemptions", "never"),
         ("0.80", "spot costs as much even without preemptions", "never"),
         ("0.798", "on demand is expected to be cheaper: spot is preempted too often", None),
-        ("0.785", "spot is expected to be cheaper, but dearer at the most preemptions assumed", None),
+        ("0.785", "spot is expected to be cheaper, but not at the most preemptions assumed", None),
+        (
+            "0.765",
+            "spot is expected to be cheaper, also at the most preemptions assumed; with all else at its worst too it "
+            "is dearer",
+            None,
+        ),
     ],
 )
 def test_what_follows_is_said_in_a_sentence(price: str, sentence: str, even: str | None) -> None:
-    text = shown(replace(SPOT, price_usd_per_hour=Decimal(price)), ON_DEMAND)
+    text = shown(replace(SPOT, price_usd_per_hour=Decimal(price)), ON_DEMAND, width=120)
     assert f"{sentence}\n" in text
     assert even is None or row(text, "preemptions/h ").endswith(f" none {even}")
 
@@ -85,7 +91,7 @@ def test_nothing_is_said_of_unknown_prices() -> None:
 def test_a_rejected_offer_of_several_machines() -> None:
     text = shown(SPOT, ON_DEMAND, nodes=2, budget=Budget(max_usd=Decimal("0.01")))
     assert "rejected: over budget" in text
-    assert row(text, "price ").startswith("price $1.00/h, 62.5% $1.60/h ")
+    assert row(text, "price, ").startswith("price, % of on demand $1.00/h, 62.5% $1.60/h ")
     assert row(text, "preemptions/h each machine ").startswith("preemptions/h each machine 0.05 ")
 
 
@@ -126,3 +132,8 @@ def test_the_command_shows_it_as_text_and_as_json(
     assert even["on_demand"]["price_usd_per_hour"] == 0.8
     run([file, "--why", ON_DEMAND.key, "--json"], monkeypatch)
     assert json.loads(capsys.readouterr().out)["spot_break_even"] is None
+
+
+def test_rare_preemptions_are_no_number_with_an_exponent() -> None:
+    assert " preemptions expected" in shown(SPOT, ON_DEMAND)
+    assert "(< 0.001 to 0." in shown(SPOT, ON_DEMAND)
