@@ -70,7 +70,8 @@ def plan(
         typer.Option("--why", metavar="OFFER", help="One offer in full, chosen or not: its key, or a part of it."),
     ] = None,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Only offers that none beats in both dollars and hours.")
+        bool,
+        typer.Option("--pareto", help="Only offers that none beats in both dollars and hours (by 1 % of the time)."),
     ] = False,
     constraints: Annotated[
         bool, typer.Option("--constraints", help="What each limit costs, and what one more would.")

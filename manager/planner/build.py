@@ -30,6 +30,7 @@ from manager.planner.shape import Shape
 from manager.planner.variant import StepVariant
 from manager.prices.market import Market
 from manager.prices.offer import Offer
+from manager.prices.price_rules import RULES
 from manager.spec.model import Budget, RunSpec, Where
 from manager.units import format_hours, format_usd
 from manager.workload.profile import WorkloadProfile
@@ -262,6 +263,7 @@ def _own_notes(spec: RunSpec, chosen: Sequence[Estimate]) -> list[str]:
             f"the chosen offer may take up to {format_hours(best.hours.high)}, "
             f"longer than the deadline of {format_hours(deadline)}"
         )
+    notes.extend(f"the price of the chosen offer: {RULES[flag]}" for flag in best.offer.flags if flag in RULES)
     if best.on_paper is not None:
         notes.append(f"the chosen offer cannot be launched: {best.on_paper}")
     return notes

@@ -35,7 +35,7 @@ __all__ = ["REASON_BATCH", "REASON_FIT", "REASON_HOST", "REASON_PRICE", "Verdict
 _MICRO_DOLLAR = Decimal("0.000001")
 _HOUR_DIGITS = 9
 _NONE: Ends = (0.0, 0.0, 0.0)
-_ENDLESS_HOURS = 10 * 365 * 24
+_ENDLESS_HOURS = 365 * 24
 """Of a run that loses to preemptions nearly all that it does; the formulas go on to figures that no money has."""
 REASON_PRICE = "unknown price"
 REASON_HOST = "host's memory is too small"

@@ -53,6 +53,8 @@ class FixedPhases:
     checkpoints: Timed
     after: tuple[Timed, ...]
     after_s: Ends
+    fetch: Timed
+    """One of `after`."""
     rows: Mapping[str, AssumedQuantity]
     stated: tuple[Assumption, ...]
 
@@ -86,6 +88,7 @@ def fixed_phases(
         ),
         after=after,
         after_s=sum_of(after),
+        fetch=after[1],
         rows=rows,
         stated=tuple(row.stated() for row in rows.values()),
     )

@@ -105,7 +105,7 @@ def judge_shape(
     """The configuration that computes for the shortest time among those that run and fit; else the nearest to that.
 
     Args:
-        variants: of the job, at least one; of equal ones the first is taken.
+        variants: of the job, at least one; the first precision in which it runs and fits is taken.
         shape: the kind of machine.
         accelerator: specification of its card; None: not in our table, or no card.
         assumptions: of the speed of cores.
@@ -117,6 +117,8 @@ def judge_shape(
     nearest: Judgement | None = None
     whole: set[tuple[str, bool, str]] = set()
     for variant, sharding in _ways(variants, shape):
+        if best is not None and variant.profile.precision != best.variant.profile.precision:
+            break
         precision, is_checkpointed = variant.profile.precision, variant.profile.gradient_checkpointing
         if any(way in whole for way in _simpler(precision, sharding, is_checkpointed=is_checkpointed)):
             continue
@@ -140,9 +142,14 @@ def judge_shape(
 
 
 def _ways(variants: Sequence[StepVariant], shape: Shape) -> Iterator[tuple[StepVariant, str]]:
-    """Each variant with each way to share it; plain ones come first, so that the others may be skipped."""
+    """Each variant with each way to share it: by precision, then plain ones first, so that others may be skipped."""
     has_several = shape.devices > 1 or (shape.card or "").startswith("tpu-")
-    ordered = sorted(variants, key=lambda variant: variant.profile.gradient_checkpointing)
+    # Precisions stand in the order in which they are wanted: a later one is there for machines without the earlier.
+    wanted = list(dict.fromkeys(variant.profile.precision for variant in variants))
+    ordered = sorted(
+        variants,
+        key=lambda variant: (wanted.index(variant.profile.precision), variant.profile.gradient_checkpointing),
+    )
     if shape.card is None and any(variant.profile.precision == SINGLE for variant in ordered):
         # Most processors emulate 16 bits: where the precision is open, none is expected to gain by them.
         ordered = [variant for variant in ordered if variant.profile.precision == SINGLE]

@@ -143,7 +143,8 @@ def refusal_of(
         replicas: devices that share each batch.
     """
     if accelerator.kind != "gpu" or accelerator.vendor.upper() != "NVIDIA":
-        what = "TPU" if accelerator.kind == "tpu" else f"{accelerator.vendor} {accelerator.kind.upper()}"
+        kinds = {"tpu": "TPU", "gpu": f"{accelerator.vendor} GPU"}
+        what = kinds.get(accelerator.kind, accelerator.name)
         return f"{REASON_PROGRAM}: {what}"
     architecture = architecture_of(accelerator.name) or ""
     unsupported = _unsupported().get(architecture)

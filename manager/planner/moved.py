@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from manager.planner.fixed_phases import WAITING
 from manager.planner.plan import CostLine, Estimate, Plan
-from manager.planner.storage import ADDRESS, DISK, EGRESS
+from manager.planner.storage import NOT_THE_MACHINE
 from manager.prices.offer import Offer
 from manager.units import SECONDS_PER_HOUR, MoneyInterval, format_usd, usd
 
 _HOURS_PER_DAY = 24
 _PERCENT = 100
-_NOT_THE_MACHINE = frozenset({DISK, ADDRESS, EGRESS, WAITING})
-"""Lines of a bill that the machine's price is not in, whatever their unit and price."""
 
 
 class Move(StrEnum):
@@ -96,7 +93,7 @@ def at_price(estimate: Estimate, offer: Offer) -> Estimate:
     price = offer.price_usd_per_hour
     if price is None:
         raise ValueError(f"{offer.key} has no known price")
-    lines = tuple(line if line.name in _NOT_THE_MACHINE else _line_at(line, price) for line in estimate.lines)
+    lines = tuple(line if line.name in NOT_THE_MACHINE else _line_at(line, price) for line in estimate.lines)
     return replace(estimate, offer=offer, lines=lines, cost_usd=_sum(lines))
 
 

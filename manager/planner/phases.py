@@ -180,7 +180,7 @@ class PhaseBook:
             kept = variant.keep_checkpoints
             # On spot machines there are more checkpoints than `profile.checkpoints`, and as many of them are kept.
             need = disk_need(profile, self.assumptions, cloud=cloud, keep_checkpoints=kept, checkpoints=profile.steps)
-            gib = rented_gib(need)
+            gib = rented_gib(need, cloud=cloud)
             sent = profile.export_file_bytes
             rates = extra_rates(self.assumptions, cloud=cloud, gib=gib, sent_bytes=sent, nodes=num_nodes)
             known = self._disks[key] = gib, rates
@@ -233,11 +233,13 @@ def _band_on_spot(parts: _Parts, judgement: Judgement) -> tuple[int, SpotBand]:
 def _spot_run(parts: _Parts, judgement: Judgement) -> SpotRun:
     rows, machine = parts.fixed.rows, judgement.machine
     assert machine is not None
-    rate = rows[RATE].value
+    rate, fetch = rows[RATE].value, parts.fixed.fetch
+    moved_s = (fetch.low_s, fetch.expected_s, fetch.high_s)
     return SpotRun(
         before_s=parts.before_s,
         work_s=parts.work_s,
-        after_s=parts.after_s,
+        after_s=_less(parts.after_s, moved_s),
+        moved_s=moved_s,
         checkpoint_s=per_rate(judgement.variant.profile.checkpoint_bytes, rows["disk_rate"], unit=MEGA),
         recovery_s=parts.fixed.before_s,
         wait_s=seconds_of(rows[WAIT]),
@@ -248,6 +250,10 @@ def _spot_run(parts: _Parts, judgement: Judgement) -> SpotRun:
 
 def _plus(one: Ends, other: Ends) -> Ends:
     return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def _less(one: Ends, other: Ends) -> Ends:
+    return one[0] - other[0], one[1] - other[1], one[2] - other[2]
 
 
 def _in_hours(*parts: Ends) -> Ends:

@@ -5,7 +5,7 @@ the first training step (boot, set-up, download, start, baseline), which begins 
 training, cut by checkpoints, of which the work since the last one is lost and a recovery (boot, set-up, download,
 start, but no baseline) comes on top; and `after_s`, behind the last checkpoint (final evaluation, saving, bringing
 home), which begins anew after a recovery. Recoveries can be preempted as well. Waiting for capacity is not billed and
-stands apart. Real preemptions come in clusters, which the band of the assumed rate stands for.
+stands apart. `moved_s` goes on where it stood: results that come home file by file. Real preemptions come in clusters, which the band of the assumed rate stands for.
 
 The time of one attempt of length x that is repeated until it comes through, e^(lambda R) (e^(lambda x) - 1) / lambda,
 summed over T / tau segments of tau + delta, is the complete model of J. T. Daly, "A higher order estimate of the
@@ -151,6 +151,7 @@ def rework(
     *,
     before_s: float = 0.0,
     after_s: float = 0.0,
+    moved_s: float = 0.0,
     interval_s: float | None = None,
 ) -> Rework:
     """What preemptions and checkpoints add to a run.
@@ -160,6 +161,7 @@ def rework(
         preemption: rate, and what one costs.
         before_s: from the request to the first step; see the module's text.
         after_s: behind the last checkpoint.
+        moved_s: behind it too, and not done again after a preemption.
         interval_s: training between checkpoints; None: the best.
     """
     rate = preemption.rate_per_s
@@ -172,11 +174,12 @@ def rework(
         _lost_s(before_s, rate, 0.0)
         + _lost_in_segments(whole, interval_s, rest_s, preemption)
         + _lost_s(after_s, rate, preemption.recovery_s)
+        + _lost_while_moving_s(moved_s, rate, preemption.recovery_s)
     )
     checkpoints = whole + (rest_s > 0)
     writing_s = checkpoints * preemption.checkpoint_s
     # Preemptions less rate times exposed time is a martingale; at the run's end, a stopping time, its mean is 0.
-    preemptions = rate * (before_s + work_s + after_s + writing_s + lost_s) if rate else 0.0
+    preemptions = rate * (before_s + work_s + after_s + moved_s + writing_s + lost_s) if rate else 0.0
     return Rework(
         interval_s=interval_s,
         checkpoints=checkpoints,
@@ -194,6 +197,7 @@ def break_even_price_share(
     on_demand_s: float,
     before_s: float = 0.0,
     after_s: float = 0.0,
+    moved_s: float = 0.0,
     intervals: Intervals | None = None,
 ) -> float:
     """The spot price, as a share of the on-demand price, at which both runs cost the same; spot pays below it.
@@ -202,7 +206,7 @@ def break_even_price_share(
     `intervals` as in `break_even_rate`.
     """
     _check_time(on_demand_s)
-    return on_demand_s / _billed_s(work_s, preemption, before_s, after_s, intervals)
+    return on_demand_s / _billed_s(work_s, preemption, before_s, after_s + moved_s, intervals, moved_s)
 
 
 def break_even_rate(
@@ -213,6 +217,7 @@ def break_even_rate(
     on_demand_s: float,
     before_s: float = 0.0,
     after_s: float = 0.0,
+    moved_s: float = 0.0,
     intervals: Intervals | None = None,
 ) -> float | None:
     """Preemptions per hour at which spot at `price_share` of the on-demand price costs as much; fewer, and it pays.
@@ -226,6 +231,7 @@ def break_even_rate(
         on_demand_s: billed time on demand, its checkpoints included.
         before_s: as in `rework`.
         after_s: the same.
+        moved_s: the same.
         intervals: training between checkpoints at each rate; None: the best.
 
     Raises:
@@ -238,7 +244,7 @@ def break_even_rate(
 
     def pays(rate_per_hour: float) -> bool:
         there = replace(preemption, rate_per_hour=rate_per_hour)
-        return _billed_s(work_s, there, before_s, after_s, intervals) < allowed_s
+        return _billed_s(work_s, there, before_s, after_s + moved_s, intervals, moved_s) < allowed_s
 
     if not pays(0.0):
         return None
@@ -256,11 +262,24 @@ def break_even_rate(
 
 
 def _billed_s(
-    work_s: float, preemption: Preemption, before_s: float, after_s: float, intervals: Intervals | None
+    work_s: float,
+    preemption: Preemption,
+    before_s: float,
+    behind_s: float,
+    intervals: Intervals | None,
+    moved_s: float,
 ) -> float:
+    """Of a whole run; `behind_s` is all behind the last checkpoint."""
     interval_s = None if intervals is None else intervals(preemption)
-    added = rework(work_s, preemption, before_s=before_s, after_s=after_s, interval_s=interval_s)
-    return before_s + work_s + after_s + added.added_s
+    added = rework(
+        work_s,
+        preemption,
+        before_s=before_s,
+        after_s=behind_s - moved_s,
+        moved_s=moved_s,
+        interval_s=interval_s,
+    )
+    return before_s + work_s + behind_s + added.added_s
 
 
 def _best_segments(work_s: float, preemption: Preemption) -> int:
@@ -330,6 +349,14 @@ def _lost_s(length_s: float, rate_per_s: float, recovery_s: float) -> float:
         return math.inf
     # Rounding must not make a preemption gain time.
     return max(0.0, length_s * (math.exp(rate_per_s * recovery_s) * (math.expm1(at_risk) / at_risk) - 1))
+
+
+def _lost_while_moving_s(moved_s: float, rate_per_s: float, recovery_s: float) -> float:
+    """Recoveries alone: `_lost_s` of ever shorter attempts, (e^(lambda R) - 1) a second."""
+    if moved_s == 0:
+        return 0.0
+    exponent = rate_per_s * recovery_s
+    return math.inf if exponent > _MOST_EXPONENT else moved_s * math.expm1(exponent)
 
 
 def _check_time(seconds: float) -> None:

@@ -26,7 +26,7 @@ class SpotRun(NamedTuple):
     work_s: Ends
     """Training and the evaluations in it, without checkpoints."""
     after_s: Ends
-    """Behind the last checkpoint: final evaluation, saving, fetch, teardown."""
+    """Behind the last checkpoint: final evaluation, saving, teardown."""
     checkpoint_s: Ends
     """To write one."""
     recovery_s: Ends
@@ -36,6 +36,8 @@ class SpotRun(NamedTuple):
     rate_per_hour: Ends
     """Preemptions of one node."""
     nodes: int = 1
+    moved_s: Ends = (0.0, 0.0, 0.0)
+    """Bringing results home, file by file: behind the last checkpoint too, and not done again."""
 
     def preemption(self, end: int) -> Preemption:
         """Of all nodes together, at one of the ends."""
@@ -97,4 +99,11 @@ def spot_band(run: SpotRun, *, interval_s: float | None = None) -> SpotBand:
 
 def _rework(run: SpotRun, end: int, share: float) -> Rework:
     work_s, preemption = run.work_s[end], run.preemption(end)
-    return rework(work_s, preemption, before_s=run.before_s[end], after_s=run.after_s[end], interval_s=work_s * share)
+    return rework(
+        work_s,
+        preemption,
+        before_s=run.before_s[end],
+        after_s=run.after_s[end],
+        moved_s=run.moved_s[end],
+        interval_s=work_s * share,
+    )

@@ -137,6 +137,7 @@ class _Pair:
             on_demand_s=self.on_demand_s,
             before_s=self.run.before_s[EXPECTED],
             after_s=self.run.after_s[EXPECTED],
+            moved_s=self.run.moved_s[EXPECTED],
             intervals=self._interval_s,
         )
         return None if rate is None else rate / self.run.nodes
@@ -149,6 +150,7 @@ class _Pair:
             on_demand_s=self.on_demand_s,
             before_s=self.run.before_s[EXPECTED],
             after_s=self.run.after_s[EXPECTED],
+            moved_s=self.run.moved_s[EXPECTED],
             intervals=self._interval_s,
         )
         return share * (self.on_demand_usd_per_hour + self.besides_usd_per_hour) - self.besides_usd_per_hour

@@ -7,10 +7,13 @@ monthly allowance. Buckets are not counted: a run uses the disk of its machine.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from manager.catalog.clouds import has_rented_disk
 from manager.planner.assumptions import AssumedQuantity, Assumptions
+from manager.planner.fixed_phases import WAITING
 from manager.planner.plan import CostLine
 from manager.units import GIB, Interval, MoneyInterval
 from manager.workload.profile import WorkloadProfile
@@ -21,6 +24,8 @@ LEAST_RENTED_GIB = 128
 """The fixed part of a task asks for it; SkyPilot's own default is 256."""
 DISK, EGRESS, ADDRESS = "disk", "egress", "address"
 """Names of the lines of a bill."""
+NOT_THE_MACHINE = frozenset({DISK, EGRESS, ADDRESS, WAITING})
+"""Lines of a bill that the machine's price is not in, whatever their unit and price."""
 _STEP_GIB = 32
 _HEADROOM = 1.1
 """File systems keep blocks for themselves and logs grow."""
@@ -101,6 +106,27 @@ class ExtraRates:
     """Traffic home."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideUsd:
+    """What an offer costs besides its machines, at the high end of its bill: what a cap has to hold as well."""
+
+    usd_per_hour: Decimal = Decimal(0)
+    """Disks and addresses of all nodes, for each billed hour."""
+    usd_once: Decimal = Decimal(0)
+    """Traffic home."""
+
+
+NOTHING_BESIDE = SideUsd()
+
+
+def side_usd(lines: Sequence[CostLine]) -> SideUsd:
+    """What a bill has besides machines, by the hour and once."""
+    billed_hours = sum(line.quantity.high for line in lines if line.name not in NOT_THE_MACHINE)
+    hourly = sum((line.total_usd.high for line in lines if line.name in (DISK, ADDRESS)), Decimal(0))
+    once = sum((line.total_usd.high for line in lines if line.name == EGRESS), Decimal(0))
+    return SideUsd(usd_per_hour=hourly / _decimal(billed_hours) if billed_hours else Decimal(0), usd_once=once)
+
+
 def disk_need(
     profile: WorkloadProfile, assumptions: Assumptions, *, cloud: str, keep_checkpoints: int, checkpoints: int
 ) -> DiskNeed:
@@ -127,9 +153,14 @@ def disk_need(
     )
 
 
-def rented_gib(need: DiskNeed) -> int:
-    """The disk to ask for: what is needed at most and a tenth, in steps of 32 GiB, `LEAST_RENTED_GIB` at least."""
+def rented_gib(need: DiskNeed, *, cloud: str) -> int:
+    """The disk to ask for: what is needed at most and a tenth, in steps of 32 GiB, `LEAST_RENTED_GIB` at least.
+
+    Where none is rented it is asked of a node that others use too: no more than is needed then.
+    """
     wanted = need.total_gib.high * _HEADROOM
+    if not has_rented_disk(cloud):
+        return math.ceil(wanted)
     return max(LEAST_RENTED_GIB, math.ceil(wanted / _STEP_GIB) * _STEP_GIB)
 
 
