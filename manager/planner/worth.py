@@ -8,7 +8,6 @@ case. Which of several tunings is to be recommended is `worth_rules`'.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from manager.planner.break_even import BreakEven, break_even
 from manager.planner.tuning import Gain, Tuning, gain_of
@@ -138,11 +137,7 @@ def _line(name: str, quantity: Quantity, unit: str, price: Quantity, basis: str,
 
 
 def _sum(lines: tuple[WorthLine, ...]) -> MoneyInterval:
-    return MoneyInterval(
-        low=sum((line.total_usd.low for line in lines), Decimal(0)),
-        expected=sum((line.total_usd.expected for line in lines), Decimal(0)),
-        high=sum((line.total_usd.high for line in lines), Decimal(0)),
-    )
+    return MoneyInterval.sum(line.total_usd for line in lines)
 
 
 def _negated(total: MoneyInterval) -> MoneyInterval:

@@ -6,8 +6,6 @@ them beside, as planned.
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from manager.planner.plan import CostLine, Estimate
 from manager.reports.model import PlannedBeside
 from manager.units import Interval, MoneyInterval
@@ -32,11 +30,9 @@ def planned_machine_usd(estimate: Estimate | None) -> MoneyInterval | None:
     """What a plan expects of the machine alone; None: unknown."""
     if estimate is None or estimate.cost_usd is None:
         return None
-    cost, beside = estimate.cost_usd, _named(estimate, BILLED_BESIDE)
+    cost, beside = estimate.cost_usd, MoneyInterval.sum(line.total_usd for line in _named(estimate, BILLED_BESIDE))
     return MoneyInterval(
-        low=cost.low - sum((line.total_usd.low for line in beside), Decimal(0)),
-        expected=cost.expected - sum((line.total_usd.expected for line in beside), Decimal(0)),
-        high=cost.high - sum((line.total_usd.high for line in beside), Decimal(0)),
+        low=cost.low - beside.low, expected=cost.expected - beside.expected, high=cost.high - beside.high
     )
 
 

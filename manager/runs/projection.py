@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval, usd
+from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval
 from manager.workload.profile import WorkloadProfile
 from tasks.protocol import EvaluationStage, Event, EventType
 
@@ -84,12 +84,7 @@ def project_usd(hours: Interval | None, price_usd_per_hour: Decimal | None) -> M
     """Dollars at the launch price; None when hours or price are unknown."""
     if hours is None or price_usd_per_hour is None:
         return None
-    price = price_usd_per_hour
-    return MoneyInterval(
-        low=usd(price * Decimal(hours.low)),
-        expected=usd(price * Decimal(hours.expected)),
-        high=usd(price * Decimal(hours.high)),
-    )
+    return MoneyInterval.of(hours, price_usd_per_hour)
 
 
 def _samples_left(progress: Progress, profile: WorkloadProfile) -> int:
