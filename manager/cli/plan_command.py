@@ -84,7 +84,7 @@ def plan(
     """Estimate memory, hours and dollars on every offer. Free, offline, no account needed."""
     # The planner's libraries cost 0.3 s to load: `--help` must not wait for them.
     from manager.service.overlay import Overlay, clouds_of, overlaid
-    from manager.service.planning import open_job, settle
+    from manager.service.planning import can_run, open_job, settle
     from manager.service.starting import load_spec
 
     if on is not None and clouds is not None:
@@ -101,7 +101,8 @@ def plan(
         max_nodes=nodes,
         on_paper=on_paper,
     )
-    spec = overlaid(load_spec(file), overlay)
+    asked = load_spec(file)
+    spec = overlaid(asked, overlay)
     tell = None if as_json else narrate
     if (money := parse_usd(buys)) is not None:
         return _show_purchase(context, spec, money, catalogs, top=top, as_json=as_json)
@@ -112,7 +113,10 @@ def plan(
     if as_json:
         emit_json(_to_json(job, made, top=top, has_constraints=constraints))
     else:
-        _print(job, made, file, top=top or DEFAULT_TOP, is_pareto=pareto, has_constraints=constraints)
+        _print(job, made, top=top or DEFAULT_TOP, is_pareto=pareto, has_constraints=constraints)
+        if made.choice is not None and made.choice.on_paper is None and can_run(made.spec):
+            # Flags are in the saved plan, and not in the file.
+            narrate(f"next: tunefare run {file if spec == asked else f'--plan {made.plan_id}'}")
     if made.chosen is None:
         from manager.planner.build import explain_no_choice
 
@@ -134,11 +138,10 @@ def _to_json(job: OpenJob, made: Plan, *, top: int | None, has_constraints: bool
     return record
 
 
-def _print(job: OpenJob, made: Plan, file: Path, *, top: int, is_pareto: bool, has_constraints: bool) -> None:
+def _print(job: OpenJob, made: Plan, *, top: int, is_pareto: bool, has_constraints: bool) -> None:
     from manager.cli.limits_view import print_limit_costs, print_pareto
     from manager.cli.plan_view import print_plan
     from manager.planner.what_if import limit_costs
-    from manager.service.planning import can_run
 
     out = console()
     if top > len(made.offers):
@@ -149,8 +152,6 @@ def _print(job: OpenJob, made: Plan, file: Path, *, top: int, is_pareto: bool, h
         print_plan(made, out, top=top)
     if has_constraints:
         print_limit_costs(limit_costs(job.planner, job.spec.where, job.spec.budget), out)
-    if made.choice is not None and made.choice.on_paper is None and can_run(made.spec):
-        narrate(f"next: tunefare run {file}")
 
 
 def _show_one(job: OpenJob, key: str, *, as_json: bool) -> int:

@@ -19,6 +19,7 @@ from manager.catalog.accelerators import accelerator as accelerator_of_catalog
 from manager.planner.assumptions import Assumptions, shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of
 from manager.planner.estimate import Verdict, memory_factor_of, verdict
+from manager.planner.fixed_phases import FETCH
 from manager.planner.judge import Judgement, judge_shape
 from manager.planner.limits import REASON_REGION, Wishes, beyond_limits, explain_no_choice
 from manager.planner.market_index import MarketIndex, Seat
@@ -27,6 +28,7 @@ from manager.planner.plan import Estimate, Plan
 from manager.planner.rank import rank_key
 from manager.planner.ranking import Judged, Ranking, Rejected, estimate_of, rank
 from manager.planner.shape import Shape
+from manager.planner.storage import EGRESS
 from manager.planner.variant import StepVariant
 from manager.prices.market import Market
 from manager.prices.offer import Offer
@@ -262,6 +264,12 @@ def _own_notes(spec: RunSpec, chosen: Sequence[Estimate]) -> list[str]:
         notes.append(
             f"the chosen offer may take up to {format_hours(best.hours.high)}, "
             f"longer than the deadline of {format_hours(deadline)}"
+        )
+    home = sum((line.total_usd.expected for line in best.lines if line.name in (FETCH, EGRESS)), Decimal(0))
+    if best.cost_usd is not None and home > best.cost_usd.expected / 2:
+        notes.append(
+            f"{format_usd(home)} of {format_usd(best.cost_usd.expected)} are for bringing the tuned model home: the "
+            "machine waits for it, and where its provider bills traffic that is on top"
         )
     notes.extend(f"the price of the chosen offer: {RULES[flag]}" for flag in best.offer.flags if flag in RULES)
     if best.on_paper is not None:

@@ -7,10 +7,10 @@ for what is for each verb to say.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from manager.errors import UsageError
-from manager.prices.market import Rental
+from manager.errors import PriceError, UsageError
+from manager.prices.market import Market
 from manager.spec.model import CPU, accelerator_wish
 
 CLOUDS_WITHOUT_CATALOG = frozenset({"kubernetes", "oci", "slurm", "vast"})
@@ -20,7 +20,7 @@ _LISTED = 25
 
 
 def check_places(
-    rentals: Sequence[Rental],
+    market: Market,
     *,
     clouds: Iterable[str] = (),
     regions: Iterable[str] = (),
@@ -29,10 +29,16 @@ def check_places(
     """Refuse clouds, regions and accelerators (`L4`, `L4:1`, `cpu`) that no rental has.
 
     Raises:
+        PriceError: prices of a cloud are there and could not be read.
         UsageError: with the nearest known name.
     """
-    clouds, regions = tuple(clouds), tuple(regions)
-    check_names("cloud", clouds, {rental.cloud for rental in rentals} | CLOUDS_WITHOUT_CATALOG)
+    clouds, regions, rentals = tuple(clouds), tuple(regions), market.rentals
+    known = {rental.cloud for rental in rentals}
+    for cloud in clouds:
+        told = [note for note in market.notes if note.startswith(f"{cloud.lower()} left out:")]
+        if cloud.lower() not in known and told:
+            raise PriceError(told[0], hint="choose another cloud, or mend the catalog")
+    check_names("cloud", clouds, known | CLOUDS_WITHOUT_CATALOG)
     if {cloud.lower() for cloud in clouds} & CLOUDS_WITHOUT_CATALOG:
         return  # their regions and accelerators may be unknown here
     if regions:

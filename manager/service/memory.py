@@ -318,6 +318,6 @@ def _share(batch_size: int, placement: Placement) -> int:
 
 def _notes(chosen: CardMemory, placement: Placement) -> tuple[str, ...]:
     notes = [] if chosen.refusal is None else [chosen.refusal]
-    if placement.is_sharded or placement.tensor_parallel > 1:
-        notes.append("an estimate alone: `tunefare run` shares the batch among devices (ddp), and nothing else")
+    if placement.cpu_offload or placement.tensor_parallel > 1:
+        notes.append("an estimate alone: `tunefare run` shares batches (ddp) or weights too (fsdp), and nothing else")
     return tuple(notes)

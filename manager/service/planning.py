@@ -162,7 +162,7 @@ def open_job(
     data = measure_data(spec, cache_dir=context.home.cache_dir, timeout_s=timeout_s)
     opened, where = market or open_market(context, catalogs), spec.where
     rentals = opened.index.market.rentals
-    check_places(rentals, clouds=where.clouds, regions=where.regions, accelerators=where.accelerators)
+    check_places(opened.index.market, clouds=where.clouds, regions=where.regions, accelerators=where.accelerators)
     source = VariantSource(
         spec=spec,
         entry=entry,

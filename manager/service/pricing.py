@@ -82,7 +82,7 @@ def price_table(
         raise UsageError(f"{most_usd} dollars per hour rent nothing", hint="give dollars above 0")
     wishes = [_wish(text) for text in query.accelerators]
     market = read_market(context, catalogs)
-    check_places(market.rentals, clouds=query.clouds, regions=query.regions, accelerators=query.accelerators)
+    check_places(market, clouds=query.clouds, regions=query.regions, accelerators=query.accelerators)
     pairs = list(_pairs(market, query, wishes))
     notes = list(market.notes)
     if query.live:
@@ -105,7 +105,7 @@ def price_audit(
         UsageError: a cloud that no price has.
     """
     market = read_market(context, catalogs)
-    check_places(market.rentals, clouds=clouds)
+    check_places(market, clouds=clouds)
     wanted = {cloud.casefold() for cloud in clouds}
     return tuple(one for one in market.audit if not wanted or one.cloud in wanted), market.notes
 

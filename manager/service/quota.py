@@ -74,7 +74,7 @@ def quota_report(
     check_names("cloud whose quotas can be asked", clouds, set(CLOUDS))
     market = read_market(context, catalogs)
     wanted = [cloud for cloud in CLOUDS if not clouds or cloud in {name.lower() for name in clouds}]
-    check_places(market.rentals, regions=regions)
+    check_places(market, regions=regions)
     quotas: list[Quota] = []
     for cloud in wanted:
         places = _regions(market, cloud, regions)

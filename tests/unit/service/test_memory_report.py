@@ -157,8 +157,10 @@ def test_a_slice_is_shared_by_all_its_chips(tmp_path: Path) -> None:
 
 
 def test_what_the_program_does_not_do_is_said(tmp_path: Path) -> None:
-    sharded = report_of(tmp_path, Layout(placement=Placement(replicas=4, sharding="fsdp")))
-    assert any("`tunefare run`" in note for note in sharded.notes)
+    placed = Placement(replicas=4, sharding="fsdp")
+    assert not any("`tunefare run`" in note for note in report_of(tmp_path, Layout(placement=placed)).notes)
+    offloaded = report_of(tmp_path, Layout(placement=replace(placed, cpu_offload=True)))
+    assert any("`tunefare run`" in note for note in offloaded.notes)
     assert report_of(tmp_path, Layout(placement=Placement(replicas=4, sharding="ddp"))).notes == ()
 
 
