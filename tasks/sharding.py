@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from tasks.failures import TaskError
 from tasks.methods import TunedModel
 from tasks.protocol import FailureCode, Job
+from tasks.shardable import sharding_refusal
 from tasks.together import from_first, largest, share
 from tasks.unfreezing import Stage
 
@@ -38,22 +39,16 @@ def check_sharding(job: Job) -> None:
     if job.training.sharding != "fsdp":
         return
     training = job.training
-    refused = (
-        (job.method.kind == "qlora", "method.kind qlora", "weights in 4 bits are not divided"),
-        (training.optimizer in ("adamw-8bit", "adafactor"), f"training.optimizer {training.optimizer}", _BY_TENSOR),
-        (training.loss == "chunked", "training.loss chunked", "it calls the head apart from the model"),
-        (training.precision == "fp16-mixed", "training.precision fp16-mixed", "its scale of gradients is not divided"),
+    refused = sharding_refusal(
+        method=job.method.kind, optimizer=training.optimizer, loss=training.loss, precision=training.precision
     )
-    for is_asked, what, why in refused:
-        if is_asked:
-            raise TaskError(
-                FailureCode.BAD_JOB,
-                f"{what} does not go with training.sharding fsdp: {why}.",
-                hint="Set training.sharding to ddp, where each device holds all, or change the former.",
-            )
-
-
-_BY_TENSOR = "its state belongs to whole tensors, and each device would have a part of them"
+    if refused is not None:
+        what, why = refused
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            f"{what} does not go with training.sharding fsdp: {why}.",
+            hint="Set training.sharding to ddp, where each device holds all, or change the former.",
+        )
 
 
 def shard(tuned: TunedModel, job: Job, accelerator: Accelerator) -> TunedModel:
