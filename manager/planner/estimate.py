@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from functools import cached_property
 
 from manager.catalog.accelerators import Accelerator
@@ -32,7 +32,6 @@ from manager.workload.traces import RunTraces
 
 __all__ = ["REASON_BATCH", "REASON_FIT", "REASON_HOST", "REASON_PRICE", "Verdict", "judge_machine", "priced", "verdict"]
 
-_MICRO_DOLLAR = Decimal("0.000001")
 _HOUR_DIGITS = 9
 _NONE: Ends = (0.0, 0.0, 0.0)
 _ENDLESS_HOURS = 365 * 24
@@ -228,7 +227,7 @@ def priced(offer: Offer, verdict: Verdict) -> Estimate:
         memory=judgement.memory,
         hours=hours,
         training_hours=next((hours for phase, hours in verdict.phases if phase.name == TRAINING), None),
-        cost_usd=_sum(lines) if lines else None,
+        cost_usd=MoneyInterval.sum(line.total_usd for line in lines) if lines else None,
         lines=lines,
         assumptions=(*verdict.stated, *_host_assumption(host, offer)),
         host_bytes=None if host is None else _host_bytes(host),
@@ -292,29 +291,12 @@ def _sum_of_hours(hours: Sequence[Interval]) -> Interval | None:
 
 
 def _cost_line(phase: Timed, hours: Interval, price_usd_per_hour: Decimal) -> CostLine:
-    price_usd_per_hour = price_usd_per_hour if phase.is_billed else Decimal(0)
+    price = price_usd_per_hour if phase.is_billed else Decimal(0)
     return CostLine(
         name=phase.name,
         quantity=hours,
         unit="h",
-        unit_price_usd=price_usd_per_hour,
-        total_usd=MoneyInterval(
-            low=_dollars(hours.low, price_usd_per_hour),
-            expected=_dollars(hours.expected, price_usd_per_hour),
-            high=_dollars(hours.high, price_usd_per_hour),
-        ),
+        unit_price_usd=price,
+        total_usd=MoneyInterval.of(hours, price),
         assumption=phase.assumption,
-    )
-
-
-def _dollars(quantity: float, unit_price_usd: Decimal) -> Decimal:
-    """As `units.usd`: the shortest decimal of the quantity, so that no binary error enters."""
-    return (Decimal(repr(quantity)) * unit_price_usd).quantize(_MICRO_DOLLAR, rounding=ROUND_HALF_UP)
-
-
-def _sum(lines: tuple[CostLine, ...]) -> MoneyInterval:
-    return MoneyInterval(
-        low=sum((line.total_usd.low for line in lines), Decimal(0)),
-        expected=sum((line.total_usd.expected for line in lines), Decimal(0)),
-        high=sum((line.total_usd.high for line in lines), Decimal(0)),
     )

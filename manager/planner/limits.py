@@ -12,7 +12,7 @@ from manager.planner.estimate import REASON_FIT, REASON_HOST, REASON_PRICE
 from manager.planner.plan import Estimate, Plan
 from manager.prices.market import Rental
 from manager.prices.offer import Offer
-from manager.spec.model import CPU, Budget, RunSpec, Where, accelerator_wish
+from manager.spec.model import Budget, RunSpec, Where, accelerator_wish
 from manager.units import Interval, MoneyInterval, format_hours, format_usd
 from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 
@@ -49,7 +49,7 @@ class Wishes:
         """Why they rule out all of a rental, or None."""
         if self.clouds and rental.cloud.casefold() not in self.clouds:
             return f"{REASON_CLOUD}: {rental.cloud}"
-        if self.accelerators and not self._wants(rental):
+        if self.accelerators and not rental.has_accelerator_of(self.accelerators):
             count = f" x {rental.accelerator_count:g}" if rental.accelerator else ""
             return f"{REASON_ACCELERATOR}: {rental.accelerator or 'none'}{count}"
         if rental.use_spot and not self.spot:
@@ -59,10 +59,6 @@ class Wishes:
     def allows_region(self, region: str | None) -> bool:
         """Whether a region may be taken."""
         return not self.regions or (region or "").casefold() in self.regions
-
-    def _wants(self, rental: Rental) -> bool:
-        name = (rental.accelerator or CPU).casefold()
-        return any(name == asked and count in (None, rental.accelerator_count) for asked, count in self.accelerators)
 
 
 def cost_at(budget: Budget, cost: MoneyInterval) -> Decimal:

@@ -23,6 +23,7 @@ from manager.runs.states import FINAL
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
 from manager.service.known_names import check_places
+from manager.service.known_quotas import quota_note
 from manager.service.market import read_market
 from manager.service.overlay import Overlay, clouds_of, overlaid
 from manager.service.saved_plans import price_moved_note, save_plan
@@ -110,6 +111,8 @@ def settle(context: Context, plan: Plan) -> Plan:
         StateError: it cannot be saved.
     """
     if (note := price_moved_note(context, plan)) is not None:
+        plan = dataclasses.replace(plan, notes=(*plan.notes, note))
+    if (note := quota_note(context, plan)) is not None:
         plan = dataclasses.replace(plan, notes=(*plan.notes, note))
     save_plan(context, plan)
     return plan
