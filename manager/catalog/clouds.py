@@ -17,6 +17,11 @@ def has_autodown(cloud: str) -> bool:
     return _says(cloud, "autodown")
 
 
+def has_rented_disk(cloud: str) -> bool:
+    """Whether a disk of the size that a task asks for comes with a machine there; elsewhere the node's own is used."""
+    return _says(cloud, "rented_disk")
+
+
 def _says(cloud: str, column: str) -> bool:
     row = _rows().get(cloud)
     return row is None or row[column] == "yes"

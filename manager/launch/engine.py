@@ -1,19 +1,21 @@
 """The one protocol of both engines: `local` (a subprocess here) and `sky` (SkyPilot).
 
-An engine moves a job to a machine and back. It keeps no ledger, knows no dollars, prints nothing; whatever must survive
-a crash of this process it returns as a `Handle`, which the caller stores before anything else happens.
+An engine moves a job to a machine and back. It keeps no ledger, counts no dollars, prints nothing; whatever must
+survive a crash of this process it returns as a `Handle`, which the caller stores before anything else happens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from manager.planner.storage import NOTHING_BESIDE, SideUsd
 from manager.prices.offer import Offer
-from tasks.protocol import Event, Job
+from tasks.protocol import Event, GuardChoice, Job
 
 LOG_FILE = "log.txt"
 """In the run's folder: what the task printed, set-up included."""
@@ -49,8 +51,24 @@ class LaunchRequest:
     launch_timeout_s: float = 1800.0
     """Provisioning and file sync; after it the machine is taken down and the launch has failed."""
     max_duration_s: float | None = None
-    disk_gib: int | None = None
-    """Disk of each node, from the plan's need; None: what templates/sky/task.yaml asks for."""
+    disks_gib: Mapping[str, int] = field(default_factory=dict)
+    """Disk of each node, by the offer's key, from the plan's need; an offer without one gets what
+    templates/sky/task.yaml asks for."""
+    beside: Mapping[str, SideUsd] = field(default_factory=dict)
+    """What is billed besides an offer's machines, by its key; nothing where it is not there."""
+
+    def guard_on(self, offer: Offer) -> GuardChoice:
+        """The job's guard as it counts on an offer: by the hour what machines, disks and addresses cost, against what
+        traffic home leaves of the cap."""
+        guard, price = self.job.guard, offer.price_usd_per_hour
+        beside = self.beside.get(offer.key, NOTHING_BESIDE)
+        cap = None if guard.max_usd is None else max(Decimal(0), Decimal(repr(guard.max_usd)) - beside.usd_once)
+        return replace(
+            guard,
+            price_usd_per_hour=None if price is None else float(price + beside.usd_per_hour),
+            max_usd=None if cap is None else float(cap),
+            max_duration_s=self.max_duration_s if guard.max_duration_s is None else guard.max_duration_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

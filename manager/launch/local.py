@@ -85,12 +85,9 @@ class LocalEngine:
         run_dir, offer = Path(handle.run_dir), request.offers[0]
         pinned = self._pinned(offer)
         started_at_s = self._clock()
-        guard = request.job.guard
-        guard = replace(
-            guard,
-            billing_started_s=started_at_s if guard.billing_started_s is None else guard.billing_started_s,
-            max_duration_s=request.max_duration_s if guard.max_duration_s is None else guard.max_duration_s,
-        )
+        guard = request.guard_on(offer)
+        if guard.billing_started_s is None:
+            guard = replace(guard, billing_started_s=started_at_s)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             job = replace(request.job, guard=guard, device=_device_of(offer))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from manager.catalog.clouds import has_autodown
+from manager.catalog.clouds import has_autodown, has_rented_disk
 from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
 from manager.prices.offer import Offer
@@ -35,6 +35,7 @@ _NO_MAX_COST = _NO_INSTANCE_TYPE
 _NAMED_ZONES = frozenset({"gcp"})
 """Clouds whose catalog has the zones' names. AWS's has ids, which are other zones in each account."""
 _TPU = "tpu-"
+_SKYPILOTS_DISK_GIB = 256
 
 
 def resources_of(offer: Offer, request: LaunchRequest, base: dict[str, Any]) -> dict[str, Any]:
@@ -48,12 +49,10 @@ def resources_of(offer: Offer, request: LaunchRequest, base: dict[str, Any]) -> 
     Raises:
         EngineError: a cloud, region or zone has a `/` in its name, or there is no known runtime for its TPU.
     """
-    resources: dict[str, Any] = {**base, **_disk(offer, request), "infra": _infra(offer)}
+    resources: dict[str, Any] = {**base, "infra": _infra(offer)}
+    _set_disk(resources, offer, request)
     is_tpu = offer.accelerator is not None and offer.accelerator.startswith(_TPU)
     pinned = offer.instance_type is not None and offer.cloud not in _NO_INSTANCE_TYPE
-    if offer.cloud == _KUBERNETES and request.disk_gib is None:
-        # There it is a demand on the node's own storage, which many nodes cannot meet.
-        resources.pop("disk_size", None)
     if pinned:
         resources["instance_type"] = offer.instance_type
     if offer.accelerator is not None:
@@ -73,8 +72,15 @@ def resources_of(offer: Offer, request: LaunchRequest, base: dict[str, Any]) -> 
     return resources
 
 
-def _disk(offer: Offer, request: LaunchRequest) -> dict[str, Any]:
-    return {} if request.disk_gib is None else {"disk_size": request.disk_gib}
+def _set_disk(resources: dict[str, Any], offer: Offer, request: LaunchRequest) -> None:
+    gib = request.disks_gib.get(offer.key)
+    if not has_rented_disk(offer.cloud):
+        # The template's would be a demand on the node's own storage, which many nodes cannot meet.
+        resources.pop("disk_size", None)
+        # SkyPilot 0.14 takes its own default for a size that was not asked for.
+        gib = gib + 1 if gib == _SKYPILOTS_DISK_GIB else gib
+    if gib is not None and offer.cloud != _SLURM:
+        resources["disk_size"] = gib
 
 
 def _infra(offer: Offer) -> str:

@@ -63,19 +63,14 @@ def local_sources(job: Job) -> LocalSources:
 def write_job(
     upload_dir: Path, request: LaunchRequest, offer: Offer | None, *, billing_started_s: float | None
 ) -> None:
-    """Write the job file for one attempt: sources as on the machine, guard with this offer's price and this start.
+    """Write the job file for one attempt: sources as on the machine, guard with this offer's prices and this start.
 
     Raises:
         EngineError: the file cannot be written.
     """
-    guard = request.job.guard
-    if offer is not None:
-        price = offer.price_usd_per_hour
-        guard = replace(guard, price_usd_per_hour=None if price is None else float(price))
+    guard = request.job.guard if offer is None else request.guard_on(offer)
     if guard.billing_started_s is None:
         guard = replace(guard, billing_started_s=billing_started_s)
-    if guard.max_duration_s is None:
-        guard = replace(guard, max_duration_s=request.max_duration_s)
     job = on_machine(replace(request.job, guard=guard), local_sources(request.job))
     try:
         (upload_dir / JOB_FILE).write_text(job.to_json(), encoding="utf-8")

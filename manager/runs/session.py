@@ -9,13 +9,15 @@ from pathlib import Path
 
 from manager.launch.engine import Engine, Handle
 from manager.planner.plan import Plan
+from manager.planner.storage import side_usd
+from manager.prices.offer import Offer
 from manager.runs.charges import charge
 from manager.runs.ledger import Ledger, MissingEventsError
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, StateChange, total_usd
 from manager.runs.states import RunState
 from manager.runs.updates import ChargeUpdate, EventUpdate, LogUpdate, OnUpdate, StateUpdate, Update
-from manager.units import MoneyInterval
+from manager.units import SECONDS_PER_HOUR, MoneyInterval, usd
 from tasks.protocol import Event
 
 Clock = Callable[[], float]
@@ -146,6 +148,8 @@ class Session:
     handle: Handle | None = None
     meter: Meter | None = None
     """None before the launch succeeded."""
+    offer: Offer | None = None
+    """That was taken; None before the launch succeeded."""
     progress: Progress = field(default_factory=Progress)
 
     @classmethod
@@ -174,6 +178,7 @@ class Session:
             handle=record.handle,
         )
         if record.billing_started_at_s is not None and record.offer is not None:
+            session.offer = record.offer
             session.meter = Meter(
                 ledger,
                 record.run_id,
@@ -232,6 +237,17 @@ class Session:
             may_end_early=spec.target is not None or spec.training.early_stopping_patience is not None,
         )
         return project_usd(hours, self.meter.price_usd_per_hour)
+
+    def beside_usd(self, now_s: float) -> Decimal:
+        """What the plan counts besides the machine up to now, at its high end: disks and addresses by the hour, and the
+        traffic home, which is still to come. The cap has to hold it too; the ledger has machines alone."""
+        if self.meter is None or self.offer is None:
+            return Decimal(0)
+        estimates = [one for one in self.plan.offers if one.offer.cloud == self.offer.cloud]
+        same = next((one for one in estimates if one.offer.key == self.offer.key), next(iter(estimates), None))
+        beside = side_usd(() if same is None else same.lines)
+        hours = Decimal(max(0.0, now_s - self.meter.billing_started_at_s)) / SECONDS_PER_HOUR
+        return usd(beside.usd_per_hour * hours + beside.usd_once)
 
     def note(self, text: str) -> None:
         """Say something in supervision's own voice."""

@@ -134,6 +134,7 @@ def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Inte
         launched = session.engine.submit(request, session.handle)
     launched = replace(launched, handle=with_longest_duration(launched.handle, request.max_duration_s))
     session.handle = launched.handle
+    session.offer = launched.offer
     session.meter = Meter(
         session.ledger,
         session.run_id,

@@ -126,8 +126,10 @@ class _Watch:
         cost = self._meter.cost_usd(now_s)
         if cap is None or cost is None:
             return None
-        if cost >= cap:
-            message = f"{format_usd(cost)} spent of {format_usd(cap)}"
+        beside = self._session.beside_usd(now_s)
+        if cost + beside >= cap:
+            extra = f", and {format_usd(beside)} for disk, address and traffic home" if beside else ""
+            message = f"{format_usd(cost)} spent of {format_usd(cap)}{extra}"
             return End(reason=EndReason.CAP, message=message)
         projected = self._surely_costs()
         if projected is not None and projected > cap:

@@ -20,7 +20,7 @@ from manager.profiling.measure import measure_data
 from manager.service.context import Context
 from manager.service.market import read_market
 from manager.service.planning import narrowed
-from manager.service.running import with_fallbacks
+from manager.service.running import cost_told, with_fallbacks
 from manager.spec.model import Budget
 from manager.units import format_usd
 
@@ -55,12 +55,12 @@ def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited
 
     Args:
         context: surroundings.
-        plan: the saved one; its cap is compared with what it is expected to cost today.
+        plan: the saved one; its cap is compared with what it costs today, at the end that its budget compares.
         catalogs: folder of price catalogs, or None.
 
     Raises:
         NothingFitsError: its chosen offer is gone, or has no known price any more.
-        OverBudgetError: it chose nothing because of a limit, or is expected to cost more than its cap by now.
+        OverBudgetError: it chose nothing because of a limit, or costs more than its cap by now.
         UsageError: it was estimated in another way, or its data has changed.
         DataError: its data cannot be read any more.
     """
@@ -130,8 +130,8 @@ def _check_cap(plan: Plan, today: Plan) -> None:
     if before is None or now is None or _keeps_cap(budget, now):
         return
     raise OverBudgetError(
-        f"plan {plan.plan_id} is expected to cost {_cost(budget, now)} by now, {_cost(budget, before)} when it was "
-        f"made: over the cap of {format_usd(budget.max_usd)}",
+        f"plan {plan.plan_id} costs {_cost(budget, now)} by now, {_cost(budget, before)} when it was made: over the "
+        f"cap of {format_usd(budget.max_usd)}",
         hint=f"{_anew(plan)}, or raise the cap",
     )
 
@@ -142,7 +142,7 @@ def _keeps_cap(budget: Budget, estimate: Estimate) -> bool:
 
 
 def _cost(budget: Budget, estimate: Estimate) -> str:
-    return format_usd(None if estimate.cost_usd is None else cost_at(budget, estimate.cost_usd))
+    return format_usd(None) if estimate.cost_usd is None else cost_told(budget, estimate.cost_usd)
 
 
 def _anew(plan: Plan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -18,14 +18,17 @@ from manager.launch.render import render_yaml
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_upload import stage_upload
 from manager.planner.build import explain_no_choice
+from manager.planner.limits import cost_at
 from manager.planner.machine import FSDP
 from manager.planner.plan import Estimate, Plan
+from manager.planner.storage import side_usd
 from manager.runs.ids import new_run_id
 from manager.runs.supervise import RunOrder, RunOutcome, SuperviseSettings, supervise
 from manager.runs.updates import OnUpdate
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
-from manager.units import SECONDS_PER_HOUR, format_usd
+from manager.spec.model import Budget
+from manager.units import SECONDS_PER_HOUR, MoneyInterval, format_usd
 from tasks.kinds import TASK_KINDS
 from tasks.protocol import GuardChoice, Job
 
@@ -48,7 +51,7 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
 
     Raises:
         NothingFitsError: the plan chose nothing because nothing fits.
-        OverBudgetError: the plan chose nothing because of a limit, or expects more than the cap.
+        OverBudgetError: the plan chose nothing because of a limit, or costs more than the cap.
         UsageError: the engine that the choice needs is not installed; nothing was started.
         StateError: the ledger cannot be used; what had been started was taken down.
     """
@@ -94,7 +97,7 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
     """The launch request of a plan and the name of the engine that carries it; nothing is started or written.
 
     Raises:
-        NothingFitsError, OverBudgetError: the plan chose nothing, or expects more than the cap.
+        NothingFitsError, OverBudgetError: the plan chose nothing, or costs more than the cap.
         UsageError: the plan's task cannot be trained yet, its model folder has no weights, its data would not travel.
     """
     _check_trainable(plan)
@@ -106,26 +109,47 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
             f"the cheapest offer can be planned, not run: {choice.on_paper}",
             hint="set where.on_paper to false, so that only machines are ranked on which it runs",
         )
-    if cap_usd is not None and choice.cost_usd is not None and choice.cost_usd.expected > cap_usd:
-        raise OverBudgetError(
-            f"the plan expects {format_usd(choice.cost_usd.expected)}, over the cap of {format_usd(cap_usd)}",
-            hint="raise --max-usd, or choose a smaller model, method or number of epochs",
-        )
+    _check_cap(plan, choice, cap_usd)
     _check_travels(plan, choice)
-    estimates = with_fallbacks(plan, choice)
+    estimates = tuple(one for one in with_fallbacks(plan, choice) if _leaves_some(one, cap_usd))
     max_duration_s = _max_duration_s(context, plan, estimates, cap_usd)
     run_id = new_run_id(plan.spec.name, context.clock(), SystemRandom())
     request = LaunchRequest(
         run_id=run_id,
-        job=build_job(plan, choice, run_id=run_id, cap_usd=cap_usd, max_duration_s=max_duration_s),
+        job=build_job(plan, estimates, run_id=run_id, cap_usd=cap_usd, max_duration_s=max_duration_s),
         offers=tuple(estimate.offer for estimate in estimates),
         run_dir=context.home.runs_dir / run_id,
         idle_minutes_to_autostop=int(context.config.number("idle_minutes_to_autostop")),
         launch_timeout_s=float(context.config.number("launch_timeout_s")),
         max_duration_s=max_duration_s,
-        disk_gib=max((estimate.disk_gib or 0 for estimate in estimates), default=0) or None,
+        disks_gib={one.offer.key: one.disk_gib for one in estimates if one.disk_gib is not None},
+        beside={one.offer.key: side_usd(one.lines) for one in estimates},
     )
     return request, LOCAL if choice.offer.cloud == LOCAL else SKY
+
+
+def _check_cap(plan: Plan, choice: Estimate, cap_usd: Decimal | None) -> None:
+    """Refuse what the cap does not hold, at the end of the interval that the budget compares."""
+    budget, cost = plan.spec.budget, choice.cost_usd
+    if cap_usd is None or cost is None:
+        return
+    cap, hint = format_usd(cap_usd), "raise --max-usd, or choose a smaller model, method or number of epochs"
+    if cost_at(budget, cost) > cap_usd:
+        raise OverBudgetError(f"the plan costs {cost_told(budget, cost)}, over the cap of {cap}", hint=hint)
+    if not _leaves_some(choice, cap_usd):
+        once = format_usd(side_usd(choice.lines).usd_once)
+        raise OverBudgetError(f"traffic home may cost {once}, which leaves nothing of the cap of {cap}", hint=hint)
+
+
+def _leaves_some(estimate: Estimate, cap_usd: Decimal | None) -> bool:
+    """Whether traffic home leaves something of the cap for machines."""
+    once = side_usd(estimate.lines).usd_once
+    return cap_usd is None or once == 0 or once < cap_usd
+
+
+def cost_told(budget: Budget, cost: MoneyInterval) -> str:
+    """The end that is compared with the cap, by its name: `$3.10 (expected)`."""
+    return f"{format_usd(cost_at(budget, cost))} ({f'at {budget.confidence:.0%}' if budget.is_sure else 'expected'})"
 
 
 def _check_trainable(plan: Plan) -> None:
@@ -156,7 +180,11 @@ def _check_travels(plan: Plan, choice: Estimate) -> None:
 
 
 def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
-    """The choice and the next offers that can run the very same job: same engine, and room for its micro-batch."""
+    """The choice and the next offers that run the very same job as they were estimated: same engine, same micro-batch.
+
+    A micro-batch is the smallest with its number of passes, so that an offer which was estimated with a larger one
+    would make more passes with that of the choice, and take longer than its estimate says.
+    """
     if choice.offer.cloud == LOCAL:
         return (choice,)
     rest = [
@@ -165,7 +193,7 @@ def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
         if estimate is not choice
         and estimate.offer.cloud != LOCAL
         and estimate.offer.num_nodes == choice.offer.num_nodes
-        and (estimate.micro_batch or 0) >= (choice.micro_batch or 0)
+        and estimate.micro_batch == choice.micro_batch
         and _is_trained_alike(estimate, choice)
     ]
     return (choice, *rest[:MOST_FALLBACKS])
@@ -181,10 +209,21 @@ def _is_trained_alike(one: Estimate, other: Estimate) -> bool:
     )
 
 
-def build_job(plan: Plan, choice: Estimate, *, run_id: str, cap_usd: Decimal | None, max_duration_s: float) -> Job:
-    """The job file of a launch; the engine puts the price of the offer that it takes into the guard."""
-    spec = plan.spec
+def build_job(
+    plan: Plan, estimates: Sequence[Estimate], *, run_id: str, cap_usd: Decimal | None, max_duration_s: float
+) -> Job:
+    """The job file of a launch; the engine puts what the offer that it takes costs into the guard.
+
+    Args:
+        plan: says what the user asked for.
+        estimates: the choice, then its fall-backs; checkpoints are written as often as the one that wants most.
+        run_id: of the run.
+        cap_usd: dollars that the whole run may cost; None: no cap.
+        max_duration_s: longest time since the start of billing.
+    """
+    spec, choice = plan.spec, estimates[0]
     price = choice.offer.price_usd_per_hour
+    wanted = [one.checkpoint_every_steps for one in estimates if one.checkpoint_every_steps is not None]
     return Job(
         run_id=run_id,
         task=spec.task,
@@ -197,7 +236,7 @@ def build_job(plan: Plan, choice: Estimate, *, run_id: str, cap_usd: Decimal | N
             precision=choice.precision or spec.training.precision,
             gradient_checkpointing=bool(choice.gradient_checkpointing),
             sharding=choice.sharding if choice.sharding == FSDP else spec.training.sharding,
-            checkpoint_every_steps=spec.training.checkpoint_every_steps or choice.checkpoint_every_steps,
+            checkpoint_every_steps=spec.training.checkpoint_every_steps or min(wanted, default=None),
         ),
         guard=GuardChoice(
             price_usd_per_hour=None if price is None else float(price),
@@ -224,11 +263,22 @@ def supervise_settings(context: Context) -> SuperviseSettings:
 
 
 def _max_duration_s(context: Context, plan: Plan, estimates: tuple[Estimate, ...], cap_usd: Decimal | None) -> float:
-    """Longest time from launch to end: the deadline, what the cap buys on the cheapest offer, the user's setting."""
+    """Longest time from launch to end: the deadline, what the cap buys where it buys most, the user's setting.
+
+    The task itself keeps what the cap buys on the offer that was taken.
+    """
     hours = [context.config.number("longest_run_hours")]
     if plan.spec.budget.deadline_hours is not None:
         hours.append(Decimal(str(plan.spec.budget.deadline_hours)))
-    prices = [e.offer.price_usd_per_hour for e in estimates if e.offer.price_usd_per_hour]
-    if cap_usd is not None and prices:
-        hours.append(cap_usd / min(prices))
+    if cap_usd is not None:
+        bought = [_hours_for(estimate, cap_usd) for estimate in estimates]
+        if bought and None not in bought:
+            hours.append(max(one for one in bought if one is not None))
     return float(min(hours)) * SECONDS_PER_HOUR
+
+
+def _hours_for(estimate: Estimate, cap_usd: Decimal) -> Decimal | None:
+    """Hours that the cap buys with what is billed besides the machine; None: no end of them, or nobody knows."""
+    beside, price = side_usd(estimate.lines), estimate.offer.price_usd_per_hour
+    rate = None if price is None else price + beside.usd_per_hour
+    return (cap_usd - beside.usd_once) / rate if rate else None

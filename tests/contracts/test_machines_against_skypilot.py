@@ -163,7 +163,7 @@ def test_each_task_is_read_as_it_was_meant(answers: list[Answer]) -> None:
         assert read["instance_type"] == (None if is_pool else offer.instance_type), offer.key
         assert read["accelerators"] == ({offer.accelerator: offer.accelerator_count} if offer.accelerator else None)
         assert read["use_spot"] == offer.use_spot, offer.key
-        assert read["disk_gib"] == (None if offer.cloud == "kubernetes" else 128), offer.key
+        assert read["disk_gib"] == (None if is_pool else 128), offer.key
         if is_pool or offer.price_usd_per_hour is None:
             assert read["max_hourly_cost"] is None, offer.key
         else:
@@ -193,11 +193,12 @@ def test_fallbacks_nodes_and_disk(home: Path) -> None:
             "lambda/us-east-1/gpu_1x_a100/A100:1/on-demand",
         )
     )
-    [[nodes, read]] = ask_sky(home, PARSE, [task_of(home, first, second, third, disk_gib=300)])
+    disks = {first.key: 300, second.key: 160, third.key: 128}
+    [[nodes, read]] = ask_sky(home, PARSE, [task_of(home, first, second, third, disks_gib=disks)])
     assert nodes == 1
     assert [one["instance_type"] for one in read] == ["Standard_NC24ads_A100_v4", "a2-highgpu-1g", "gpu_1x_a100"]
     assert [one["use_spot"] for one in read] == [True, False, False]
-    assert [one["disk_gib"] for one in read] == [300] * 3
+    assert [one["disk_gib"] for one in read] == [300, 160, 128]
 
 
 def test_several_nodes(home: Path) -> None:

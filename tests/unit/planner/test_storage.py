@@ -11,8 +11,10 @@ from ruamel.yaml import YAML
 
 import templates
 from manager.planner.assumptions import ANY_CLOUD, AssumedQuantity, Assumptions, shipped_assumptions
+from manager.planner.plan import CostLine
 from manager.planner.storage import (
     LEAST_RENTED_GIB,
+    NOTHING_BESIDE,
     address_extra,
     billed_gib,
     disk_extra,
@@ -20,8 +22,9 @@ from manager.planner.storage import (
     egress_extra,
     extra_rates,
     rented_gib,
+    side_usd,
 )
-from manager.units import GIB, Interval
+from manager.units import GIB, Interval, MoneyInterval
 from tests.support.plan_factory import make_profile
 
 HOURS = Interval(low=7.3, expected=14.6, high=29.2)
@@ -63,10 +66,36 @@ def test_no_more_checkpoints_lie_there_than_were_written(written: int, kept: flo
 
 def test_the_rented_disk_is_a_tenth_larger_in_steps_and_has_a_least_size() -> None:
     need = disk_need(PROFILE, TABLE, cloud="aws", keep_checkpoints=2, checkpoints=9)
-    assert rented_gib(need) == LEAST_RENTED_GIB  # 91 x 1.1 = 100.1
+    assert rented_gib(need, cloud="aws") == LEAST_RENTED_GIB  # 91 x 1.1 = 100.1
     large = replace(need, weights_gib=140.0)
-    assert rented_gib(large) == 256  # 227 x 1.1 = 249.7
-    assert rented_gib(replace(need, weights_gib=160.0)) == 288  # 247 x 1.1 = 271.7
+    assert rented_gib(large, cloud="aws") == 256  # 227 x 1.1 = 249.7
+    assert rented_gib(replace(need, weights_gib=160.0), cloud="aws") == 288  # 247 x 1.1 = 271.7
+
+
+@pytest.mark.parametrize("cloud", ["kubernetes", "ssh", "slurm"])
+def test_a_node_with_a_disk_of_its_own_is_asked_for_no_more_than_is_needed(cloud: str) -> None:
+    need = disk_need(PROFILE, TABLE, cloud=cloud, keep_checkpoints=2, checkpoints=9)
+    assert rented_gib(need, cloud=cloud) == 101  # 91 x 1.1 = 100.1
+
+
+def test_what_a_bill_has_besides_machines_by_the_hour_and_once() -> None:
+    """Of 29.2 h at most on two machines: 2 x 100 GiB at 0.2 a month, two addresses at 0.005 and 5 GiB at 0.1."""
+    zero = MoneyInterval(low=Decimal(0), expected=Decimal(0), high=Decimal(0))
+    machine = CostLine(
+        name="training", quantity=HOURS, unit="h", unit_price_usd=Decimal(9), total_usd=zero, assumption=None
+    )
+    waiting = replace(machine, name="waiting", quantity=HOURS.scaled(50))
+    lines = (
+        machine,
+        waiting,
+        disk_extra(TABLE, cloud="aws", gib=100, hours=HOURS, nodes=2).line(),
+        address_extra(TABLE, cloud="aws", hours=HOURS, nodes=2).line(),
+        egress_extra(TABLE, cloud="aws", sent_bytes=5 * GIB).line(),
+    )
+    beside = side_usd(lines)
+    assert float(beside.usd_per_hour) == pytest.approx(200 * 0.2 / 730 + 0.01)
+    assert beside.usd_once == Decimal("0.5")
+    assert side_usd(()) == side_usd((machine, waiting)) == NOTHING_BESIDE
 
 
 def test_the_least_disk_is_that_of_the_task_template() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 
 from manager.errors import EngineError, ExitCode, NothingFitsError, StateError
 from manager.launch.engine import Handle, Launched, LaunchRequest
+from manager.planner.plan import CostLine
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
 from manager.runs.supervise import RunOutcome, supervise
 from manager.runs.updates import EventUpdate, Update, update_to_json
+from manager.units import Interval, MoneyInterval
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import PRICE, event, order
 from tests.unit.runs.supervising_client import FAST, fast_engine
@@ -109,6 +112,23 @@ def test_the_cap_ends_a_run(local: Callable[..., RunOutcome]) -> None:
     assert "stopping" in states(outcome)
     assert outcome.error is not None
     assert "spent of" in outcome.error.message
+    assert outcome.record.cost_usd is not None
+    assert outcome.record.cost_usd < Decimal("0.006")
+
+
+def test_the_cap_holds_what_is_billed_besides_the_machine(ledger: Ledger, tmp_path: Path) -> None:
+    asked = order(tmp_path / "run", steps=10_000, measured=False, cap_usd=Decimal("5"))
+    gib = Interval(low=1, expected=50, high=49.992)
+    total = MoneyInterval(low=Decimal(0), expected=Decimal(4), high=Decimal("4.9992"))
+    traffic = CostLine(
+        name="egress", quantity=gib, unit="GiB", unit_price_usd=Decimal("0.1"), total_usd=total, assumption=None
+    )
+    plan = replace(asked.plan, offers=(replace(asked.plan.offers[0], lines=(traffic,)),))
+    outcome = supervise(replace(asked, plan=plan), fast_engine(), ledger, time.time, lambda _: None, FAST)
+    assert outcome.exit_code is ExitCode.OVER_BUDGET
+    assert outcome.error is not None
+    assert outcome.error.message.endswith("spent of $5.00, and $5.00 for disk, address and traffic home")
+    # The ledger has what the machine costs.
     assert outcome.record.cost_usd is not None
     assert outcome.record.cost_usd < Decimal("0.006")
 

@@ -32,7 +32,7 @@ def planned(offers: list[Offer], spec: RunSpec, model: str, *precisions: str, to
 def job(plan: Plan) -> Job:
     """Of its choice."""
     assert plan.choice is not None
-    return build_job(plan, plan.choice, run_id="r", cap_usd=Decimal("2.5"), max_duration_s=60.0)
+    return build_job(plan, with_fallbacks(plan, plan.choice), run_id="r", cap_usd=Decimal("2.5"), max_duration_s=60.0)
 
 
 def test_the_choice_of_a_machine_is_in_its_job() -> None:
@@ -67,6 +67,20 @@ def test_a_spot_run_writes_checkpoints_as_often_as_planned(asked: int | None) ->
         assert job(plan).training.checkpoint_every_steps == asked
 
 
+def test_fall_backs_write_checkpoints_as_often_as_any_of_them_was_planned_to() -> None:
+    spec = make_spec(where=Where(spot=True))
+    plan = planned([make_gpu_offer(price="0.3", spot=True)], spec, "minilm", "fp32")
+    choice = plan.choice
+    assert choice is not None
+    every = choice.checkpoint_every_steps
+    assert every is not None
+    rest = [replace(choice, checkpoint_every_steps=other) for other in (every - 1, every + 5, None)]
+    made = build_job(plan, [choice, *rest], run_id="r", cap_usd=None, max_duration_s=60.0)
+    assert made.training.checkpoint_every_steps == every - 1
+    made = build_job(plan, rest[2:], run_id="r", cap_usd=None, max_duration_s=60.0)
+    assert made.training.checkpoint_every_steps is None
+
+
 class TestFallBacks:
     """Offers that take over where the chosen one has no capacity."""
 
@@ -86,7 +100,7 @@ class TestFallBacks:
         assert [one.precision for one in plan.offers] == ["fp16-mixed", "fp16-mixed", "bf16-mixed", "fp16-mixed"]
         assert self.keys(plan) == [("T4", "us-east-1"), ("T4", "b"), ("T4", "c")]
 
-    def test_they_have_as_many_machines_and_room_for_the_micro_batch(self) -> None:
+    def test_they_have_as_many_machines_and_the_same_micro_batch(self) -> None:
         spec = make_spec(where=Where(max_nodes=2))
         offers = [make_gpu_offer("L4", price="0.1"), make_gpu_offer("A100", price="2"), make_cpu_offer(price="5")]
         plan = planned(offers, spec, "minilm", "fp32")
@@ -95,7 +109,7 @@ class TestFallBacks:
         rest = with_fallbacks(plan, plan.choice)
         assert {one.offer.num_nodes for one in rest} == {plan.choice.offer.num_nodes}
         assert [one.offer.cloud for one in rest].count("local") == 0
-        assert all((one.micro_batch or 0) >= (plan.choice.micro_batch or 0) for one in rest)
+        assert all(one.micro_batch == plan.choice.micro_batch for one in rest)
 
     def test_shards_stay_shards(self) -> None:
         small = make_gpu_offer("L4", count=8, price="1")
@@ -103,6 +117,16 @@ class TestFallBacks:
         plan = planned(offers, make_spec(batch_size=8), "tinyllama", "bf16-mixed")
         assert [one.sharding for one in plan.offers] == ["fsdp", "fsdp", "ddp"]
         assert self.keys(plan) == [("L4", "b"), ("L4", "us-east-1")]
+
+    def test_they_make_no_more_passes_than_their_estimate_has(self) -> None:
+        spec = make_spec(method="lora", batch_size=64)
+        offers = [make_gpu_offer("T4", price="0.1"), make_gpu_offer("A100-80GB", price="9")]
+        offers.append(make_gpu_offer("T4", price="10", region="b"))
+        plan = planned(offers, spec, "tinyllama", "fp32", tokens=512)
+        shown = [(one.offer.accelerator, one.micro_batch, one.accumulation) for one in plan.offers]
+        # With micro-batches of 32 the larger card would make two passes, and was estimated with one.
+        assert shown == [("T4", 32, 2), ("A100-80GB", 64, 1), ("T4", 32, 2)]
+        assert self.keys(plan) == [("T4", "us-east-1"), ("T4", "b")]
 
     def test_this_machine_has_none(self) -> None:
         plan = planned([make_cpu_offer(), make_gpu_offer(price="9")], make_spec(), "minilm", "fp32")

@@ -78,7 +78,8 @@ def test_moved_prices_are_told_and_paid(again: Revisit) -> None:
 def test_over_the_cap_by_now(again: Revisit) -> None:
     assert again(plan_of(), "4").plan.choice is not None
     with pytest.raises(
-        OverBudgetError, match=r"cost \$8\.20 by now, \$4\.00 when it was made: over the cap of \$8\.00"
+        OverBudgetError,
+        match=r"costs \$8\.20 \(expected\) by now, \$4\.00 \(expected\) when it was made: over the cap of \$8\.00",
     ):
         again(plan_of(), "4.1")
     assert again(plan_of(max_usd=None), "4.1").plan.choice is not None
@@ -86,7 +87,7 @@ def test_over_the_cap_by_now(again: Revisit) -> None:
 
 def test_the_high_end_is_compared_where_the_plan_asked_for_it(again: Revisit) -> None:
     assert again(plan_of(confidence=0.9), "2").plan.choice is not None
-    with pytest.raises(OverBudgetError, match=r"\$8\.40 by now"):
+    with pytest.raises(OverBudgetError, match=r"costs \$8\.40 \(at 90%\) by now"):
         again(plan_of(confidence=0.9), "2.1")
 
 
