@@ -13,8 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from manager.units import Interval
+from manager.workload.identity import Same
 from manager.workload.link import Link
 from manager.workload.optimizers import update_work
 from manager.workload.speed import Speed
@@ -210,10 +212,18 @@ def _copy_s(trace: StepTrace, speed: Speed, batch: float, length: float) -> floa
 
 
 def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_parallel: int) -> tuple[float, float]:
-    """Seconds of the device and of the host.
+    """Seconds of the device and of the host."""
+    busy_s = _busy_seconds(Same(work), Same(speed), tensor_parallel)
+    return busy_s, work.ops * speed.software.ops_share * issue_s_per_op
+
+
+@lru_cache(maxsize=16384)
+def _busy_seconds(known_work: Same[PhaseWork], known_speed: Same[Speed], tensor_parallel: int) -> float:
+    """Seconds of the device; remembered, since ways to share a step and numbers of steps do the same work.
 
     One loop, because a change in a job asks it for some hundred kinds of machines, each with some hundred groups.
     """
+    work, speed = known_work.value, known_speed.value
     software, launch_s, rates = speed.software, speed.launch_s, speed.rates
     moved_share, least_moving_s = software.moved_share, launch_s * software.ops_share
     bandwidth, epilogue, exposed = speed.memory_bytes_per_s, speed.epilogue_s_per_byte, speed.exposed
@@ -238,7 +248,7 @@ def _phase_seconds(work: PhaseWork, speed: Speed, issue_s_per_op: float, tensor_
             if kind == "convolution":
                 busy_s += memory_s * speed.layout.get(group.dtype, 0.0)
         seconds += group.count * (busy_s if busy_s > launch_s else launch_s)
-    return seconds, work.ops * software.ops_share * issue_s_per_op
+    return seconds
 
 
 def _narrow_s(group: Ops, speed: Speed) -> float:
