@@ -300,9 +300,9 @@ class GuardChoice:
     """Limits that the trainer itself keeps."""
 
     price_usd_per_hour: float | None = None
-    """Price of the machine(s); None: unknown, no dollar figure is computed."""
+    """Of the machine(s) and what is billed by the hour beside them; None: unknown, no dollar figure is computed."""
     max_usd: float | None = None
-    """Cap for the whole run, boot and set-up included; None: none."""
+    """Cap on hours at that price, boot and set-up included, after what is billed once; None: none."""
     max_duration_s: float | None = None
     """Cap on the time since `billing_started_s`; None: none."""
     billing_started_s: float | None = None

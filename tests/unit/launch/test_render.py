@@ -3,7 +3,6 @@
 import io
 import re
 import subprocess
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
 from manager.launch.render import cluster_name, render_task, render_yaml, script
 from manager.launch.sky_upload import stage_upload, write_job
-from manager.planner.storage import SideUsd
 from manager.prices.offer import Offer
-from tasks.guard import Guard
-from tasks.protocol import DataChoice, GuardChoice, Job, ModelChoice, parse_job
+from tasks.protocol import DataChoice, Job, ModelChoice, parse_job
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sky_task.yaml"
 EVIL = "x; curl evil #'\"$(id)`id`"
@@ -156,44 +153,6 @@ def test_a_zone_is_named_where_its_name_is_known_and_it_is_the_only_one(
 def test_a_region_that_skypilot_would_read_as_two_is_refused() -> None:
     with pytest.raises(EngineError, match="cannot name the region"):
         resources(offer("vast", "France / FR", "1x-L4"))
-
-
-def test_each_offer_has_the_disk_of_the_plan() -> None:
-    disks = {AWS.key: 417, SPOT.key: 160}
-    task = render_task(request(Path("/r"), AWS, SPOT, disks_gib=disks), upload_dir=Path("/r/upload"))
-    assert [one["disk_size"] for one in task["resources"]["ordered"]] == [417, 160]
-    assert resources(AWS)["disk_size"] == 128
-
-
-@pytest.mark.parametrize("cloud", ["kubernetes", "ssh"])
-def test_a_node_with_a_disk_of_its_own_is_asked_for_what_is_needed_or_nothing(cloud: str) -> None:
-    pod = offer(cloud, "lab", None, "H100")
-    assert "disk_size" not in resources(pod)
-    assert resources(pod, disks_gib={pod.key: 33})["disk_size"] == 33
-    # SkyPilot reads its default as nothing asked for.
-    assert resources(pod, disks_gib={pod.key: 256})["disk_size"] == 257
-
-
-def test_slurm_is_asked_for_no_disk() -> None:
-    assert "disk_size" not in resources(SLURM)
-    assert "disk_size" not in resources(SLURM, disks_gib={SLURM.key: 33})
-
-
-def test_the_guard_counts_what_is_billed_besides_the_machine(tmp_path: Path) -> None:
-    beside = {AWS.key: SideUsd(usd_per_hour=Decimal("0.05"), usd_once=Decimal("1.25"))}
-    asked = request(tmp_path, AWS, SPOT, beside=beside, max_duration_s=60.0)
-    capped = replace(asked, job=replace(asked.job, guard=GuardChoice(max_usd=5.0, price_usd_per_hour=9.0)))
-    found = []
-    for taken in (AWS, SPOT):
-        write_job(tmp_path, capped, taken, billing_started_s=7.0)
-        found.append(parse_job((tmp_path / "job.json").read_text()).guard)
-    assert [(guard.price_usd_per_hour, guard.max_usd) for guard in found] == [(0.85, 3.75), (0.8, 5.0)]
-    assert {(guard.billing_started_s, guard.max_duration_s) for guard in found} == {(7.0, 60.0)}
-    assert Guard(found[0], clock=lambda: 7.0).limit_s == 60.0
-    long = replace(found[0], max_duration_s=None)
-    assert Guard(long, clock=lambda: 7.0).limit_s == pytest.approx(3.75 / 0.85 * 3600)
-    # Less than nothing is never left.
-    assert replace(capped, beside={AWS.key: SideUsd(usd_once=Decimal(6))}).guard_on(AWS).max_usd == 0
 
 
 def test_several_nodes_are_asked_for_and_the_price_of_one_is_limited() -> None:
