@@ -6,6 +6,7 @@ Owns processes and the files of a run's folder; no prices, no ledger. A run is f
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -47,6 +48,15 @@ DOWN_GRACE_S = 3.0
 """Between SIGTERM and SIGKILL in `down`."""
 DOWN_PATIENCE_S = 10.0
 """For killed processes to vanish."""
+
+
+TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "peft", "sklearn", "safetensors", "pyarrow")
+"""That the training program loads here."""
+
+
+def missing_to_train() -> tuple[str, ...]:
+    """Libraries without which no run can be launched on this machine."""
+    return tuple(name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None)
 
 
 class LocalEngine:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from dataclasses import dataclass
 
 from manager import __version__
 from manager.errors import TunefareError, how_to_install
+from manager.launch.local import missing_to_train
 from manager.launch.sky_check import check_sky
 from manager.prices.local import detect_device
 from manager.prices.sources import gather_market
@@ -19,7 +19,6 @@ from manager.units import format_bytes
 OK = "ok"
 MISSING = "missing"
 ERROR = "error"
-_TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "peft", "sklearn", "safetensors", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ def _ledger(context: Context) -> Check:
 
 
 def _training_libraries() -> Check:
-    missing = [name for name in _TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
+    missing = missing_to_train()
     if missing:
         return Check(
             name="training here",

@@ -13,7 +13,7 @@ from random import SystemRandom
 from manager.catalog.models import reason_to_plan_only
 from manager.errors import OverBudgetError, UsageError, how_to_install
 from manager.launch.engine import Engine, LaunchRequest
-from manager.launch.local import LocalEngine
+from manager.launch.local import LocalEngine, missing_to_train
 from manager.launch.render import render_yaml
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_upload import stage_upload
@@ -60,6 +60,10 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
         raise UsageError(
             "this offer is launched through SkyPilot, which is not installed",
             hint=f"{how_to_install('sky')}; or run here: --on local",
+        )
+    if engine == LOCAL and (missing := missing_to_train()):
+        raise UsageError(
+            f"this machine cannot train yet: {', '.join(missing)} not installed", hint=how_to_install("local")
         )
     with open_ledger(context) as ledger, engines() as known:
         return supervise(

@@ -15,6 +15,7 @@ from manager.workload.memory_model import memory_model
 from manager.workload.placement import ONE_DEVICE, Placement
 from tasks.kinds import TASK_KINDS
 from tasks.protocol import MethodChoice
+from tasks.shardable import sharding_refusal
 from tasks.step_trace import StepTrace
 
 _SHORTER = 2
@@ -186,13 +187,26 @@ def _recipes(
             yield _with_trace("adamw_8bit", text, small, now, question.trace)
 
 
+def _sharding_text(question: Question) -> str:
+    """`training.sharding: fsdp`, and whether `tunefare run` does it for this step."""
+    trace = question.trace
+    refused = sharding_refusal(
+        method=trace.method,
+        optimizer=question.optimizer,
+        loss=trace.loss,
+        precision=trace.precision,
+    )
+    asked = "training.sharding: fsdp"
+    return asked if refused is None else f"{asked}; `tunefare run` does not with {refused[0]}"
+
+
 def _sharded(question: Question, now: MemoryAnswer, device_counts: Sequence[int]) -> Iterator[Fix]:
     if question.device.is_cpu:
         return
     for count in sorted(set(device_counts)):
         if count > 1:
             wider = replace(question, placement=_fsdp(question.placement, count), share=-(-question.share // count))
-            text = f"shard weights, gradients and optimizer over {count} devices (FSDP; `tunefare run` does not yet)"
+            text = f"shard weights, gradients and optimizer over {count} devices ({_sharding_text(question)})"
             yield _with_trace("fsdp", text, wider, now, question.trace)
     replicas = question.placement.replicas
     offloaded = replace(question, placement=_fsdp(question.placement, replicas, cpu_offload=True))
