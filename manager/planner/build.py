@@ -69,13 +69,22 @@ class Planner:
         """
         self.index = index
         self.variants = tuple(variants)
-        self._assumptions = assumptions
+        self.assumptions = assumptions
         self._calibration = calibration
         self._accelerator = accelerator
-        self._book = PhaseBook(assumptions=assumptions)
+        self.book = PhaseBook(assumptions=assumptions)
         self._calibrations: dict[tuple[str, str | None], Calibration | None] = {}
         self._judgements: dict[tuple[Shape, float, bool], Judgement] = {}
         self._verdicts: dict[tuple[Shape, str, bool, bool, str | None], Verdict] = {}
+
+    def card(self, shape: Shape) -> Accelerator | None:
+        """Specification of a shape's card; None: it has none, or it is not in our table."""
+        return None if shape.card is None else self._accelerator(shape.card)
+
+    def time_factor(self, cloud: str, accelerator: str | None) -> float:
+        """By which own runs on such a machine took longer than estimated; 1 where there were none."""
+        calibration = self._calibration_of(cloud, accelerator)
+        return 1.0 if calibration is None else calibration.time_factor
 
     def rank(self, where: Where, budget: Budget) -> Ranking:
         """All offers under these wishes and limits."""
@@ -113,7 +122,7 @@ class Planner:
         if known is None:
             known = self._verdicts[key] = verdict(
                 self._judgement(shape, memory_factor_of(calibration), on_paper=on_paper),
-                self._book,
+                self.book,
                 cloud=rental.cloud,
                 use_spot=rental.use_spot,
                 calibration=calibration,
@@ -156,12 +165,12 @@ class Planner:
         key = (shape, memory_factor, on_paper)
         known = self._judgements.get(key)
         if known is None:
-            card = None if shape.card is None else self._accelerator(shape.card)
+            card = self.card(shape)
             known = self._judgements[key] = judge_shape(
                 self.variants,
                 shape,
                 card,
-                self._assumptions,
+                self.assumptions,
                 memory_factor=memory_factor,
                 estimates_refused=on_paper,
             )

@@ -148,6 +148,11 @@ class PhaseBook:
             after_s=_plus(test_s, fixed.after_s),
         )
 
+    def least_s(self, profile: WorkloadProfile, cloud: str, *, use_spot: bool) -> float:
+        """Expected seconds of what does not depend on the machine: each run there takes at least as long."""
+        fixed = self._fixed_of(profile, cloud, use_spot=use_spot, num_nodes=1)
+        return fixed.before_s[EXPECTED] + fixed.after_s[EXPECTED]
+
     def stated(
         self, judgement: Judgement, *, cloud: str, use_spot: bool, calibration: Calibration | None
     ) -> tuple[Assumption, ...]:

@@ -44,7 +44,7 @@ _NEAREST_KINDS = (
 )
 """Nearest to a choice first; what the user does not want comes last."""
 _FASTER = 0.99
-_TIE_USD = 1e-4
+TIE_USD = 1e-4
 """Dollars within which floats do not decide: a bill's lines are rounded to a millionth each and their hours to a
 billionth, which adds up to half of this at some thousand dollars an hour."""
 
@@ -115,7 +115,7 @@ class Ranking:
         found: list[Estimate] = []
         last = float("inf")
         for usd, candidate, place in self._by_usd():
-            if len(found) >= number and usd > last + _TIE_USD:
+            if len(found) >= number and usd > last + TIE_USD:
                 break
             estimate = self._estimate(candidate, place)
             # Rounded hours may pass a deadline that floats have just kept to.
@@ -123,6 +123,15 @@ class Ranking:
                 found.append(estimate)
                 last = usd if len(found) <= number else last
         return sorted(found, key=rank_key)[:number]
+
+    def usd_of(self, number: int) -> float:
+        """Expected dollars of the last of so many; infinite where there are fewer."""
+        last = float("inf")
+        for place, (usd, _, _) in enumerate(self._by_usd(), start=1):
+            if place == number:
+                last = usd
+                break
+        return last
 
     def pareto(self) -> list[Estimate]:
         """Offers that none beats in both expected dollars and expected hours, from the cheapest to the fastest.
@@ -284,7 +293,7 @@ def _affordable(one: Judged, quotes: Sequence[Quote], budget: Budget, cap_usd: D
     def within(usd: float) -> int:
         return bisect_right(quotes, usd / hours, key=lambda quote: quote.usd)
 
-    surely, perhaps = within(left_usd - _TIE_USD), within(left_usd + _TIE_USD)
+    surely, perhaps = within(left_usd - TIE_USD), within(left_usd + TIE_USD)
     for count in range(perhaps, surely, -1):
         cost = priced(one.rental.offer(quotes[count - 1], one.num_nodes), verdict).cost_usd
         if cost is not None and cost_at(budget, cost) <= cap_usd:

@@ -13,6 +13,7 @@ from manager.errors import UsageError
 from manager.planner.assumptions import Assumptions
 from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
+from manager.planner.cheapest import cheapest
 from manager.planner.codec import plan_to_json
 from manager.planner.market_index import MarketIndex
 from manager.planner.plan import Estimate, Plan
@@ -58,7 +59,7 @@ class OpenJob:
 
     def top(self, number: int) -> list[Estimate]:
         """So many of the cheapest offers, also more than a plan keeps."""
-        return self.planner.rank(self.spec.where, self.spec.budget).top(number)
+        return cheapest(self.planner, self.spec.where, self.spec.budget, number)
 
     def find(self, text: str) -> Estimate:
         """The estimate of one offer, chosen or not.

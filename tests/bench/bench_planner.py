@@ -261,7 +261,7 @@ def replanned(context: Context, job: OpenJob, training: TrainingChoice) -> list[
     )
     variants = [source.first(), *source.others(traces_checkpointing=False).variants]
     planner = Planner(job.planner.index, variants, assumptions=read_assumptions(context))
-    return planner.rank(spec.where, spec.budget).top(TOP)
+    return cheapest(planner, spec.where, spec.budget, TOP)
 
 
 def median_s(plan: Callable[[int], object]) -> tuple[float, float]:
