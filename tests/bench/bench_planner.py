@@ -34,6 +34,7 @@ if str(ROOT) not in sys.path:
 
 from manager.catalog.models import resolve_entry  # noqa: E402
 from manager.planner.build import Planner  # noqa: E402
+from manager.planner.cheapest import cheapest  # noqa: E402
 from manager.planner.plan import Estimate  # noqa: E402
 from manager.service.assumptions import read_assumptions  # noqa: E402
 from manager.service.context import Context, open_context  # noqa: E402
