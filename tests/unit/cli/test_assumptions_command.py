@@ -55,6 +55,7 @@ def test_one_name_on_one_cloud(home: Path, monkeypatch: pytest.MonkeyPatch, caps
 def test_the_table_shows_value_unit_date_origin_and_source(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     home.mkdir()
     (home / "assumptions.toml").write_text('[boot.gcp]\nexpected = 2\nsource = "five launches"\n')
     assert _run(monkeypatch, "boot") == 0
