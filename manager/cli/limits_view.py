@@ -22,12 +22,24 @@ from manager.prices.offer import Offer
 from manager.units import format_hours, format_usd
 
 
-def print_why(estimate: Estimate, console: Console, break_even: SpotBreakEven | None = None) -> None:
-    """One offer in full: its verdict first, where spot stops paying, then bill, memory and what they rest on."""
+def print_why(
+    estimate: Estimate,
+    console: Console,
+    break_even: SpotBreakEven | None = None,
+    choice: Estimate | None = None,
+) -> None:
+    """One offer in full: its verdict first, where spot stops paying, then bill, memory and what they rest on.
+
+    Args:
+        estimate: of the offer.
+        console: where to.
+        break_even: of a spot offer.
+        choice: the offer that is chosen, for comparison.
+    """
     offer = estimate.offer
     console.print(f"[bold]{escape(offer_name(offer))}[/bold]")
     console.print(f"key {escape(offer.key)}")
-    verdict = "can be chosen" if estimate.reason is None else f"rejected: {estimate.reason}"
+    verdict = f"can be chosen{_beside(estimate, choice)}" if estimate.reason is None else f"rejected: {estimate.reason}"
     console.print(escape(verdict if estimate.on_paper is None else f"on paper only: {estimate.on_paper}"))
     console.print(escape(f"{_price(offer)} from {offer.price_source}{_age(offer)}{_flags(offer.flags)}"))
     if estimate.hours is not None:
@@ -46,6 +58,20 @@ def print_why(estimate: Estimate, console: Console, break_even: SpotBreakEven | 
     device_bytes = offer.accelerator_memory_bytes or offer.host_memory_bytes
     if estimate.memory is not None and device_bytes is not None:
         console.print(memory_lines(estimate.memory, device_bytes))
+
+
+def _beside(estimate: Estimate, choice: Estimate | None) -> str:
+    """How much dearer and faster it is than the choice."""
+    if choice is None or choice.cost_usd is None or estimate.cost_usd is None or choice.hours is None:
+        return ""
+    if estimate.hours is None:
+        return ""
+    if choice.offer.key == estimate.offer.key:
+        return ", and is the choice"
+    more = estimate.cost_usd.expected - choice.cost_usd.expected
+    hours = estimate.hours.expected - choice.hours.expected
+    time = f"{format_hours(abs(hours))} {'slower' if hours > 0 else 'faster'}"
+    return f": {format_usd(more)} more than the choice, {choice.offer.key}, and {time}"
 
 
 def why_to_json(estimate: Estimate, break_even: SpotBreakEven | None = None) -> dict[str, Any]:

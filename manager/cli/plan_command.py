@@ -109,7 +109,7 @@ def plan(
     job = open_job(context, spec, catalogs=catalogs, tell=tell)
     made = settle(context, job.plan())
     if why is not None:
-        return _show_one(job, why, as_json=as_json)
+        return _show_one(job, made, why, as_json=as_json)
     if as_json:
         emit_json(_to_json(job, made, top=top, has_constraints=constraints))
     else:
@@ -154,7 +154,7 @@ def _print(job: OpenJob, made: Plan, *, top: int, is_pareto: bool, has_constrain
         print_limit_costs(limit_costs(job.planner, job.spec.where, job.spec.budget), out)
 
 
-def _show_one(job: OpenJob, key: str, *, as_json: bool) -> int:
+def _show_one(job: OpenJob, made: Plan, key: str, *, as_json: bool) -> int:
     from manager.cli.limits_view import print_why, why_to_json
     from manager.planner.spot_break_even import spot_break_even
 
@@ -163,7 +163,7 @@ def _show_one(job: OpenJob, key: str, *, as_json: bool) -> int:
     if as_json:
         emit_json(why_to_json(estimate, break_even))
     else:
-        print_why(estimate, console(), break_even)
+        print_why(estimate, console(), break_even, made.choice)
     return ExitCode.DONE
 
 

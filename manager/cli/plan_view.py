@@ -177,6 +177,12 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     total = offers_total(plan)
     if total > top:
         console.print(f"... and {total - top:,} more: --top {min(total, 2 * top)}")
+    fastest = plan.pareto[-1] if len(plan.pareto) > 1 else None
+    if fastest is not None and fastest.hours is not None:
+        console.print(
+            f"fastest of all: {format_hours(fastest.hours.expected)} for {money(fastest.cost_usd)} on "
+            f"{escape(offer_name(fastest.offer))}; --pareto has those between"
+        )
     console.print()
 
 
