@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from manager.catalog.accelerators import Accelerator
 from manager.catalog.accelerators import accelerator as accelerator_of_catalog
-from manager.planner.assumptions import Assumptions, shipped_assumptions
+from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration, calibration_of
 from manager.planner.estimate import Verdict, memory_factor_of, verdict
 from manager.planner.fixed_phases import FETCH
@@ -30,15 +30,13 @@ from manager.planner.ranking import Judged, Ranking, Rejected, estimate_of, rank
 from manager.planner.shape import Shape
 from manager.planner.storage import EGRESS
 from manager.planner.variant import StepVariant
-from manager.prices.market import Market
 from manager.prices.offer import Offer
 from manager.prices.price_rules import RULES
 from manager.spec.model import Budget, RunSpec, Where
 from manager.units import format_hours, format_usd
 from manager.workload.profile import WorkloadProfile
-from manager.workload.traces import RunTraces
 
-__all__ = ["Planner", "explain_no_choice", "make_plan"]
+__all__ = ["Planner", "explain_no_choice"]
 
 KEPT_OFFERS = 200
 KEPT_REJECTED = 100
@@ -183,42 +181,6 @@ class Planner:
         if key not in self._calibrations:
             self._calibrations[key] = calibration_of(cloud, accelerator, self._calibration)
         return self._calibrations[key]
-
-
-def make_plan(
-    *,
-    spec: RunSpec,
-    profile: WorkloadProfile,
-    traces: RunTraces,
-    offers: Sequence[Offer],
-    created_at_s: float,
-    notes: Sequence[str],
-    calibration: Sequence[Calibration] = (),
-    assumptions: Assumptions | None = None,
-    accelerator: Callable[[str], Accelerator | None] = accelerator_of_catalog,
-) -> Plan:
-    """Judge offers for one variant of a job and choose the cheapest by expected dollars to a finished job.
-
-    Args:
-        spec: what the user wants; its `where` and `budget` filter.
-        profile: what the run demands.
-        traces: its training step.
-        offers: machines with prices, in any order.
-        created_at_s: Unix time in seconds, stored in the plan.
-        notes: what the user should know of the prices; notes of the planner are added.
-        calibration: what measured runs say about devices.
-        assumptions: None: the table that ships with the product.
-        accelerator: looks up specifications; the catalog's by default.
-    """
-    assumed = assumptions or shipped_assumptions()
-    planner = Planner(
-        MarketIndex.of(Market.of_offers(offers), assumed),
-        [StepVariant(profile=profile, traces=traces)],
-        assumptions=assumed,
-        calibration=calibration,
-        accelerator=accelerator,
-    )
-    return plan_of(planner, spec, created_at_s=created_at_s, notes=notes)
 
 
 def plan_of(

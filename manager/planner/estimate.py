@@ -12,25 +12,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
-from manager.catalog.accelerators import Accelerator
 from manager.planner.assumptions import Assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.fixed_phases import Timed
-from manager.planner.judge import REASON_BATCH, REASON_FIT, Judgement, judge_shape
+from manager.planner.judge import REASON_BATCH, REASON_FIT, Judgement
 from manager.planner.machine import REASON_PROGRAM
 from manager.planner.phases import NO_PHASES, TRAINING, PhaseBook, RunPhases, Totals
 from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
-from manager.planner.shape import LOCAL, shape_of
+from manager.planner.shape import LOCAL
 from manager.planner.spot import Ends
 from manager.planner.storage import address_extra, disk_extra, egress_extra
-from manager.planner.variant import StepVariant
 from manager.prices.offer import Offer
 from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval, format_bytes
 from manager.workload.host_memory import HostNeed, host_need
-from manager.workload.profile import WorkloadProfile
-from manager.workload.traces import RunTraces
 
-__all__ = ["REASON_BATCH", "REASON_FIT", "REASON_HOST", "REASON_PRICE", "Verdict", "judge_machine", "priced", "verdict"]
+__all__ = ["REASON_BATCH", "REASON_FIT", "REASON_HOST", "REASON_PRICE", "Verdict", "priced", "verdict"]
 
 _HOUR_DIGITS = 9
 _NONE: Ends = (0.0, 0.0, 0.0)
@@ -183,22 +179,6 @@ def _extras(
         egress_extra(assumptions, cloud=cloud, sent_bytes=sent_bytes),
     )
     return tuple(extra.line() for extra in found if extra.price.value.high > 0)
-
-
-def judge_machine(
-    profile: WorkloadProfile,
-    traces: RunTraces,
-    offer: Offer,
-    accelerator: Accelerator | None,
-    assumptions: Assumptions,
-    calibration: Calibration | None,
-) -> Verdict:
-    """Fit and hours of one variant on one offer's kind of machine; nothing of its price or region enters."""
-    shape = shape_of(offer, num_nodes=offer.num_nodes)
-    variant = StepVariant(profile=profile, traces=traces)
-    judgement = judge_shape([variant], shape, accelerator, assumptions, memory_factor=memory_factor_of(calibration))
-    book = PhaseBook(assumptions=assumptions)
-    return verdict(judgement, book, cloud=offer.cloud, use_spot=offer.use_spot, calibration=calibration)
 
 
 def memory_factor_of(calibration: Calibration | None) -> float:

@@ -6,11 +6,11 @@ import json
 import os
 from pathlib import Path
 
-from manager.planner.build import make_plan
 from manager.planner.codec import plan_from_json, plan_to_json
 from manager.planner.plan import Plan
 from manager.spec.model import Where
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 _FILE = Path(__file__).parent / "plan" / "plan.json"
 _OFFER_KEYS = {

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from manager.cli.plan_view import print_plan
-from manager.planner.build import make_plan
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 FOLDER = Path(__file__).parent / "plan_view"
 

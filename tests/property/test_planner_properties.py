@@ -8,7 +8,6 @@ from decimal import Decimal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from manager.planner.build import make_plan
 from manager.planner.codec import plan_from_json, plan_from_text, plan_to_json, plan_to_text
 from manager.planner.plan import Plan
 from manager.spec.model import Where
@@ -20,6 +19,7 @@ from tests.support.plan_factory import (
     make_spec,
     make_traces,
 )
+from tests.support.planning import make_plan
 
 MODELS = st.sampled_from(["minilm", "bert-base", "bert-large", "tinyllama", "llama2-7b"])
 METHODS = st.sampled_from(["full", "lora", "frozen"])

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from manager.cli.plan_view import print_plan
-from manager.planner.build import make_plan
 from manager.units import MoneyInterval
 from tests.support.plan_factory import make_cpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 
 @pytest.mark.parametrize(("price", "text"), [(Decimal("0.1"), "< $0.000001"), (Decimal(0), "$0.00")])

@@ -10,9 +10,10 @@ from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration
 from manager.planner.decoding import decoding_s, rate_name
-from manager.planner.estimate import Verdict, judge_machine
+from manager.planner.estimate import Verdict
 from manager.workload.profile import DataStats
 from tests.support.plan_factory import make_data, make_gpu_offer, make_profile, make_traces
+from tests.support.planning import judge_machine
 
 ROWS = {name: shipped_assumptions().of(name, "aws") for name in ("decode_rate", "sound_rate")}
 IMAGES = replace(make_data(tokens=1), kind="images", mean_width=1000.0, mean_height=1000.0)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manager.planner.build import make_plan
 from manager.planner.difference import difference, percent
 from manager.planner.difference_limits import Limits, exceeded
 from manager.planner.plan import Plan
@@ -17,6 +16,7 @@ from manager.prices.offer import Offer
 from manager.spec.model import RunSpec, Where
 from tests.support.diff_stage import fixed_plan
 from tests.support.plan_factory import make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 L4 = "aws/us-east-1/1xL4/L4:1/on-demand"
 

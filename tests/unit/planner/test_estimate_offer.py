@@ -9,9 +9,8 @@ import pytest
 
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
-from manager.planner.build import make_plan
 from manager.planner.calibration import Calibration, calibration_of, device_keys
-from manager.planner.estimate import judge_machine, priced
+from manager.planner.estimate import priced
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
 from manager.reports.planned import BILLED_BESIDE, NOT_BILLED
@@ -26,6 +25,7 @@ from tests.support.plan_factory import (
     make_spec,
     make_traces,
 )
+from tests.support.planning import judge_machine, make_plan
 
 _EXTRA_PRICES = ("disk_price", "address_price", "egress_price")
 

@@ -10,10 +10,10 @@ import pytest
 from manager.catalog.accelerators import accelerator
 from manager.planner import judge
 from manager.planner.assumptions import shipped_assumptions
-from manager.planner.estimate import judge_machine
 from manager.workload.profile import PaddedMean
 from manager.workload.roofline import evaluation_seconds
 from tests.support.plan_factory import make_data, make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import judge_machine
 
 MEANS = {1: 100.0, 2: 120.0, 4: 140.0, 8: 160.0, 16: 180.0}
 """Longest sample of so many, on average."""

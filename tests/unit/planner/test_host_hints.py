@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from manager.planner.build import explain_no_choice, make_plan
+from manager.planner.build import explain_no_choice
 from manager.planner.plan import HostBytes, Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec
 from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 from tests.support.plan_factory import make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 SMALL_HOST = replace(make_gpu_offer("A100-80GB"), host_memory_bytes=2**20)
 MORE = "take machines with more of their own memory"

@@ -10,11 +10,11 @@ import pytest
 
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
-from manager.planner.estimate import judge_machine
 from manager.planner.machine import Machine, machine_of, refusal_of
 from manager.planner.shape import shape_of
 from manager.prices.offer import Offer
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import judge_machine
 
 
 def machine(offer: Offer, precision: str = "fp32", sharding: str = "ddp") -> Machine | str:

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from manager.errors import NothingFitsError, OverBudgetError
-from manager.planner.build import explain_no_choice, make_plan, plan_of
+from manager.planner.build import explain_no_choice, plan_of
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.spec.model import RunSpec, Where
 from tests.support.market_factory import planner_of, variant_of
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 _OFFERS = (
     make_gpu_offer("L4", price="0.80"),

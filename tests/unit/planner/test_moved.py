@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from manager.planner.build import make_plan
 from manager.planner.moved import Move, age_text, at_price, movements, with_prices
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.spec.model import Where
 from tests.support.plan_factory import make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 
 def plan(*offers: Offer) -> Plan:

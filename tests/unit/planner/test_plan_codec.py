@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from manager.errors import SpecError
-from manager.planner.build import make_plan
 from manager.planner.codec import plan_from_json, plan_from_text, plan_to_json, plan_to_text
 from manager.planner.decode import decoded
 from manager.planner.plan import ESTIMATOR, OLD_ESTIMATOR, Plan
 from manager.prices.offer import Offer
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 
 def _plan(price: str = "0.8048") -> Plan:

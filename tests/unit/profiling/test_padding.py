@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
-from manager.planner.estimate import judge_machine
 from manager.profiling.padding import padded_means
 from manager.workload.build import build_profile
 from manager.workload.profile import DataStats, PaddedMean
 from tests.support.plan_factory import make_data, make_entry, make_gpu_offer, make_spec, make_traces
+from tests.support.planning import judge_machine
 
 LENGTHS = st.lists(st.integers(1, 2_000), min_size=1, max_size=300)
 

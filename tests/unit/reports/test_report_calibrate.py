@@ -9,7 +9,7 @@ import pytest
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration
-from manager.planner.estimate import judge_machine, priced
+from manager.planner.estimate import priced
 from manager.planner.plan import OLD_ESTIMATOR
 from manager.reports.build import build_report
 from manager.reports.calibrate import calibration_from
@@ -17,6 +17,7 @@ from manager.runs.records import RunEvents
 from manager.runs.states import RunState
 from tasks.protocol import EventType
 from tests.support.plan_factory import make_traces
+from tests.support.planning import judge_machine
 from tests.support.report_factory import cut, make_events, make_run
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from manager.errors import OverBudgetError
 from manager.launch.engine import LaunchRequest
-from manager.planner.build import make_plan
 from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.service.running import prepare
@@ -18,6 +17,7 @@ from manager.spec.model import Budget, Where
 from manager.units import MoneyInterval
 from tests.support.contexts import make_context
 from tests.support.plan_factory import make_gpu_offer, make_profile, make_spec, make_traces
+from tests.support.planning import make_plan
 
 T4 = make_gpu_offer("T4", price="0.1", cloud="azure", spot=True)
 DEARER = make_gpu_offer("T4", price="0.4", cloud="aws", spot=True)

@@ -8,7 +8,7 @@ import pytest
 
 from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
-from manager.planner.estimate import REASON_HOST, judge_machine, priced
+from manager.planner.estimate import REASON_HOST, priced
 from manager.planner.machine import Machine, machine_of
 from manager.planner.plan import Estimate
 from manager.planner.shape import shape_of
@@ -22,6 +22,7 @@ from manager.workload.memory_device import memory_device
 from manager.workload.placement import ONE_DEVICE, Placement
 from manager.workload.profile import WorkloadProfile
 from tests.support.plan_factory import GIB, make_data, make_entry, make_gpu_offer, make_spec, make_traces
+from tests.support.planning import judge_machine
 
 PROCESS = 1960 * 2**20
 SEVEN_B = 32 * 12 * 4096**2 + 2 * 32000 * 4096
