@@ -20,9 +20,10 @@ _NARROW = 100
 
 def print_purchase(purchase: Purchase, console: Console, *, top: int) -> None:
     """Print the whole answer; `top` offers are compared."""
-    amount = purchase.amount
+    amount, deadline = purchase.amount, purchase.spec.budget.deadline_hours
+    in_time = "" if deadline is None else f" within {format_hours(deadline)}"
     console.print(
-        f"[bold]{format_usd(purchase.usd)}[/bold] buy [bold]{_epochs(amount.epochs)}[/bold] of "
+        f"[bold]{format_usd(purchase.usd)}[/bold]{in_time} buy [bold]{_epochs(amount.epochs)}[/bold] of "
         f"{escape(purchase.spec.name)}: {amount.steps:,} steps, {_large(amount.quantity)} {amount.unit}"
     )
     console.print(f"  {escape(_choice_text(purchase.choice))}, plan {purchase.plan.plan_id}")

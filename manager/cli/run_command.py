@@ -57,7 +57,9 @@ def run(
     tell = None if as_json else narrate
     if plan is not None:
         _check_alone(file, on)
-        made = _saved(context, plan, cap, catalogs=catalogs, replan=replan, tell=tell)
+        # A plan that is shown has these sentences among its notes.
+        is_shown = not (render or (yes and as_json))
+        made = _saved(context, plan, cap, catalogs=catalogs, replan=replan, is_shown=is_shown, tell=tell)
     elif replan:
         raise UsageError("--replan is for --plan", hint="without it a run is planned anew anyway")
     else:
@@ -115,6 +117,7 @@ def _saved(
     *,
     catalogs: Path | None,
     replan: bool,
+    is_shown: bool,
     tell: Callable[[str], None] | None,
 ) -> Plan:
     """A saved plan at today's prices, or the answer of today to its question; what moved since is told."""
@@ -130,7 +133,7 @@ def _saved(
         narrate(f"plan {plan.plan_id} made anew as {made.plan_id}: {headline(difference(plan, made))}")
         return made
     found = revisit(context, plan, catalogs=catalogs)
-    for sentence in found.told:
+    for sentence in () if is_shown else found.told:
         narrate(f"plan {plan.plan_id}: {sentence}")
     return found.plan
 

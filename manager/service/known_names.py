@@ -62,7 +62,8 @@ def check_names(what: str, asked: Iterable[str], known: set[str]) -> None:
     for name in asked:
         if name.casefold() in by_folded:
             continue
-        near = [by_folded[key] for key in difflib.get_close_matches(name.casefold(), by_folded, n=1)]
+        begun = sorted(key for key in by_folded if key.startswith(name.casefold()))[:1]
+        near = [by_folded[key] for key in begun or difflib.get_close_matches(name.casefold(), by_folded, n=1)]
         listing = f"known: {', '.join(sorted(known)[:_LISTED])}{' ...' if len(known) > _LISTED else ''}"
         hint = f"did you mean `{near[0]}`? {listing}" if near else listing
         raise UsageError(f"there is no {what} `{name}`", hint=hint)
