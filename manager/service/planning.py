@@ -178,7 +178,7 @@ def open_job(
     )
     first, others = source.first(), source.others(traces_checkpointing=False)
     planner = _planner_of(opened, first, others.variants)
-    if others.left_out and _may_do_better(planner, spec):
+    if others.left_out and _chooses_nothing(planner, spec):
         others = source.others(traces_checkpointing=True)
         planner = _planner_of(opened, first, others.variants)
     notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out)
@@ -197,10 +197,9 @@ def _planner_of(opened: OpenMarket, first: StepVariant, others: Sequence[StepVar
     return Planner(opened.index, [first, *others], assumptions=opened.assumptions, calibration=opened.calibration)
 
 
-def _may_do_better(planner: Planner, spec: RunSpec) -> bool:
-    """Whether variants that are not traced yet are worth the seconds: plain training fits nowhere, or in parts only."""
-    best = planner.rank(spec.where, spec.budget).top(1)
-    return not best or (best[0].accumulation or 1) > 1
+def _chooses_nothing(planner: Planner, spec: RunSpec) -> bool:
+    """Whether steps that are not traced yet are worth the seconds: without them the plan has no answer."""
+    return not planner.rank(spec.where, spec.budget).candidates
 
 
 def longest_text(spec: RunSpec) -> int | None:

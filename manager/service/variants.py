@@ -23,6 +23,7 @@ from tasks.shardable import sharding_refusal
 
 AUTO = "auto"
 _ADAPTERS = ("lora", "qlora")
+_NOT_TRACED = "its step is not traced, which takes seconds; a run file that asks for it by name has it traced"
 _FULL_PRECISIONS = ("bf16-mixed", "fp16-mixed", "fp32")
 """Of `precision: auto`, best first: the second for cards without bfloat16, the last for those without either."""
 _ADAPTER_PRECISIONS = ("bf16", "fp16-mixed", "fp32")
@@ -77,7 +78,7 @@ class VariantSource:
                 found.append(self._variant(spec, may_trace=may_trace, is_optional=True))
             except DataError as error:
                 how = "gradient checkpointing" if training.gradient_checkpointing else "training"
-                reason = str(error).removesuffix(".") if may_trace else "its step is not traced"
+                reason = str(error).removesuffix(".") if may_trace else _NOT_TRACED
                 left_out.append(f"{how} in {training.precision} was not considered: {reason}")
         return Others(variants=tuple(found), left_out=tuple(left_out))
 

@@ -37,7 +37,7 @@ def run_command(
             capture_output=True,
             text=True,
             timeout=timeout_s,
-            env=environment,
+            env=_own_environment() if environment is None else environment,
             user=user,
             group=user,
             extra_groups=[] if user else None,
@@ -50,6 +50,11 @@ def run_command(
         output = (done.stderr + done.stdout).strip()
         raise LabError(f"{' '.join(command)} returned {done.returncode}: {output[-2000:]}")
     return done.stdout
+
+
+def _own_environment() -> dict[str, str]:
+    """That of this process; administrators' programs are found too where a shell has no such folders."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
 
 
 def start_daemon(
