@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from manager.launch.sky_price_check import check_prices
+from manager.launch.sky_price_check import check_prices, price_usd_per_hour
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
 
 CATALOG_FILE = "vms.csv"
@@ -268,11 +268,8 @@ def _sources(args: dict[str, Any]) -> list[tuple[int, str]]:
 
 
 def _price(resources: Any, nodes: int) -> float | None:
-    try:
-        return float(resources.get_cost(3600)) * nodes
-    # A catalog without this row raises whatever its reader raises; the price is then unknown.
-    except Exception:
-        return None
+    price = price_usd_per_hour(resources)
+    return None if price is None else price * nodes
 
 
 def _provider(handle: Any) -> dict[str, Any] | None:

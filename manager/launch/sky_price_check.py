@@ -25,17 +25,17 @@ def check_prices(resources: Iterable[Any]) -> None:
     """
     for machine in resources:
         limit = machine.max_hourly_cost
-        price = price_usd_per_hour(machine) if limit is not None else None
-        if limit is not None and price is not None and price > limit:
+        if limit is None or machine.instance_type is None:
+            continue
+        price = price_usd_per_hour(machine)
+        if price is not None and price > limit:
             raise PriceMovedError(
                 f"{machine.instance_type} costs ${price:.4f}/h now, above the ${limit:.4f}/h that the plan allows"
             )
 
 
 def price_usd_per_hour(machine: Any) -> float | None:
-    """Of one node; None where SkyPilot's catalog does not know it, or no instance type is named."""
-    if machine.instance_type is None:
-        return None
+    """Of one node; None where SkyPilot's catalog does not know it."""
     try:
         return float(machine.get_cost(3600))
     # A catalog without this row raises whatever its reader raises; the price is then unknown.

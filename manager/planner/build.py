@@ -114,7 +114,7 @@ class Planner:
         rental = seat.rental
         shape = seat.shape if num_nodes == 1 else seat.shape._replace(num_nodes=num_nodes)
         # Two names of one card may have own runs of their own.
-        calibration = self._calibration_of(rental.cloud, rental.accelerator) if self._calibration else None
+        calibration = self._calibration_of(rental.cloud, rental.accelerator)
         key = (shape, rental.cloud, rental.use_spot, on_paper, None if calibration is None else calibration.device)
         known = self._verdicts.get(key)
         if known is None:

@@ -32,7 +32,7 @@ _AT_ONCE = 128
 def cheapest(planner: Planner, where: Where, budget: Budget, number: int) -> list[Estimate]:
     """So many of the cheapest offers under these wishes and limits, in the order of `Ranking.top`."""
     bounds = _Bounds(planner)
-    waiting = [(bound, at, nodes) for bound, at, nodes in _bounded(planner, where, bounds)]
+    waiting = list(_bounded(planner, where, bounds))
     heapq.heapify(waiting)
     judged: list[Judged] = []
     found: Ranking | None = None

@@ -189,8 +189,13 @@ def _kinds(plan: Plan) -> Counter[str]:
     return Counter(_kind(estimate) for estimate in plan.rejected)
 
 
+def kind_of(reason: str) -> str:
+    """The reason without its figures, so that equal ones can be counted."""
+    return reason.split(":", 1)[0]
+
+
 def _kind(estimate: Estimate) -> str:
-    return (estimate.reason or "").split(":", 1)[0]
+    return kind_of(estimate.reason or "")
 
 
 def _named(estimate: Estimate) -> str:

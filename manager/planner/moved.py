@@ -14,7 +14,7 @@ from enum import StrEnum
 from manager.planner.plan import CostLine, Estimate, Plan
 from manager.planner.storage import NOT_THE_MACHINE
 from manager.prices.offer import Offer
-from manager.units import SECONDS_PER_HOUR, MoneyInterval, format_usd, usd
+from manager.units import SECONDS_PER_HOUR, MoneyInterval, format_usd
 
 _HOURS_PER_DAY = 24
 _PERCENT = 100
@@ -94,7 +94,7 @@ def at_price(estimate: Estimate, offer: Offer) -> Estimate:
     if price is None:
         raise ValueError(f"{offer.key} has no known price")
     lines = tuple(line if line.name in NOT_THE_MACHINE else _line_at(line, price) for line in estimate.lines)
-    return replace(estimate, offer=offer, lines=lines, cost_usd=_sum(lines))
+    return replace(estimate, offer=offer, lines=lines, cost_usd=MoneyInterval.sum(line.total_usd for line in lines))
 
 
 def with_prices(plan: Plan, moved: Sequence[Movement]) -> Plan:
@@ -154,17 +154,5 @@ def _counterpart(offer: Offer, today: Sequence[Offer]) -> Offer | None:
 
 
 def _line_at(line: CostLine, price_usd_per_hour: Decimal) -> CostLine:
-    quantity = line.quantity
-    low, expected, high = (
-        usd(Decimal(repr(hours)) * price_usd_per_hour) for hours in (quantity.low, quantity.expected, quantity.high)
-    )
-    total = MoneyInterval(low=low, expected=expected, high=high)
+    total = MoneyInterval.of(line.quantity, price_usd_per_hour)
     return replace(line, unit_price_usd=price_usd_per_hour, total_usd=total)
-
-
-def _sum(lines: Sequence[CostLine]) -> MoneyInterval:
-    return MoneyInterval(
-        low=sum((line.total_usd.low for line in lines), Decimal(0)),
-        expected=sum((line.total_usd.expected for line in lines), Decimal(0)),
-        high=sum((line.total_usd.high for line in lines), Decimal(0)),
-    )

@@ -23,6 +23,7 @@ from manager.planner.limits import (
     Wishes,
     beyond_limits,
     cost_at,
+    kind_of,
     refused,
 )
 from manager.planner.machine import REASON_PROGRAM
@@ -304,11 +305,6 @@ def _affordable(one: Judged, quotes: Sequence[Quote], budget: Budget, cap_usd: D
 def _end(budget: Budget) -> int:
     """Which of low, expected and high is compared with limits."""
     return 2 if budget.is_sure else 1
-
-
-def kind_of(reason: str) -> str:
-    """The reason without its figures, so that equal ones can be counted."""
-    return reason.split(":", 1)[0]
 
 
 def _nearness(one: Rejected, end: int) -> tuple[int, float, float]:

@@ -41,12 +41,13 @@ class SpotRun(NamedTuple):
 
     def preemption(self, end: int) -> Preemption:
         """Of all nodes together, at one of the ends."""
-        return Preemption(
-            rate_per_hour=self.rate_per_hour[end] * self.nodes,
+        one = Preemption(
+            rate_per_hour=self.rate_per_hour[end],
             checkpoint_s=self.checkpoint_s[end],
             recovery_s=self.recovery_s[end],
             wait_s=self.wait_s[end],
         )
+        return one if self.nodes == 1 else one.on_nodes(self.nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from manager.catalog.clouds import has_rented_disk
 from manager.planner.assumptions import AssumedQuantity, Assumptions
@@ -31,7 +31,6 @@ _HEADROOM = 1.1
 """File systems keep blocks for themselves and logs grow."""
 _PREMIUM_TIERS_GIB = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32767)
 _BEST_AND_NEW = 2
-_MICRO_DOLLAR = Decimal("0.000001")
 _DIGITS = 9
 
 
@@ -77,12 +76,7 @@ class Extra:
     @property
     def total_usd(self) -> MoneyInterval:
         """Quantity times price, end by end: the price's own ends are in it."""
-        quantity, price = self.quantity, self.price.value
-        return MoneyInterval(
-            low=_product(quantity.low, price.low),
-            expected=_product(quantity.expected, price.expected),
-            high=_product(quantity.high, price.high),
-        )
+        return MoneyInterval.of(self.quantity, self.price.value)
 
     def line(self) -> CostLine:
         """As a line of the bill."""
@@ -206,10 +200,6 @@ def _rounded(quantity: Interval) -> Interval:
     return Interval(
         low=round(quantity.low, _DIGITS), expected=round(quantity.expected, _DIGITS), high=round(quantity.high, _DIGITS)
     )
-
-
-def _product(quantity: float, price_usd: float) -> Decimal:
-    return (_decimal(quantity) * _decimal(price_usd)).quantize(_MICRO_DOLLAR, rounding=ROUND_HALF_UP)
 
 
 def _decimal(number: float) -> Decimal:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from manager.errors import DataError, OverBudgetError, UsageError
 from manager.planner.buys import MOST_EPOCHS, Amount, Bought, amount_of, what_offers_buy
-from manager.planner.limits import REASON_BUDGET, REASON_DEADLINE
+from manager.planner.limits import REASON_BUDGET, REASON_DEADLINE, kind_of
 from manager.planner.plan import Estimate, Plan
-from manager.planner.ranking import kind_of
 from manager.service.alternatives import models_of_task, on_model
 from manager.service.context import Context
 from manager.service.planning import explain_no_choice, planner_of, save_plan
@@ -24,8 +23,6 @@ from manager.units import format_hours, format_usd
 _MOST_PLANS = 6
 """For the longest training; each is nearer to the money than the one before."""
 _CLOSE_ENOUGH = Decimal("0.99")
-_SURE = 0.9
-"""Of budget.confidence: limits are compared with the high end."""
 
 Planner = Callable[[RunSpec], Plan]
 
@@ -147,7 +144,7 @@ def _most_steps(plan: Plan, budget: Budget, usd: Decimal) -> int:
     of offers that are all beyond its limits, on the best of those."""
     offers = plan.offers or _beyond_limits(plan)
     bought = what_offers_buy(offers, plan.profile, usd, deadline_hours=budget.deadline_hours)
-    if budget.confidence == _SURE:
+    if budget.is_sure:
         return max((one.steps_surely for one in bought), default=0)
     return max((one.steps for one in bought), default=0)
 
