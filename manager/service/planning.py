@@ -30,6 +30,7 @@ from manager.service.overlay import Overlay, clouds_of, overlaid
 from manager.service.saved_plans import price_moved_note, save_plan
 from manager.service.variants import VariantSource
 from manager.spec.model import RunSpec
+from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
 
 __all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json", "save_plan"]
@@ -48,6 +49,12 @@ class OpenJob:
     notes: tuple[str, ...]
     """What the user should know of prices, traces and task."""
     created_at_s: float
+    left_out: tuple[str, ...] = ()
+    """Ways of training that were not considered, and why; among the notes too."""
+
+    def under(self, spec: RunSpec, created_at_s: float) -> OpenJob:
+        """The same job under the limits of another run file: what has been judged of machines is kept."""
+        return dataclasses.replace(self, spec=spec, created_at_s=created_at_s)
 
     def plan(self, spec: RunSpec | None = None) -> Plan:
         """The plan under the limits of this spec, which asks for the same job; None: its own."""
@@ -147,6 +154,7 @@ def open_job(
     *,
     catalogs: Path | None = None,
     market: OpenMarket | None = None,
+    data: DataStats | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> OpenJob:
     """Measure the job; arguments and errors as `plan_job`, nothing is saved.
@@ -156,6 +164,7 @@ def open_job(
         spec: the job.
         catalogs: read where no market is given.
         market: what can be rented; None: it is read.
+        data: figures of the data; None: they are measured.
         tell: is told of work that takes long, before it is done.
     """
     context.home.ensure()
@@ -163,7 +172,7 @@ def open_job(
     entry = resolve_entry(spec.model.source, spec.model.revision)
     check_use(entry, task=spec.task, max_length=longest_text(spec))
     timeout_s = float(context.config.number("measure_timeout_s"))
-    data = measure_data(spec, cache_dir=context.home.cache_dir, timeout_s=timeout_s)
+    data = data or measure_data(spec, cache_dir=context.home.cache_dir, timeout_s=timeout_s)
     opened, where = market or open_market(context, catalogs), spec.where
     rentals = opened.index.market.rentals
     check_places(opened.index.market, clouds=where.clouds, regions=where.regions, accelerators=where.accelerators)
@@ -182,7 +191,7 @@ def open_job(
         others = source.others(traces_checkpointing=True)
         planner = _planner_of(opened, first, others.variants)
     notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out)
-    return OpenJob(spec=spec, planner=planner, notes=notes, created_at_s=now_s)
+    return OpenJob(spec=spec, planner=planner, notes=notes, created_at_s=now_s, left_out=others.left_out)
 
 
 def planner_of(
