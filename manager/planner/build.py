@@ -32,7 +32,7 @@ from manager.planner.storage import EGRESS
 from manager.planner.variant import StepVariant
 from manager.prices.offer import Offer
 from manager.prices.price_rules import RULES
-from manager.spec.model import Budget, RunSpec, Where
+from manager.spec.model import Budget, RunSpec, Where, spec_content
 from manager.units import format_hours, format_usd
 from manager.workload.profile import WorkloadProfile
 
@@ -252,7 +252,7 @@ def _content_hash(plan: Plan) -> str:
     """The same question and the same answer give the same id, whenever they were asked."""
     answers = [_digest(estimate) for estimate in (*plan.offers, *plan.rejected)]
     totals = [plan.offers_total, plan.rejected_total]
-    content = {"spec": asdict(plan.spec), "profile": asdict(plan.profile), "answers": answers, "totals": totals}
+    content = {"spec": spec_content(plan.spec), "profile": asdict(plan.profile), "answers": answers, "totals": totals}
     text = json.dumps(content, sort_keys=True, default=_plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 

@@ -20,7 +20,7 @@ from manager.planner.decode import decoded
 from manager.planner.plan import Plan
 from manager.service.context import Context
 from manager.service.starting import write_whole
-from manager.spec.model import RunSpec
+from manager.spec.model import RunSpec, spec_content
 from manager.units import format_usd
 
 KEPT = 100
@@ -187,7 +187,7 @@ def price_moved_note(context: Context, plan: Plan) -> str | None:
 
 def question_of(spec: RunSpec) -> str:
     """Equal for equal run files."""
-    text = json.dumps(asdict(spec), sort_keys=True, default=lambda value: str(value.normalize()))
+    text = json.dumps(spec_content(spec), sort_keys=True, default=lambda value: str(value.normalize()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -6,8 +6,10 @@ plan and on the machine. What a machine decides (micro-batch) or the user bounds
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 
@@ -16,6 +18,11 @@ CPU = "cpu"
 """What `where.accelerators` calls a machine without one."""
 CONFIDENCES = (0.5, 0.9)
 """At which limits can be kept: intervals have an expected figure and an end that nine of ten runs stay under."""
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether it can name a job or a project: 1 to 40 of a-z, 0-9 and -, which neither begins nor ends it."""
+    return re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", text) is not None
 
 
 def accelerator_wish(text: str) -> tuple[str, float | None]:
@@ -84,3 +91,13 @@ class RunSpec:
     budget: Budget = field(default_factory=Budget)
     where: Where = field(default_factory=Where)
     target: TargetChoice | None = None
+    project: str | None = None
+    """What the run is charged to, where a budget of that name is kept; None: no project."""
+
+
+def spec_content(spec: RunSpec) -> dict[str, Any]:
+    """What was asked, for hashes: a job without a project has the ids that it had before there were projects."""
+    content = asdict(spec)
+    if spec.project is None:
+        del content["project"]
+    return content

@@ -6,6 +6,8 @@ The rim where untrusted text becomes a RunSpec; nothing behind it parses again.
 from __future__ import annotations
 
 import difflib
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,21 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from manager.errors import SpecError
 from manager.spec.model import SPEC_VERSION, RunSpec
-from manager.spec.schema import RunFile, allowed_keys
+from manager.spec.schema import PARTS, RunFile, allowed_keys
 
 _INIT_HINT = "write one with `tunefare init`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecProblem:
+    """One thing that is wrong with a run file."""
+
+    key: str
+    """Dotted key as it stands in the file: `training.epochs`; empty: the file as a whole."""
+    line: int | None
+    """In the file, from 1; None where the text is no YAML of keys and values."""
+    message: str
+    hint: str | None
 
 
 def read_spec(file: Path) -> RunSpec:
@@ -62,6 +76,37 @@ def parse_spec(text: str, *, name: str, folder: Path) -> RunSpec:
         raise SpecError(f"{name}: a source cannot be looked up: {error}", hint="check model and data") from error
 
 
+def spec_problems(text: str, *, name: str, folder: Path) -> tuple[SpecProblem, ...]:
+    """All that is wrong with the text of a run file, at most one problem a key, worst first; empty: it can be read.
+
+    What concerns two keys of a part is told at the one that it names first.
+    """
+    try:
+        parse_spec(text, name=name, folder=folder)
+    except SpecError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            return (SpecProblem(key="", line=None, message=error.message, hint=error.hint),)
+        tree = _parse_yaml(text, name)
+        found: dict[str, SpecProblem] = {}
+        for detail in _worst_first(error.__cause__):
+            problem = _blaming(_problem(detail, tree), tree)
+            found.setdefault(problem.key, problem)
+        return tuple(found.values())
+    return ()
+
+
+def _blaming(problem: SpecProblem, tree: CommentedMap) -> SpecProblem:
+    """A problem of a whole part, told at the first key of it that its sentence names."""
+    if problem.key not in tree or not problem.message.startswith(f"`{problem.key}`:"):
+        return problem
+    keys = allowed_keys((problem.key,))
+    words = re.findall(r"[a-z_]+", problem.message.partition(":")[2])
+    named = next((word for word in words if word in keys), None) if problem.key in PARTS else None
+    if named is None:
+        return problem
+    return replace(problem, key=f"{problem.key}.{named}", line=_line(tree, (problem.key, named)))
+
+
 def _parse_yaml(text: str, name: str) -> CommentedMap:
     try:
         tree = YAML(typ="rt", pure=True).load(text)
@@ -77,14 +122,21 @@ def _parse_yaml(text: str, name: str) -> CommentedMap:
 
 
 def _explain(error: ValidationError, tree: CommentedMap, name: str) -> SpecError:
-    details = error.errors(include_url=False)
-    # An unknown key is most often the cause of a missing one: it comes first.
-    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
-    first = details[0]
-    path = _visible(first["loc"], tree, names_a_key=first["type"] in ("extra_forbidden", "missing"))
-    message, hint = _sentence(first, path)
+    details = _worst_first(error)
+    first = _problem(details[0], tree)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return SpecError(f"{name}:{_line(tree, path)}: {message}{more}", hint=hint)
+    return SpecError(f"{name}:{first.line}: {first.message}{more}", hint=first.hint)
+
+
+def _worst_first(error: ValidationError) -> list[ErrorDetails]:
+    # An unknown key is most often the cause of a missing one: it comes first.
+    return sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
+
+
+def _problem(detail: ErrorDetails, tree: CommentedMap) -> SpecProblem:
+    path = _visible(detail["loc"], tree, names_a_key=detail["type"] in ("extra_forbidden", "missing"))
+    message, hint = _sentence(detail, path)
+    return SpecProblem(key=".".join(str(part) for part in path), line=_line(tree, path), message=message, hint=hint)
 
 
 def _visible(location: tuple[int | str, ...], tree: CommentedMap, *, names_a_key: bool) -> tuple[int | str, ...]:

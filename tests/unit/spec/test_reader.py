@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.errors import ExitCode, SpecError
-from manager.spec.model import Budget, Where, accelerator_wish
+from manager.spec.model import Budget, Where, accelerator_wish, spec_content
 from manager.spec.reader import parse_spec, read_spec
 
 GOOD = """\
@@ -178,3 +178,14 @@ def test_a_near_miss_says_how_to_write_it(part: str, hint: str, tmp_path: Path) 
     with pytest.raises(SpecError) as caught:
         parse_spec(text, name="tunefare.yaml", folder=tmp_path)
     assert caught.value.hint == hint
+
+
+def test_a_project_is_read_and_ids_without_one_stay_what_they_were() -> None:
+    text = "schema: 1\nmodel: m\ndata: d\n"
+    without = parse_spec(text, name="f", folder=Path("/"))
+    research = parse_spec(text + "project: research\n", name="f", folder=Path("/"))
+    assert (without.project, research.project) == (None, "research")
+    assert "project" not in spec_content(without)
+    assert spec_content(research)["project"] == "research"
+    with pytest.raises(SpecError, match="no project"):
+        parse_spec(text + "project: My Project\n", name="f", folder=Path("/"))
