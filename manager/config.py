@@ -16,7 +16,11 @@ from pathlib import Path
 from manager.errors import ConfigError
 
 _ENVIRONMENT_PREFIX = "TUNEFARE_"
-_TEXT_UNITS = ("folder", "file", "URL")
+_TEXT_UNITS = ("folder", "file", "URL", "choice")
+FROM_FILE = "config.toml"
+"""Origin of a value that stands in the settings file."""
+BY_DEFAULT = "default"
+THEMES = ("auto", "dark", "light", "terminal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,8 @@ class Setting:
     default: str
     unit: str
     text: str
+    choices: tuple[str, ...] = ()
+    """All values that the setting can have; empty: any of the unit."""
 
     @property
     def is_number(self) -> bool:
@@ -92,6 +98,20 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(name="stop_grace_s", default="60", unit="s", text="time for the trainer to save a checkpoint at `stop`"),
     Setting(name="measure_timeout_s", default="300", unit="s", text="time to read and tokenize a data set for a plan"),
+    Setting(
+        name="confirm_above_usd",
+        default="10",
+        unit="USD",
+        text="a launch that may cost more than this starts only when the run's name is typed",
+    ),
+    Setting(
+        name="theme",
+        default="auto",
+        unit="choice",
+        text="colours of the terminal UI: auto (dark or light as the terminal's background), dark, light, "
+        "terminal (the terminal's own colours and background)",
+        choices=THEMES,
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -141,6 +161,39 @@ def read_config(file: Path, environment: Mapping[str, str]) -> Config:
     return Config(values=tuple(_value(setting, from_file, environment) for setting in SETTINGS))
 
 
+def find_setting(name: str) -> Setting:
+    """The setting of a name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in _BY_NAME:
+        raise ConfigError(f"unknown setting `{name}`", hint=_nearest(name))
+    return _BY_NAME[name]
+
+
+def variable_of(setting: Setting) -> str:
+    """The environment variable that goes before the settings file."""
+    return _ENVIRONMENT_PREFIX + setting.name.upper()
+
+
+def check_value(value: Value) -> None:
+    """Refuse what is not of the setting's unit.
+
+    Raises:
+        ConfigError: it is no number of the unit, or none of the choices.
+    """
+    if value.setting.is_number:
+        _check_number(value)
+    elif value.setting.choices and value.text not in value.setting.choices:
+        known = ", ".join(value.setting.choices)
+        near = difflib.get_close_matches(value.text, value.setting.choices, n=1)
+        raise ConfigError(
+            f"setting `{value.setting.name}` is {value.text!r} (from {value.origin}), none of {known}",
+            hint=f"did you mean `{near[0]}`?" if near else f"the default is {value.setting.default}",
+        )
+
+
 def _read_file(file: Path) -> dict[str, str]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -150,22 +203,24 @@ def _read_file(file: Path) -> dict[str, str]:
         raise ConfigError(f"settings file {file} cannot be read: {error}", hint="mend it, or move it away") from error
     for name in table:
         if name not in _BY_NAME:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known settings: {', '.join(_BY_NAME)}"
-            raise ConfigError(f"settings file {file} has an unknown setting `{name}`", hint=hint)
+            raise ConfigError(f"settings file {file} has an unknown setting `{name}`", hint=_nearest(name))
     return {name: str(value) for name, value in table.items()}
 
 
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, _BY_NAME, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known settings: {', '.join(_BY_NAME)}"
+
+
 def _value(setting: Setting, from_file: Mapping[str, str], environment: Mapping[str, str]) -> Value:
-    variable = _ENVIRONMENT_PREFIX + setting.name.upper()
+    variable = variable_of(setting)
     if variable in environment:
         value = Value(setting=setting, text=environment[variable], origin=variable)
     elif setting.name in from_file:
-        value = Value(setting=setting, text=from_file[setting.name], origin="config.toml")
+        value = Value(setting=setting, text=from_file[setting.name], origin=FROM_FILE)
     else:
-        value = Value(setting=setting, text=setting.default, origin="default")
-    if setting.is_number:
-        _check_number(value)
+        value = Value(setting=setting, text=setting.default, origin=BY_DEFAULT)
+    check_value(value)
     return value
 
 

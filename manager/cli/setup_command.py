@@ -1,17 +1,20 @@
-"""`init`, `doctor`, `config show`."""
+"""`init`, `doctor`, `config show`, `config set`, `config unset`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from manager.cli.output import console, emit_json, narrate, write_told
+from manager.cli.output import console, emit, emit_json, narrate, write_told
 from manager.errors import UsageError
 from manager.service.context import open_context
+
+if TYPE_CHECKING:
+    from manager.service.settings import ChangedSetting, SettingState
 
 DEFAULT_FILE = Path("tunefare.yaml")
 
@@ -22,6 +25,8 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
     config = typer.Typer(help="Settings of this user.", no_args_is_help=True, rich_markup_mode=None)
     config.command("show")(config_show)
+    config.command("set")(config_set)
+    config.command("unset")(config_unset)
     app.add_typer(config, name="config")
 
 
@@ -67,32 +72,60 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
 def config_show(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Each setting with its value, where that came from, and its meaning."""
+    from manager.service.settings import settings  # the edits that stand beside it are not needed by other commands
+
     context = open_context()
+    states = settings(context)
     if as_json:
-        emit_json(
-            {
-                "schema": 1,
-                "home": str(context.home.root),
-                "settings": [
-                    {
-                        "name": value.setting.name,
-                        "value": value.text,
-                        "unit": value.setting.unit,
-                        "origin": value.origin,
-                        "default": value.setting.default,
-                    }
-                    for value in context.config.values
-                ],
-            }
-        )
+        emit_json({"schema": 1, "home": str(context.home.root), "settings": [_setting_json(state) for state in states]})
         return
     table = Table(box=None, pad_edge=False)
     for title in ("setting", "value", "origin", "meaning"):
         table.add_column(title, overflow="fold")
     table.add_row("home", escape(str(context.home.root)), "TUNEFARE_HOME or default", "folder of all state")
-    for value in context.config.values:
-        setting = value.setting
-        shown = f"{value.text or '(none)'} {setting.unit if setting.is_number else ''}".strip()
-        table.add_row(setting.name, escape(shown), value.origin, setting.text)
+    for state in states:
+        table.add_row(state.name, escape(state.shown), state.origin, state.meaning)
     console().print(table)
     narrate(f"settings file: {context.home.config_file}")
+
+
+def config_set(
+    name: Annotated[str, typer.Argument(help="Setting; `tunefare config show` lists them.")],
+    value: Annotated[str, typer.Argument(help="Value in the setting's unit.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Write one setting into the settings file; comments in it stay."""
+    from manager.service.settings import set_setting  # the TOML writer is not needed by other commands
+
+    _tell_change(set_setting(open_context(), name, value), as_json=as_json)
+
+
+def config_unset(
+    name: Annotated[str, typer.Argument(help="Setting; `tunefare config show` lists them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Take one setting out of the settings file: its default holds again."""
+    from manager.service.settings import unset_setting  # the TOML writer is not needed by other commands
+
+    _tell_change(unset_setting(open_context(), name), as_json=as_json)
+
+
+def _tell_change(changed: ChangedSetting, *, as_json: bool) -> None:
+    state = changed.state
+    if as_json:
+        emit_json({"schema": 1, "setting": _setting_json(state), "note": changed.note})
+    else:
+        emit(f"{state.name} = {state.shown} ({state.origin})")
+    if changed.note:
+        narrate(f"note: {changed.note}")
+
+
+def _setting_json(state: SettingState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "value": state.value,
+        "unit": state.unit,
+        "origin": state.origin,
+        "default": state.default,
+        "choices": list(state.choices),
+    }
