@@ -18,8 +18,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from manager.errors import SpecError
+from manager.spec.keys import part_names
 from manager.spec.model import SPEC_VERSION, RunSpec
-from manager.spec.schema import PARTS, RunFile, allowed_keys
+from manager.spec.schema import RunFile, allowed_keys
 
 _INIT_HINT = "write one with `tunefare init`"
 
@@ -101,7 +102,7 @@ def _blaming(problem: SpecProblem, tree: CommentedMap) -> SpecProblem:
         return problem
     keys = allowed_keys((problem.key,))
     words = re.findall(r"[a-z_]+", problem.message.partition(":")[2])
-    named = next((word for word in words if word in keys), None) if problem.key in PARTS else None
+    named = next((word for word in words if word in keys), None) if problem.key in part_names() else None
     if named is None:
         return problem
     return replace(problem, key=f"{problem.key}.{named}", line=_line(tree, (problem.key, named)))

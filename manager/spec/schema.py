@@ -319,7 +319,7 @@ class RunFile(_Part):
         )
 
 
-PARTS: dict[str, type[BaseModel]] = {
+_PARTS: dict[str, type[BaseModel]] = {
     "model": ModelPart,
     "data": DataPart,
     "method": MethodPart,
@@ -332,67 +332,8 @@ PARTS: dict[str, type[BaseModel]] = {
 
 def allowed_keys(path: tuple[int | str, ...]) -> list[str]:
     """Keys that may stand in the part of the file at `path`."""
-    part: type[BaseModel] = PARTS.get(str(path[-1]), RunFile) if path else RunFile
+    part: type[BaseModel] = _PARTS.get(str(path[-1]), RunFile) if path else RunFile
     return [field.alias or name for name, field in part.model_fields.items()]
-
-
-def value_types(path: tuple[str, ...]) -> frozenset[type]:
-    """Types of the values that a key may hold, those of a list's members with it; empty for a key that is not allowed.
-
-    `training.micro_batch` is an int or the text `auto`: {int, str}.
-    """
-    info = _field(path)
-    return frozenset() if info is None else frozenset(_types(info.annotation))
-
-
-def default_value(path: tuple[str, ...]) -> object:
-    """What stands where the file does not name the key; None also where there is no default."""
-    info = _field(path)
-    return None if info is None or info.is_required() else info.get_default(call_default_factory=True)
-
-
-def is_required(path: tuple[str, ...]) -> bool:
-    """Whether the part has to name the key."""
-    info = _field(path)
-    return info is not None and info.is_required()
-
-
-def choices(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The names that a key may hold, where these are listed; `auto` of a key that holds a number too is one."""
-    info = _field(path)
-    return () if info is None else tuple(_literals(info.annotation))
-
-
-def _field(path: tuple[str, ...]) -> FieldInfo | None:
-    *parents, name = path
-    part = PARTS.get(parents[0]) if parents else RunFile
-    if part is None or len(parents) > 1:
-        return None
-    return next((info for key, info in part.model_fields.items() if (info.alias or key) == name), None)
-
-
-def _types(annotation: Any) -> Iterator[type]:
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) is Literal:
-        yield from (type(value) for value in get_args(annotation))
-        return
-    inner = [part for part in get_args(annotation) if part is not type(None)]
-    origin = get_origin(annotation)
-    if isinstance(annotation, type) and not inner:
-        yield annotation
-    elif origin is list:
-        yield list
-    for part in inner:
-        yield from _types(part)
-
-
-def _literals(annotation: Any) -> Iterator[str]:
-    if get_origin(annotation) is Literal:
-        yield from (str(value) for value in get_args(annotation))
-        return
-    for part in get_args(annotation):
-        yield from _literals(part)
 
 
 def _absolute(source: str, folder: Path) -> str:
