@@ -78,19 +78,45 @@ def make_timeline(record: RunRecord, events: tuple[Event, ...], price_usd_per_ho
     started = next((event.time_s for event in events if event.type is EventType.STARTED), None)
     if billing is None or started is None:
         return Timeline(billing_started_at_s=billing, shift_s=0.0, price_usd_per_hour=price_usd_per_hour, note=None)
-    end = record.billing_ended_at_s
-    early = started < billing - CLOCK_TOLERANCE_S
-    late = end is not None and events[-1].time_s > end + CLOCK_TOLERANCE_S
-    shift_s = 0.0
+    running = next((change.at_s for change in record.history if change.state is RunState.RUNNING), billing)
+    shift_s = clock_shift_s(
+        billing_started_at_s=billing,
+        billing_ended_at_s=record.billing_ended_at_s,
+        running_at_s=running,
+        started_s=started,
+        last_s=events[-1].time_s,
+    )
     note = "event times are the training machine's own; its clock agrees with the bill"
-    if early or late:
-        running = next((change.at_s for change in record.history if change.state is RunState.RUNNING), billing)
-        shift_s = max(running, billing) - started
+    if shift_s is not None:
         note = (
             f"the training machine's clock differs: event times were moved by {shift_s:+.0f} s, "
             "so that the task starts when the ledger saw it running"
         )
-    return Timeline(billing_started_at_s=billing, shift_s=shift_s, price_usd_per_hour=price_usd_per_hour, note=note)
+    return Timeline(
+        billing_started_at_s=billing, shift_s=shift_s or 0.0, price_usd_per_hour=price_usd_per_hour, note=note
+    )
+
+
+def clock_shift_s(
+    *,
+    billing_started_at_s: float,
+    billing_ended_at_s: float | None,
+    running_at_s: float,
+    started_s: float,
+    last_s: float,
+) -> float | None:
+    """Seconds to add to event times so that they lie on this machine's clock; None: the clocks agree.
+
+    Args:
+        billing_started_at_s: this machine's clock.
+        billing_ended_at_s: the same; None while the machine may be billed.
+        running_at_s: when the ledger saw the task running, by the same clock.
+        started_s: of the first `started` event, by the training machine's clock.
+        last_s: of the last event, by the same.
+    """
+    early = started_s < billing_started_at_s - CLOCK_TOLERANCE_S
+    late = billing_ended_at_s is not None and last_s > billing_ended_at_s + CLOCK_TOLERANCE_S
+    return max(running_at_s, billing_started_at_s) - started_s if early or late else None
 
 
 def billed_until_s(record: RunRecord, timeline: Timeline, events: tuple[Event, ...]) -> float | None:

@@ -52,6 +52,36 @@ def open_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     return db
 
 
+def open_for_reading(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection that only reads, for a ledger that is there and of this version; any thread may use it in turn.
+
+    Nothing waits for a writer: whoever follows a run must not stand in a queue behind those that supervise some.
+
+    Raises:
+        StateError: the file is missing, damaged, of another version or locked.
+    """
+    with explained(path):
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            _refuse_foreign(db, path)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != LEDGER_VERSION:
+                raise StateError(
+                    f"the ledger {path} has version {version}, this tunefare reads version {LEDGER_VERSION}",
+                    hint="Any command that writes brings it up to date: `tunefare runs`.",
+                )
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
 def _create(path: Path) -> None:
     """Make an empty file of mode 0600 where there is none.
 

@@ -12,9 +12,10 @@ from typing import Self
 from manager.errors import UsageError
 from manager.planner.codec import plan_from_text
 from manager.runs import rows
+from manager.runs.changes import Changes, Marks, read_changes
 from manager.runs.clients import Client
 from manager.runs.ledger_file import explained
-from manager.runs.records import RunEvents, RunRecord
+from manager.runs.records import RunEvents, RunRecord, StopRequest
 from manager.runs.states import FINAL, RunState
 from tasks.protocol import Event, parse_event
 
@@ -43,12 +44,12 @@ class LedgerReader:
         with self._read():
             return self._client(run_id)
 
-    def stop_request(self, run_id: str) -> str | None:
-        """Why the run shall end, or None when nobody asked."""
+    def stop_request(self, run_id: str) -> StopRequest | None:
+        """Why the run shall end, or None when nobody asked; the most urgent request, of these the first."""
         with self._read() as db:
-            sql = "SELECT detail FROM stop_requests WHERE run_id = ? ORDER BY id LIMIT 1"
+            sql = "SELECT detail, now FROM stop_requests WHERE run_id = ? ORDER BY now DESC, id LIMIT 1"
             row = db.execute(sql, (run_id,)).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else StopRequest(detail=str(row[0]), now=bool(row[1]))
 
     def last_activity_s(self, run_id: str) -> float:
         """Unix time of the newest row that a supervising client wrote."""
@@ -104,6 +105,11 @@ class LedgerReader:
         with self._read() as db:
             sql = "SELECT line FROM events WHERE run_id = ? AND seq > ? ORDER BY seq"
             return tuple(parse_event(row[0]) for row in db.execute(sql, (run_id, after_seq)))
+
+    def changes(self, run_id: str, since: Marks, *, most_events: int) -> Changes:
+        """What a run has beyond what is known of it (`manager.runs.changes`)."""
+        with self._read() as db:
+            return read_changes(db, run_id, since, most_events=most_events)
 
     def run_events(self, run_id: str) -> RunEvents:
         """A run with all its events, as of one moment; the name may be a unique beginning."""

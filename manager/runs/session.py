@@ -9,15 +9,15 @@ from pathlib import Path
 
 from manager.launch.engine import Engine, Handle
 from manager.planner.plan import Plan
-from manager.planner.storage import side_usd
 from manager.prices.offer import Offer
+from manager.runs.beside import beside_usd
 from manager.runs.charges import charge
 from manager.runs.ledger import Ledger, MissingEventsError
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, StateChange, total_usd
 from manager.runs.states import RunState
 from manager.runs.updates import ChargeUpdate, EventUpdate, LogUpdate, OnUpdate, StateUpdate, Update
-from manager.units import SECONDS_PER_HOUR, MoneyInterval, usd
+from manager.units import MoneyInterval
 from tasks.protocol import Event
 
 Clock = Callable[[], float]
@@ -38,12 +38,16 @@ class SuperviseSettings:
     """For the trainer to save a checkpoint after SIGTERM."""
     cancel_margin_s: float = 15.0
     """Beyond the grace, before the stream is given up and the machine taken down."""
+    kill_patience_s: float = 5.0
+    """For the task to vanish where an end at once was asked for, before the machine is taken down."""
     duration_margin_s: float = 10.0
     """The task keeps its longest duration itself; supervision steps in this much later."""
     fetch_limit_s: float = 600.0
     """For the results to come home before the machine is taken down without them; longer where the plan says so."""
     fetch_limit_short_s: float = 120.0
     """The same where the run is over its cap or its longest duration, or the user interrupted it."""
+    fetch_limit_now_s: float = 20.0
+    """The same where an end at once was asked for: enough for events and log."""
     evidence_attempts: int = 5
     evidence_backoff_s: float = 2.0
     """Before the second attempt; doubles with each."""
@@ -239,15 +243,10 @@ class Session:
         return project_usd(hours, self.meter.price_usd_per_hour)
 
     def beside_usd(self, now_s: float) -> Decimal:
-        """What the plan counts besides the machine up to now, at its high end: disks and addresses by the hour, and the
-        traffic home, which is still to come. The cap has to hold it too; the ledger has machines alone."""
+        """What the plan counts besides the machine up to now (`manager.runs.beside`); nothing before the launch."""
         if self.meter is None or self.offer is None:
             return Decimal(0)
-        estimates = [one for one in self.plan.offers if one.offer.cloud == self.offer.cloud]
-        same = next((one for one in estimates if one.offer.key == self.offer.key), next(iter(estimates), None))
-        beside = side_usd(() if same is None else same.lines)
-        hours = Decimal(max(0.0, now_s - self.meter.billing_started_at_s)) / SECONDS_PER_HOUR
-        return usd(beside.usd_per_hour * hours + beside.usd_once)
+        return beside_usd(self.plan, self.offer, now_s - self.meter.billing_started_at_s)
 
     def note(self, text: str) -> None:
         """Say something in supervision's own voice."""
