@@ -26,6 +26,11 @@ class Home:
         return self.root / "config.toml"
 
     @property
+    def keys_file(self) -> Path:
+        """Own keys of the terminal UI, TOML; there is none before the user writes one."""
+        return self.root / "keys.toml"
+
+    @property
     def assumptions_file(self) -> Path:
         """Own assumptions, TOML; there is none before the user writes one."""
         return self.root / "assumptions.toml"
