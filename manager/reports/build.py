@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from manager.planner.machine_share import planned_billed_hours, planned_machine_usd
 from manager.planner.plan import Estimate
-from manager.prices.offer import Offer
+from manager.prices.offer import Offer, position_of
 from manager.reports.model import DataFacts, Failure, Gauge, MachineFacts, Notice, PhaseShare, Report
-from manager.reports.planned import planned_beside, planned_billed_hours, planned_machine_usd
+from manager.reports.planned import planned_beside, planned_phases
 from manager.reports.quality import (
     earlier_stops,
     read_best,
@@ -64,6 +65,7 @@ def build_report(run: RunEvents) -> Report:
         tokens_per_s=_tokens_per_s(events),
         gauges=_gauges(record, events, estimate, billed_s, phases),
         phases=phases,
+        planned_phases=planned_phases(estimate),
         planned_beside=planned_beside(estimate),
         clock=timeline.note,
         charges=record.charges,
@@ -88,8 +90,8 @@ def launched_estimate(record: RunRecord) -> Estimate | None:
     if record.offer is None:
         return record.plan.choice
     candidates = (*record.plan.offers, *record.plan.rejected)
-    exact = next((estimate for estimate in candidates if estimate.offer == record.offer), None)
-    return exact or next((estimate for estimate in candidates if estimate.offer.key == record.offer.key), None)
+    position = position_of(record.offer, [estimate.offer for estimate in candidates])
+    return None if position is None else candidates[position]
 
 
 def _billed_s(record: RunRecord) -> float | None:

@@ -5,8 +5,9 @@ A run is dominated when another one is at least as good on both axes and better 
 
 from __future__ import annotations
 
+import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -70,7 +71,7 @@ def compare(reports: Sequence[Report], *, metric: str | None = None) -> Comparis
         reports: the runs.
         metric: None: that which most of the runs are about; runs without it take no part.
     """
-    metric = metric or _common_metric(reports)
+    metric = metric or common_metric(reports)
     points = [
         (report.run_id, report.cost_usd, value)
         for report in reports
@@ -94,9 +95,29 @@ def where(report: Report) -> str:
     return f"{offer.cloud} {machine}{nodes}{' spot' if offer.use_spot else ''}"
 
 
-def _common_metric(reports: Sequence[Report]) -> str:
+def common_metric(reports: Sequence[Report]) -> str:
+    """The metric that most of the runs are about."""
     metrics = Counter(report.headline_metric for report in reports)
     return metrics.most_common(1)[0][0] if metrics else "accuracy"
+
+
+def tested_on(report: Report) -> Hashable | None:
+    """What the test samples are known by: equal for two runs that were tested on the same; None: not known."""
+    if report.data is None or report.data.sha256 is None or report.data.test_samples is None:
+        return None
+    split = report.spec.data.test
+    drawn_with = report.spec.training.seed if isinstance(split, float) else None
+    return (report.data.sha256, report.data.test_samples, split, drawn_with)
+
+
+def letters(index: int) -> str:
+    """What stands for a run in a chart: A to Z, then AA, AB ..."""
+    name = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        name = string.ascii_uppercase[rest] + name
+    return name
 
 
 def _row(report: Report, metric: str, points: Iterable[tuple[str, Decimal, float]]) -> ComparedRun:
@@ -141,11 +162,5 @@ def _value(report: Report, metric: str) -> float | None:
 
 
 def _same_data(reports: Sequence[Report]) -> bool | None:
-    seen = set()
-    for report in reports:
-        if report.data is None or report.data.sha256 is None or report.data.test_samples is None:
-            return None
-        split = report.spec.data.test
-        drawn_with = report.spec.training.seed if isinstance(split, float) else None
-        seen.add((report.data.sha256, report.data.test_samples, split, drawn_with))
-    return len(seen) <= 1
+    seen = {tested_on(report) for report in reports}
+    return None if None in seen else len(seen) <= 1

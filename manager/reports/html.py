@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from markupsafe import Markup
 from manager import units
 from manager.reports import charts, figures, wording
 from manager.reports.charts import Chart
-from manager.reports.compare import Comparison, compare, where
+from manager.reports.compare import Comparison, compare, letters, where
 from manager.reports.model import Gauge, PhaseShare, Report
 
 _MOST_CLASSES_IN_MATRIX = 20
@@ -86,7 +85,7 @@ def render_html(reports: Sequence[Report], *, comparison: Comparison | None = No
         comparison = compare(reports)
     environment = _environment()
     style = environment.loader.get_source(environment, "report.css")[0] if environment.loader else ""
-    marks = {row.run_id: _letters(i) for i, row in enumerate(comparison.rows)} if comparison else {}
+    marks = {row.run_id: letters(i) for i, row in enumerate(comparison.rows)} if comparison else {}
     return environment.get_template("report.html.j2").render(
         reports=reports,
         comparison=comparison,
@@ -207,13 +206,3 @@ def _environment() -> Environment:
 def _level(count: int, total: int) -> int:
     """0 for nothing, at least 1 for anything, 10 for all."""
     return max(1, round(_HEAT_LEVELS * count / total)) if count and total else 0
-
-
-def _letters(index: int) -> str:
-    """A to Z, then AA, AB ..."""
-    name = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        name = string.ascii_uppercase[rest] + name
-    return name

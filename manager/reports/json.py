@@ -10,8 +10,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from manager.reports.compare import Comparison
+from manager.reports.compare import ComparedRun, Comparison
+from manager.reports.cost_accuracy import CostAccuracy
 from manager.reports.model import REPORT_VERSION, Gauge, Report
+from manager.reports.waterfall import Waterfall, waterfall
 from manager.units import SECONDS_PER_HOUR
 
 
@@ -50,6 +52,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
         "estimates": {gauge.name: _gauge(gauge) for gauge in report.gauges},
         "phases": _plain(report.phases),
         "planned_beside": _plain(report.planned_beside),
+        "waterfall": _waterfall(waterfall(report)),
         "clock": report.clock,
         "charges": _plain(report.charges),
         "failed_attempts": list(report.failed_attempts),
@@ -67,8 +70,35 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "schema": REPORT_VERSION,
         "metric": comparison.metric,
         "same_data": comparison.same_data,
-        "runs": [{**_plain(row), "points": row.points} for row in comparison.rows],
+        "runs": [_compared(row) for row in comparison.rows],
         "frontier": [row.run_id for row in comparison.frontier],
+    }
+
+
+def cost_accuracy_to_json(found: CostAccuracy) -> dict[str, Any]:
+    """Cost against one metric over the runs that may be compared, JSON values only."""
+    return {
+        "metric": found.metric,
+        "metrics": list(found.metrics),
+        "runs": [
+            {"mark": point.mark, **_compared(point.run), "usd_per_point": _plain(point.usd_per_point)}
+            for point in found.points
+        ],
+        "apart": [{"run_id": one.run.run_id, "reason": one.reason} for one in found.apart],
+        "frontier": [point.run.run_id for point in found.frontier],
+    }
+
+
+def _compared(row: ComparedRun) -> dict[str, Any]:
+    return {**_plain(row), "points": row.points}
+
+
+def _waterfall(found: Waterfall) -> dict[str, Any]:
+    return {
+        "planned_usd": _plain(found.planned_usd),
+        "actual_usd": _plain(found.actual_usd),
+        "comparable": found.comparable,
+        "steps": [{**_plain(step), "change_usd": _plain(step.change_usd)} for step in found.steps],
     }
 
 

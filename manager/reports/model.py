@@ -156,6 +156,16 @@ class PlannedBeside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPhase:
+    """What the plan expects one phase of the machine to cost."""
+
+    name: str
+    """As in `PhaseShare`."""
+    cost_usd: Decimal
+    """Expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierStop:
     """What stopping at an evaluation would have meant."""
 
@@ -266,6 +276,8 @@ class Report:
     gauges: tuple[Gauge, ...]
     """Of the machine: cost without what is billed besides it, hours without those in which there is none."""
     phases: tuple[PhaseShare, ...]
+    planned_phases: tuple[PlannedPhase, ...]
+    """Of the plan, also of phases that the run did not come to; empty without an estimate."""
     planned_beside: tuple[PlannedBeside, ...]
     """What the plan has on its bill besides the machine."""
     clock: str | None

@@ -1,4 +1,4 @@
-"""What a plan's bill has beyond the phases of its machine: disks, addresses, traffic, and waiting that nobody bills.
+"""What a plan's bill has: phases of its machine, and beyond them disks, addresses, traffic, waiting that nobody bills.
 
 The ledger counts hours of the machine, so that estimates are compared with it without these lines; the report names
 them beside, as planned.
@@ -6,14 +6,12 @@ them beside, as planned.
 
 from __future__ import annotations
 
-from manager.planner.plan import CostLine, Estimate
-from manager.reports.model import PlannedBeside
-from manager.units import Interval, MoneyInterval
+from decimal import Decimal
 
-BILLED_BESIDE = ("disk", "address", "egress")
-"""Cost lines of what a provider bills besides the machine; the ledger does not see them."""
-NOT_BILLED = ("waiting",)
-"""Cost lines of time in which there is no machine."""
+from manager.planner.machine_share import BILLED_BESIDE, NOT_BILLED
+from manager.planner.plan import Estimate
+from manager.reports.model import PlannedBeside, PlannedPhase
+from manager.reports.timeline import PLAN_LINES
 
 
 def planned_beside(estimate: Estimate | None) -> tuple[PlannedBeside, ...]:
@@ -26,29 +24,12 @@ def planned_beside(estimate: Estimate | None) -> tuple[PlannedBeside, ...]:
     )
 
 
-def planned_machine_usd(estimate: Estimate | None) -> MoneyInterval | None:
-    """What a plan expects of the machine alone; None: unknown."""
+def planned_phases(estimate: Estimate | None) -> tuple[PlannedPhase, ...]:
+    """Dollars that a plan expects of each phase of its machine, in their order; phases without a line are left out."""
     if estimate is None or estimate.cost_usd is None:
-        return None
-    cost, beside = estimate.cost_usd, MoneyInterval.sum(line.total_usd for line in _named(estimate, BILLED_BESIDE))
-    return MoneyInterval(
-        low=cost.low - beside.low, expected=cost.expected - beside.expected, high=cost.high - beside.high
-    )
-
-
-def planned_billed_hours(estimate: Estimate | None) -> Interval | None:
-    """What a plan expects to be billed: launch to machine gone, without waiting for capacity; None: unknown."""
-    if estimate is None or estimate.hours is None:
-        return None
-    hours, waiting = estimate.hours, _named(estimate, NOT_BILLED)
-    if not waiting:
-        return hours
-    return Interval(
-        low=hours.low - sum(line.quantity.low for line in waiting),
-        expected=hours.expected - sum(line.quantity.expected for line in waiting),
-        high=hours.high - sum(line.quantity.high for line in waiting),
-    )
-
-
-def _named(estimate: Estimate, names: tuple[str, ...]) -> list[CostLine]:
-    return [line for line in estimate.lines if line.name in names]
+        return ()
+    found = {
+        phase: [line.total_usd.expected for line in estimate.lines if line.name in names]
+        for phase, names in PLAN_LINES.items()
+    }
+    return tuple(PlannedPhase(name=phase, cost_usd=sum(usd, Decimal(0))) for phase, usd in found.items() if usd)
