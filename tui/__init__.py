@@ -1,1 +1,1 @@
-"""The Textual application; thin: it calls manager.service and draws."""
+"""The Textual application: draws what `manager.service` answers, and knows no rule of its own."""

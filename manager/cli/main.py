@@ -22,6 +22,7 @@ from manager.cli import (
     run_command,
     runs_command,
     setup_command,
+    tui_command,
     worth_command,
 )
 from manager.cli.output import narrate
@@ -68,6 +69,7 @@ run_command.register(app)
 runs_command.register(app)
 report_command.register(app)
 worth_command.register(app)
+tui_command.register(app)
 
 
 def main() -> None:
@@ -77,7 +79,7 @@ def main() -> None:
 
 def _guarded() -> int:
     try:
-        result = app(None if sys.argv[1:] else ["--help"], standalone_mode=False)
+        result = app(None if sys.argv[1:] else _without_arguments(), standalone_mode=False)
     except TunefareError as error:
         return _fail(error.message, error.hint, error.exit_code)
     except Abort:
@@ -97,6 +99,11 @@ def _guarded() -> int:
             ExitCode.TASK_FAILED,
         )
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _without_arguments() -> list[str]:
+    """The screens where there is a terminal, else what the commands are."""
+    return ["tui"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--help"]
 
 
 def _fail(message: str, hint: str | None, code: ExitCode) -> int:

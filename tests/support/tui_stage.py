@@ -1,0 +1,89 @@
+"""The terminal application in a test: surroundings at a fixed time, waiting without sleeping, pictures that compare."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from manager.service.context import Context
+from tests.support import price_stage
+from tui.app import TunefareApp
+
+SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
+SIZES = ((80, 24), (120, 40), (200, 50))
+_LONGEST_WAIT_S = 60.0
+_LOOK_S = 0.01
+
+
+def tui_context(folder: Path, *, clock: Callable[[], float] = lambda: price_stage.NOW_S, **settings: str) -> Context:
+    """A context in a folder of the test, with a catalog of one cloud."""
+    catalogs = folder / "catalogs"
+    if not catalogs.exists():
+        price_stage.write_catalog(catalogs, "aws", price_stage.catalog())
+    context = price_stage.stage(folder, clock=clock, **{"catalogs": str(catalogs), **settings})
+    context.home.ensure()
+    return context
+
+
+@asynccontextmanager
+async def running(app: TunefareApp, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Pilot[None]]:
+    """The application, painted, with nothing under way."""
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        yield pilot
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Wait until no thread works and all messages are handled.
+
+    Raises:
+        TimeoutError: that took more than a minute.
+    """
+    app = pilot.app
+    assert isinstance(app, TunefareApp)
+    await until(pilot, lambda: not app.threads.is_busy())
+
+
+async def until(pilot: Pilot[Any], is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, and all messages are handled.
+
+    Raises:
+        TimeoutError: that took more than a minute.
+    """
+    async with asyncio.timeout(_LONGEST_WAIT_S):
+        calm = 0
+        while calm < 2:
+            await pilot.pause()
+            calm = calm + 1 if is_so() else 0
+            await asyncio.sleep(_LOOK_S)
+
+
+def text_of(app: TunefareApp) -> str:
+    """What stands on the screen, as plain lines."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+
+def assert_snapshot(app: TunefareApp, name: str) -> None:
+    """Compare the screen with its picture; `TUNEFARE_UPDATE_GOLDEN=1` writes the picture."""
+    drawn = _normal(app.export_screenshot(title=name))
+    file = SNAPSHOTS / f"{name}.svg"
+    if os.environ.get("TUNEFARE_UPDATE_GOLDEN"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(drawn, encoding="utf-8")
+    wanted = file.read_text(encoding="utf-8") if file.exists() else ""
+    if drawn != wanted:
+        failed = file.with_suffix(".failed.svg")
+        failed.write_text(drawn, encoding="utf-8")
+        raise AssertionError(f"{name} differs from {file}; see {failed}")
+
+
+def _normal(svg: str) -> str:
+    """Without the id that is drawn anew for each picture."""
+    return re.sub(r"terminal-\d+", "terminal", svg)

@@ -1,0 +1,121 @@
+"""The one table of what a user can do: it feeds key bindings, footer, help, palette and the user's own keys.
+
+Owns names, keys and wording. What an action does stands in the screen or widget of its scope, as `action_<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+APP = "app"
+TABLE = "table"
+_SCREENS = ("plan", "run", "runs", "reports", "budgets", "prices", "settings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing that a user can do."""
+
+    id: str
+    """`scope.name`; the user's own keys name it so."""
+    key: str
+    """Textual's spelling; several are separated by commas."""
+    label: str
+    """One or two words for the footer."""
+    text: str
+    """One sentence for help and palette."""
+    command: str | None = None
+    """The command line that does the same; None where it moves within the screen alone."""
+    is_shown: bool = True
+    """In the footer."""
+    call: str | None = None
+    """Textual's action; None: the name after the dot."""
+
+    @property
+    def scope(self) -> str:
+        """The screen or widget that it belongs to."""
+        return self.id.partition(".")[0]
+
+    def binding(self) -> Binding:
+        """As Textual wants it; `set_keymap` finds it by its id."""
+        return Binding(
+            self.key,
+            self.call or self.id.partition(".")[2],
+            self.label,
+            show=self.is_shown,
+            id=self.id,
+            tooltip=self.text,
+        )
+
+
+ACTIONS: tuple[Action, ...] = (
+    *(
+        Action(
+            id=f"app.{name}",
+            key=str(number),
+            label=name.capitalize(),
+            text=f"Show the screen {name.capitalize()}.",
+            is_shown=False,
+            call=f"app.show('{name}')",
+        )
+        for number, name in enumerate(_SCREENS, start=1)
+    ),
+    Action(
+        id="app.help",
+        key="question_mark,f1",
+        label="help",
+        text="Show the keys of this screen, each with its command.",
+        call="app.help",
+    ),
+    Action(
+        id="app.panic",
+        key="exclamation_mark",
+        label="panic",
+        text="End every run that may be billed, and prove it.",
+        command="tunefare panic",
+        is_shown=False,
+        call="app.panic",
+    ),
+    Action(
+        id="app.tour",
+        key="f2",
+        label="tour",
+        text="Walk through the screens; ends in a planned run.",
+        is_shown=False,
+        call="app.tour",
+    ),
+    Action(
+        id="app.quit",
+        key="q,ctrl+q",
+        label="quit",
+        text="Leave; runs go on, each is supervised by a process of its own.",
+        call="app.leave",
+    ),
+    Action(id="table.filter", key="slash", label="filter", text="Show only rows with these words."),
+    Action(id="table.mark", key="space", label="mark", text="Mark the row, to compare or report on several."),
+    Action(id="table.sort", key="s", label="sort", text="Sort by the next column, upwards and then downwards."),
+    Action(id="table.down", key="j", label="down", text="One row down.", is_shown=False, call="cursor_down"),
+    Action(id="table.up", key="k", label="up", text="One row up.", is_shown=False, call="cursor_up"),
+    Action(id="table.top", key="g", label="top", text="To the first row.", is_shown=False, call="scroll_top"),
+    Action(
+        id="table.bottom",
+        key="G,shift+g",
+        label="bottom",
+        text="To the last row.",
+        is_shown=False,
+        call="scroll_bottom",
+    ),
+)
+
+
+def actions_of(scope: str) -> Iterable[Action]:
+    """The actions of a screen, a widget or the whole application."""
+    return (action for action in ACTIONS if action.scope == scope)
+
+
+def bindings(scope: str) -> list[BindingType]:
+    """The key bindings of a scope, for `BINDINGS`."""
+    return [action.binding() for action in actions_of(scope)]

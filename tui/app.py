@@ -1,0 +1,148 @@
+"""The application: its screens, what is common to all of them, and the way out.
+
+Owns no state of the domain: runs are supervised by processes of their own, the ledger has what happened, the draft of
+the run file is kept as it is typed. Closing the terminal loses nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.screen import Screen
+
+from manager.errors import TunefareError
+from tui.actions import APP, bindings
+from tui.themes import DARK, LIGHT
+from tui.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manager.service.context import Context
+
+
+def _plan() -> Screen[None]:
+    from tui.screens.plan.screen import PlanScreen  # Each screen is loaded when it is first shown.
+
+    return PlanScreen()
+
+
+def _run() -> Screen[None]:
+    from tui.screens.run import RunScreen
+
+    return RunScreen()
+
+
+def _runs() -> Screen[None]:
+    from tui.screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
+def _reports() -> Screen[None]:
+    from tui.screens.reports import ReportsScreen
+
+    return ReportsScreen()
+
+
+def _budgets() -> Screen[None]:
+    from tui.screens.budgets import BudgetsScreen
+
+    return BudgetsScreen()
+
+
+def _prices() -> Screen[None]:
+    from tui.screens.prices import PricesScreen
+
+    return PricesScreen()
+
+
+def _settings() -> Screen[None]:
+    from tui.screens.settings import SettingsScreen
+
+    return SettingsScreen()
+
+
+class TunefareApp(App[None]):
+    """Plan, launch, watch and review from the keyboard."""
+
+    TITLE = "tunefare"
+    CSS_PATH = "styles/app.tcss"
+    BINDINGS = bindings(APP)
+    MODES: ClassVar = {
+        "plan": _plan,
+        "run": _run,
+        "runs": _runs,
+        "reports": _reports,
+        "budgets": _budgets,
+        "prices": _prices,
+        "settings": _settings,
+    }
+    DEFAULT_MODE = "plan"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 - as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-normal-high"), (45, "-high")]  # noqa: RUF012
+
+    def __init__(self, context: Context, file: Path | None = None) -> None:
+        """
+        Args:
+            context: state folder, settings, clock.
+            file: run file to open; None: the draft that was kept, else `tunefare.yaml` if it is there.
+        """
+        super().__init__()
+        self.context = context
+        self.file = file
+        self.threads = Threads()
+        self.open_run_id: str | None = None
+        """The run that the screen Run shows."""
+        self.report_run_ids: tuple[str, ...] = ()
+        """The runs that the screen Reports shows."""
+
+    def on_mount(self) -> None:
+        """Choose the theme."""
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = DARK.name
+
+    def fail(self, error: TunefareError) -> None:
+        """Show an error over the present screen."""
+        from tui.screens.error import ErrorScreen  # Most sessions never need it.
+
+        self.push_screen(ErrorScreen(error))
+
+    async def open_run(self, run_id: str) -> None:
+        """Show this run."""
+        self.open_run_id = run_id
+        await self.switch_mode("run")
+
+    async def open_reports(self, run_ids: Sequence[str]) -> None:
+        """Show the reports of these runs."""
+        self.report_run_ids = tuple(run_ids)
+        await self.switch_mode("reports")
+
+    async def action_show(self, name: str) -> None:
+        """Switch to a screen; dialogs over the present one stay with it."""
+        await self.switch_mode(name)
+
+    def action_leave(self) -> None:
+        """Leave."""
+        self.exit()
+
+    def action_help(self) -> None:
+        """Keys and commands of the present screen."""
+        from tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen())
+
+    def action_panic(self) -> None:
+        """End all that may be billed."""
+        from tui.screens.panic import PanicDialog
+
+        self.push_screen(PanicDialog())
+
+    def action_tour(self) -> None:
+        """The first-run tour."""
+        from tui.screens.tour import start_tour
+
+        start_tour(self)

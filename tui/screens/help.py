@@ -1,0 +1,14 @@
+"""Help; not drawn yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.screen import ModalScreen
+
+if TYPE_CHECKING:
+    pass
+
+
+class HelpScreen(ModalScreen[None]):
+    """Not drawn yet."""

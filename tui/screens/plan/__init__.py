@@ -1,0 +1,1 @@
+"""The screen Plan: the run form, the offers, and what belongs to both."""

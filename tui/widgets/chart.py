@@ -1,0 +1,161 @@
+"""A chart: textual-plot's widget, loaded after the first paint, with the same figures in words under it.
+
+The plotting library brings numpy, which costs as much time as a whole screen; the frame is drawn without it and the
+plot is mounted when the terminal has been painted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from textual_plot import PlotWidget
+
+Format = Callable[[float], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One line, or one group of points."""
+
+    name: str
+    """In the legend."""
+    points: tuple[tuple[float, float], ...]
+    """x and y."""
+    kind: Literal["line", "points"] = "line"
+    colour: str = "primary"
+    """A variable of the theme."""
+    marker: str = "•"
+    """Of points; groups differ in it, so that no colour is needed."""
+
+
+class Chart(Vertical):
+    """Series over an x axis; what a screen reader needs stands in the line under it."""
+
+    DEFAULT_CSS = """
+    Chart { height: 1fr; min-height: 6; }
+    Chart > #chart-title { height: 1; text-style: bold; }
+    Chart > #chart-words { height: auto; max-height: 2; color: $text-muted; }
+    Chart > #chart-plot { height: 1fr; }
+    """
+
+    def __init__(self, title: str, *, empty: str, id: str | None = None) -> None:  # noqa: A002
+        """
+        Args:
+            title: above the chart, with the unit of the y axis.
+            empty: what is said while there is nothing to draw.
+            id: as any widget's.
+        """
+        super().__init__(id=id)
+        self._title = title
+        self._empty = empty
+        self._series: tuple[Series, ...] = ()
+        self._labels = ("", "")
+        self._formats: tuple[Format, Format] = (_plain, _plain)
+        self._words = ""
+        self._plot: PlotWidget | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, place of the plot, words."""
+        yield Static(self._title, id="chart-title", markup=False)
+        yield Vertical(id="chart-plot")
+        yield Static(self._empty, id="chart-words", markup=False)
+
+    def on_mount(self) -> None:
+        """The plot comes when the screen has been painted."""
+        self.call_after_refresh(self._load)
+
+    @property
+    def words(self) -> str:
+        """The text under the chart."""
+        return self._words or self._empty
+
+    def show(
+        self,
+        series: Sequence[Series],
+        *,
+        x_label: str,
+        y_label: str,
+        words: str,
+        title: str | None = None,
+        x_format: Format | None = None,
+        y_format: Format | None = None,
+    ) -> None:
+        """Draw these series in place of those before.
+
+        Args:
+            series: what to draw; those without a point are left out.
+            x_label: name and unit of the x axis.
+            y_label: of the y axis.
+            words: the same in a sentence.
+            title: a new one; None: it stays.
+            x_format: text of a tick; None: the plain number.
+            y_format: the same of the y axis.
+        """
+        self._series = tuple(one for one in series if one.points)
+        self._labels = (x_label, y_label)
+        self._formats = (x_format or _plain, y_format or _plain)
+        self._words = words if self._series else ""
+        if title is not None:
+            self._title = title
+            self.query_one("#chart-title", Static).update(title)
+        self.query_one("#chart-words", Static).update(self.words)
+        self._draw()
+
+    async def _load(self) -> None:
+        from textual_plot import PlotWidget  # See the module's docstring.
+
+        if self._plot is None and self.is_attached:
+            plot = PlotWidget(allow_pan_and_zoom=False)
+            plot.can_focus = False
+            self._plot = plot
+            await self.query_one("#chart-plot").mount(plot)
+            self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+            self._draw()
+
+    def _draw(self) -> None:
+        plot = self._plot
+        if plot is None or not plot.is_mounted:
+            return
+        from textual_plot import HiResMode, LegendLocation  # Loaded by now.
+
+        from tui.widgets.ticks import Ticks
+
+        plot.clear()
+        plot.set_xlabel(self._labels[0])
+        plot.set_ylabel(self._labels[1])
+        plot.set_x_formatter(Ticks(self._formats[0]))
+        plot.set_y_formatter(Ticks(self._formats[1]))
+        plot.margin_left = 10
+        for one in self._series:
+            xs, ys = [x for x, _ in one.points], [y for _, y in one.points]
+            colour = self.app.theme_variables.get(one.colour, "white")
+            if one.kind == "line" and len(xs) > 1:
+                plot.plot(xs, ys, line_style=colour, hires_mode=HiResMode.BRAILLE, label=one.name)
+            else:
+                plot.scatter(xs, ys, marker=one.marker, marker_style=colour, label=one.name)
+        self._limits(plot)
+        plot.show_legend(LegendLocation.TOPRIGHT, is_visible=len(self._series) > 1)
+        plot.display = bool(self._series)
+
+    def _limits(self, plot: PlotWidget) -> None:
+        """One point alone has no extent; an axis of its own is put around it."""
+        for values, limit in (
+            ([x for one in self._series for x, _ in one.points], plot.set_xlimits),
+            ([y for one in self._series for _, y in one.points], plot.set_ylimits),
+        ):
+            if values and min(values) == max(values):
+                around = abs(values[0]) * 0.1 or 1.0
+                limit(values[0] - around, values[0] + around)
+            else:
+                limit(None, None)
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}"
