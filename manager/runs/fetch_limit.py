@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from manager.planner.fixed_phases import FETCH
 from manager.planner.plan import Plan
 from manager.runs.session import Session
+from manager.runs.verdict import EndReason
 from manager.units import SECONDS_PER_HOUR, format_duration, format_usd
 from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, EventType
+
+_HURRIED = frozenset({EndReason.CAP, EndReason.DURATION, EndReason.INTERRUPTED})
+"""Ends that do not wait long for the results: the money is spent, or the user waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,12 @@ class FetchLimit:
         return None if over is None else f"{over}, and {format_duration(waited_s)} were not enough to hand them over"
 
 
-def fetch_limit(session: Session, *, is_hurried: bool) -> FetchLimit:
+def fetch_limit(session: Session, reason: EndReason) -> FetchLimit:
     """The settings' limits; where nobody is in a hurry the high end of what the plan says, if that is longer."""
     settings = session.settings
-    if is_hurried:
+    if reason is EndReason.STOP_NOW:
+        return FetchLimit(least_s=settings.fetch_limit_now_s, most_s=settings.fetch_limit_now_s)
+    if reason in _HURRIED:
         return FetchLimit(least_s=settings.fetch_limit_short_s, most_s=settings.fetch_limit_short_s)
     least_s = settings.fetch_limit_s
     return FetchLimit(least_s=least_s, most_s=max(least_s, planned_fetch_s(session.plan)))

@@ -29,6 +29,9 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for signum in _SIGNALS:
+                # Who starts a process with SIGHUP ignored (nohup, a detached run) wants it to outlive the terminal.
+                if signum is signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                    continue
                 self._previous[signum] = signal.signal(signum, self._note)
         return self
 

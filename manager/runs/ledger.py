@@ -182,10 +182,11 @@ class Ledger(LedgerReader):
         with self._write():
             self._insert_client(run_id, nobody(at_s))
 
-    def request_stop(self, run_id: str, at_s: float, detail: str) -> None:
-        """Ask whoever supervises the run to end it."""
+    def request_stop(self, run_id: str, at_s: float, detail: str, *, now: bool = False) -> None:
+        """Ask whoever supervises the run to end it; `now`: without waiting for a checkpoint."""
         with self._write() as db:
-            db.execute("INSERT INTO stop_requests (run_id, at_s, detail) VALUES (?, ?, ?)", (run_id, at_s, detail))
+            sql = "INSERT INTO stop_requests (run_id, at_s, detail, now) VALUES (?, ?, ?, ?)"
+            db.execute(sql, (run_id, at_s, detail, int(now)))
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

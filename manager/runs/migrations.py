@@ -15,12 +15,31 @@ columns carry the value of that name.
 | charges | a billed stretch of machine time |
 | evidence | what the provider answered when asked what is left |
 | clients | a process that took over the supervision |
-| stop_requests | somebody asked for an end |
+| stop_requests | somebody asked for an end; `now` (since version 2): without a checkpoint |
+
+What a list needs of many runs, told again from the rows above when those are written, so that it reads neither plans
+nor all charges and events (`manager.runs.summary` reads it); since version 2:
+
+| table | one row is |
+|---|---|
+| run_facts | what the plan says of a run; null where an old plan cannot be read |
+| estimates | the plan's figures for an offer; the newest counts: a fall-back that was taken has its own |
+| bills | what a run had cost after a charge; null: unknown |
+| milestones | a start, evaluation or end out of the events: `values_json` are its metrics, of an end its best step |
+
+Of no run, since version 2:
+
+| table | one row is |
+|---|---|
+| budgets | a limit in dollars that the user set for months or a project; null: it was taken away |
 """
 
 from __future__ import annotations
 
 import sqlite3
+
+from manager.runs.facts import estimate_row, fact_row
+from manager.runs.rows import Row, bill_row, charge_from_row, offer_from_json
 
 APPLICATION_ID = 0x54464C31
 """`TFL1` in the file's header: a ledger, not just any SQLite file."""
@@ -51,20 +70,79 @@ _TABLES: dict[str, str] = {
 }
 
 
+_TABLES_OF_2: dict[str, str] = {
+    "run_facts": """run_id TEXT PRIMARY KEY REFERENCES runs, created_at_s REAL NOT NULL, engine TEXT NOT NULL,
+        cap_usd TEXT, name TEXT, project TEXT, task TEXT, model TEXT, method TEXT, steps INTEGER""",
+    "estimates": """id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs, offer_json TEXT NOT NULL,
+        usd_low TEXT, usd_expected TEXT, usd_high TEXT, machine_usd TEXT,
+        hours_low REAL, hours_expected REAL, hours_high REAL, billed_hours REAL""",
+    "bills": """run_id TEXT NOT NULL REFERENCES runs, charge_id INTEGER NOT NULL REFERENCES charges,
+        billed_s REAL NOT NULL, cost_usd TEXT, PRIMARY KEY (run_id, charge_id)""",
+    "milestones": """run_id TEXT NOT NULL REFERENCES runs, seq INTEGER NOT NULL, type TEXT NOT NULL, stage TEXT,
+        step INTEGER, values_json TEXT, PRIMARY KEY (run_id, seq)""",
+    "budgets": """id INTEGER PRIMARY KEY, at_s REAL NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, usd TEXT""",
+}
+_MILESTONE = """
+    SELECT {row}.run_id, {row}.seq, json_extract({row}.line, '$.type'), json_extract({row}.line, '$.data.stage'),
+        coalesce(json_extract({row}.line, '$.data.step'), json_extract({row}.line, '$.data.steps')),
+        coalesce(json_extract({row}.line, '$.data.metrics'), json_extract({row}.line, '$.data.best'))
+    {source} WHERE json_extract({row}.line, '$.type') IN ('started', 'evaluation', 'finished', 'failed')"""
+
+
 def _migrate_to_1(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for table, columns in _TABLES.items():
-        db.execute(f"CREATE TABLE {table} ({columns})")
-        for verb in ("UPDATE", "DELETE"):
-            db.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-            )
-        if "id INTEGER" in columns:
-            db.execute(f"CREATE INDEX {table}_by_run ON {table} (run_id, id)")
+        _create(db, table, columns)
 
 
-MIGRATIONS = (_migrate_to_1,)
+def _migrate_to_2(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE stop_requests ADD COLUMN now INTEGER NOT NULL DEFAULT 0 CHECK (now IN (0, 1))")
+    for table, columns in _TABLES_OF_2.items():
+        _create(db, table, columns)
+    db.execute("CREATE INDEX charges_by_end ON charges (to_s)")
+    # In the database, so that clients of the version before, which may go on for hours, write it too.
+    db.execute(
+        "CREATE TRIGGER events_to_milestones AFTER INSERT ON events "
+        f"BEGIN INSERT INTO milestones {_MILESTONE.format(row='NEW', source='')}; END"
+    )
+    db.execute(f"INSERT INTO milestones {_MILESTONE.format(row='events', source='FROM events')}")
+    for (run_id,) in db.execute("SELECT run_id FROM runs").fetchall():
+        _tell_old_run(db, run_id)
+
+
+def _tell_old_run(db: sqlite3.Connection, run_id: str) -> None:
+    run = db.execute("SELECT created_at_s, engine, cap_usd, plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    insert(db, "run_facts", (run_id, *run[:3], *fact_row(run[3])))
+    launch = db.execute("SELECT offer_json FROM launches WHERE run_id = ?", (run_id,)).fetchone()
+    estimate = estimate_row(run[3], None if launch is None else offer_from_json(launch[0]))
+    if estimate is not None:
+        insert(db, "estimates", (None, run_id, *estimate))
+    charges = db.execute(
+        "SELECT at_s, from_s, to_s, price_usd_per_hour, amount_usd, what, id FROM charges WHERE run_id = ? ORDER BY id",
+        (run_id,),
+    ).fetchall()
+    if charges:
+        insert(db, "bills", (run_id, charges[-1][6], *bill_row([charge_from_row(row) for row in charges])))
+
+
+def _create(db: sqlite3.Connection, table: str, columns: str) -> None:
+    # Rows without a number of their own are found by their run alone: the key is the table.
+    db.execute(f"CREATE TABLE {table} ({columns}){' WITHOUT ROWID' if table in ('bills', 'milestones') else ''}")
+    for verb in ("UPDATE", "DELETE"):
+        db.execute(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        )
+    if "id INTEGER" in columns and "run_id" in columns:
+        db.execute(f"CREATE INDEX {table}_by_run ON {table} (run_id, id)")
+
+
+def insert(db: sqlite3.Connection, table: str, row: Row) -> None:
+    """A row with all its columns; the first may be None where it is the row's number."""
+    db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
+MIGRATIONS = (_migrate_to_1, _migrate_to_2)
 """MIGRATIONS[n] brings a ledger of version n to version n + 1."""
 LEDGER_VERSION = len(MIGRATIONS)
 

@@ -22,7 +22,7 @@ from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release, store_missing_events
 from manager.runs.updates import OnUpdate
-from manager.runs.verdict import End, EndReason, end_from_history
+from manager.runs.verdict import End, EndReason, end_from_history, end_on_request
 from manager.runs.watch import watch
 
 STOP_WAIT_S = 180.0
@@ -109,10 +109,11 @@ def stop(
     on_update: OnUpdate,
     *,
     detail: str = "tunefare stop",
+    now: bool = False,
     wait_s: float = STOP_WAIT_S,
     settings: SuperviseSettings | None = None,
 ) -> RunRecord:
-    """End a run from another process: ask its client, or do it here when it has none.
+    """End a run from another process: ask its client, or do it here when it has none; `now`: without a checkpoint.
 
     Returns:
         The run as it stands: final or UNCONFIRMED; or not ended, when its client lives and took it no state further for
@@ -121,7 +122,7 @@ def stop(
     run_id = ledger.resolve(run_id)
     if ledger.state(run_id) in FINAL:
         return ledger.run(run_id)
-    ledger.request_stop(run_id, clock(), detail)
+    ledger.request_stop(run_id, clock(), detail, now=now)
     seen, deadline = ledger.state(run_id), time.monotonic() + wait_s
     while (state := ledger.state(run_id)) not in FINAL:
         if state is not seen:
@@ -257,18 +258,20 @@ class _Reconciliation:
         return Reconciled(run_id=record.run_id, action=action, outcome=close_run(session, reason, self._interrupts))
 
     def _wanted_end(self, record: RunRecord, *, end: bool) -> End | None:
+        request = self._ledger.stop_request(record.run_id)
+        if request is not None and request.now:
+            return end_on_request(request)
         if record.state is RunState.STOPPING:
             return end_from_history(record.history)
-        request = self._ledger.stop_request(record.run_id)
         if request is not None:
-            return End(reason=EndReason.STOP_REQUESTED, message=request)
+            return end_on_request(request)
         return End(reason=EndReason.CLIENT_GONE) if end else None
 
     def _close(self, session: Session, record: RunRecord) -> Reconciled:
         end = end_from_history(record.history)
         request = self._ledger.stop_request(record.run_id)
         if request is not None and end.reason is EndReason.CLIENT_GONE:
-            end = End(reason=EndReason.STOP_REQUESTED, message=request)
+            end = end_on_request(request)
         ended_at_s = self._ended_at_s(session, record)
         outcome = close_run(session, end, self._interrupts, ended_at_s=ended_at_s)
         return Reconciled(run_id=record.run_id, action=ReconcileAction.CLOSED, outcome=outcome)

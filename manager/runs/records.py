@@ -26,6 +26,16 @@ class StateChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequest:
+    """Somebody asked for an end of the run."""
+
+    detail: str
+    """Who or why, for people."""
+    now: bool
+    """Without waiting for a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """What one stretch of machine time costs at the launch price; rows are never changed, only added."""
 

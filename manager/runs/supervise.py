@@ -20,7 +20,7 @@ from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
 from manager.runs.states import RunState
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release
 from manager.runs.updates import OnUpdate, StateUpdate
-from manager.runs.verdict import End, EndReason
+from manager.runs.verdict import End, EndReason, end_on_request
 from manager.runs.watch import watch
 
 __all__ = ["RunOrder", "RunOutcome", "SuperviseSettings", "supervise"]
@@ -123,8 +123,7 @@ def _end_of_launch(session: Session, request: LaunchRequest, interrupts: Interru
         return End(reason=EndReason.ENGINE_FAILED, message=error.message, hint=error.hint)
     except KeyboardInterrupt:
         asked = session.ledger.stop_request(session.run_id)
-        reason = EndReason.INTERRUPTED if asked is None else EndReason.STOP_REQUESTED
-        return End(reason=reason, message=asked)
+        return End(reason=EndReason.INTERRUPTED) if asked is None else end_on_request(asked)
 
 
 def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Interrupts) -> End:

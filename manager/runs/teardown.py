@@ -22,13 +22,12 @@ from manager.runs.pump import Background
 from manager.runs.records import RunRecord
 from manager.runs.session import Session
 from manager.runs.states import RunState
+from manager.runs.stop_requests import StopRequests
 from manager.runs.updates import EvidenceUpdate
 from manager.runs.verdict import End, EndReason, Verdict, judge
 from tasks.protocol import EVENTS_FILE
 
 T = TypeVar("T")
-_HURRIED = frozenset({EndReason.CAP, EndReason.DURATION, EndReason.INTERRUPTED})
-"""Ends that do not wait long for the results: the money is spent, or the user waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +156,8 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
 
 def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts, *, signals_before: int) -> str | None:
     """Until the fetch is through; why it was given up otherwise."""
-    limit = fetch_limit(session, is_hurried=end.reason in _HURRIED)
+    limit = fetch_limit(session, end.reason)
+    asked = StopRequests(session)
     started = time.monotonic()
     while True:
         fetch.join(session.settings.poll_s)
@@ -165,6 +165,8 @@ def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts,
             return None
         if interrupts.count > signals_before:
             return "interrupted"
+        if end.reason is not EndReason.STOP_NOW and asked.for_now():
+            return "an end at once was asked for"
         exceeded = limit.exceeded(session, time.monotonic() - started)
         if exceeded is not None:
             return exceeded

@@ -15,7 +15,7 @@ from manager.errors import (
     TunefareError,
 )
 from manager.launch.engine import MachineState
-from manager.runs.records import StateChange
+from manager.runs.records import StateChange, StopRequest
 from manager.runs.states import RunState
 from tasks.protocol import Event, EventType, Outcome
 
@@ -25,6 +25,8 @@ class EndReason(StrEnum):
 
     ENDED = "task ended"
     STOP_REQUESTED = "stop requested"
+    STOP_NOW = "stop now requested"
+    """Without a checkpoint."""
     INTERRUPTED = "interrupted"
     CAP = "cap reached"
     DURATION = "longest duration reached"
@@ -89,6 +91,11 @@ def judge(end: End, events: Sequence[Event], machine: MachineState, *, run_id: s
     return _judge_reason(end, machine, run_id, stopped_itself=last is not None)
 
 
+def end_on_request(request: StopRequest) -> End:
+    """The end that somebody asked for."""
+    return End(reason=EndReason.STOP_NOW if request.now else EndReason.STOP_REQUESTED, message=request.detail)
+
+
 def end_from_history(history: Sequence[StateChange]) -> End:
     """Why a run was being ended when its client went; CLIENT_GONE when it was not being ended."""
     for change in reversed(history):
@@ -107,6 +114,8 @@ def _judge_reason(end: End, machine: MachineState, run_id: str, *, stopped_itsel
         return _over_cap(end.message or str(end.reason))
     if end.reason is EndReason.STOP_REQUESTED:
         return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the run was stopped on request"))
+    if end.reason is EndReason.STOP_NOW:
+        return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the run was ended at once, on request"))
     if end.reason is EndReason.INTERRUPTED:
         return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("interrupted; the run was ended"))
     if end.reason is EndReason.CLIENT_GONE and machine not in {MachineState.FAILED, MachineState.SETUP_FAILED}:

@@ -11,9 +11,10 @@ from manager.runs.interrupts import Interrupts
 from manager.runs.pump import Background, Pump, StreamEnd
 from manager.runs.session import Meter, Session
 from manager.runs.states import RunState
+from manager.runs.stop_requests import StopRequests
 from manager.runs.streamed_log import StreamedLog
 from manager.runs.updates import LogUpdate
-from manager.runs.verdict import End, EndReason
+from manager.runs.verdict import End, EndReason, end_on_request
 from manager.units import format_duration, format_usd
 from tasks.protocol import Event
 
@@ -50,7 +51,7 @@ class _Watch:
         self._batch: list[Event] = []
         self._batch_since_s = 0.0
         self._charged_at_s = session.clock()
-        self._asked_at_s = 0.0
+        self._requests = StopRequests(session)
         self._end: End | None = None
         self._give_up_at = 0.0
         self._signals_before = 0
@@ -79,7 +80,7 @@ class _Watch:
             self._log.close()
         if self._canceller is not None:
             # The task has ended or is given up; `down` follows in either case.
-            self._canceller.join(self._settings.cancel_margin_s)
+            self._canceller.join(self._patience_s(self._end))
         return self._end or End(reason=EndReason.ENDED)
 
     def _take(self, item: Event | str | None) -> None:
@@ -101,10 +102,9 @@ class _Watch:
         if now_s - self._charged_at_s >= self._settings.charge_interval_s:
             self._charged_at_s = now_s
             self._session.charge_to(now_s)
-        if self._end is None:
-            end = self._why_end(now_s)
-            if end is not None:
-                self._begin_end(end)
+        end = self._why_end(now_s) if self._end is None else self._more_urgent_than(self._end)
+        if end is not None:
+            self._begin_end(end)
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
@@ -112,14 +112,19 @@ class _Watch:
             self._session.take(batch)
 
     def _why_end(self, now_s: float) -> End | None:
-        if now_s - self._asked_at_s >= self._settings.stop_poll_s or self._interrupts.count:
-            self._asked_at_s = now_s
-            request = self._session.ledger.stop_request(self._session.run_id)
-            if request is not None:
-                return End(reason=EndReason.STOP_REQUESTED, message=request)
+        request = self._requests.look(at_once=self._interrupts.count > 0)
+        if request is not None:
+            return end_on_request(request)
         if self._interrupts.count:
             return End(reason=EndReason.INTERRUPTED)
         return self._over_cap(now_s) or self._over_duration(now_s)
+
+    def _more_urgent_than(self, end: End) -> End | None:
+        """An end at once, asked for while the task is given its time."""
+        if end.reason is EndReason.STOP_NOW:
+            return None
+        request = self._requests.look()
+        return end_on_request(request) if request is not None and request.now else None
 
     def _over_cap(self, now_s: float) -> End | None:
         cap = self._session.cap_usd
@@ -156,11 +161,19 @@ class _Watch:
     def _begin_end(self, end: End) -> None:
         self._end = end
         self._signals_before = self._interrupts.count
-        if self._session.ledger.state(self._session.run_id) is RunState.RUNNING:
+        engine, handle = self._session.engine, self._handle
+        is_now = end.reason is EndReason.STOP_NOW
+        # Nothing is saved where the end is at once: the run goes from running to its teardown.
+        if not is_now and self._session.ledger.state(self._session.run_id) is RunState.RUNNING:
             self._session.enter(RunState.STOPPING, end.detail)
-        settings, engine, handle = self._settings, self._session.engine, self._handle
-        self._give_up_at = time.monotonic() + settings.cancel_grace_s + settings.cancel_margin_s
-        self._canceller = Background(lambda: engine.cancel(handle, grace_s=settings.cancel_grace_s), "cancel")
+        grace_s = 0.0 if is_now else self._settings.cancel_grace_s
+        self._give_up_at = time.monotonic() + grace_s + self._patience_s(end)
+        self._canceller = Background(lambda: engine.cancel(handle, grace_s=grace_s), "cancel")
+
+    def _patience_s(self, end: End | None) -> float:
+        """For what was killed to vanish, beyond its grace."""
+        is_now = end is not None and end.reason is EndReason.STOP_NOW
+        return self._settings.kill_patience_s if is_now else self._settings.cancel_margin_s
 
     def _over(self) -> bool:
         """Whether to wait no longer for the task: it was given its time, or the user asked twice."""

@@ -18,13 +18,16 @@ from manager.runs.clients import Client, lives, nobody, this_client
 from manager.runs.ids import new_run_id
 from manager.runs.ledger import Ledger
 from manager.runs.migrations import LEDGER_VERSION
+from manager.runs.records import StopRequest
 from manager.runs.states import FINAL, MAY_BILL, TRANSITIONS, RunState
+from tasks.protocol import EventType
 from tests.unit.runs.samples import PRICE, event, offer, plan
 
 RUN = "job-20260101-aaaa"
 TABLES = (
     *("runs", "state_changes", "handles", "launches", "failed_attempts"),
     *("events", "charges", "evidence", "clients", "stop_requests"),
+    *("run_facts", "estimates", "bills", "milestones"),
 )
 
 
@@ -87,7 +90,7 @@ def test_a_run_comes_back_as_it_was_stored(ledger: Ledger) -> None:
 
 def test_every_table_refuses_update_and_delete(ledger: Ledger, tmp_path: Path) -> None:
     launch(ledger)
-    ledger.append_events(RUN, [event(0)])
+    ledger.append_events(RUN, [event(0), event(1, EventType.FINISHED, steps=3)])
     ledger.add_charge(RUN, charge(from_s=1002.0, to_s=1003.0, price_usd_per_hour=PRICE, at_s=1033.0))
     ledger.add_evidence(RUN, Evidence(confirmed=False, asked_at_s=1.0, source="s", answer="a", left=("x",)))
     ledger.request_stop(RUN, 1.0, "why")
@@ -188,7 +191,7 @@ def test_stop_requests_are_seen_by_another_connection(ledger: Ledger) -> None:
     with ledger.reopen() as other:
         assert other.stop_request(RUN) is None
         ledger.request_stop(RUN, 1.0, "enough")
-        assert other.stop_request(RUN) == "enough"
+        assert other.stop_request(RUN) == StopRequest(detail="enough", now=False)
 
 
 def test_run_ids_carry_name_date_and_four_letters() -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -19,75 +14,13 @@ import pytest
 from manager.errors import ExitCode
 from manager.launch.engine import Evidence, Handle
 from manager.launch.local import LocalEngine
-from manager.launch.local_process import processes_of
-from manager.runs.events_file import read_events
-from manager.runs.ledger import Ledger
-from manager.runs.reconcile import ReconcileAction, Reconciled, reconcile, stop
-from manager.runs.records import RunRecord
+from manager.runs.reconcile import ReconcileAction, Reconciled, reconcile
 from manager.runs.states import RunState
 from manager.runs.supervise import supervise
-from manager.runs.updates import EventUpdate, Update
-from tests.unit.runs.samples import PRICE, order
-from tests.unit.runs.supervising_client import FAST, fast_engine
-
-ROOT = Path(__file__).parents[3]
-CLIENT = Path(__file__).with_name("supervising_client.py")
-RUN = "job-20260101-aaaa"
-
-
-class Home:
-    """A ledger and folders of runs, with clients as real processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ledger = Ledger.open(folder / "ledger.db")
-        self.engine = fast_engine()
-        self.clients: list[subprocess.Popen[bytes]] = []
-        self.updates: list[Update] = []
-
-    def run_dir(self, run_id: str = RUN) -> Path:
-        return self.folder / run_id
-
-    def start(self, run_id: str = RUN, **orders: object) -> subprocess.Popen[bytes]:
-        arguments = [str(self.folder / "ledger.db"), str(self.run_dir(run_id)), run_id, json.dumps(orders)]
-        log = (self.folder / f"{run_id}.out").open("wb")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        client = subprocess.Popen([sys.executable, str(CLIENT), *arguments], stdout=log, env=environment)
-        log.close()
-        self.clients.append(client)
-        return client
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline, "it did not come to pass"
-            time.sleep(0.02)
-
-    def wait_for_events(self, count: int, run_id: str = RUN) -> None:
-        self.wait(lambda: len(self.ledger.run_ids(RunState)) > 0 and len(self.ledger.events(run_id)) >= count)
-
-    def kill(self, client: subprocess.Popen[bytes]) -> None:
-        client.kill()
-        client.wait()
-
-    def reconcile(self, end: bool = False) -> tuple[Reconciled, ...]:
-        engines = {"local": self.engine}
-        return reconcile(self.ledger, engines, time.time, self.updates.append, end=end, settings=FAST)
-
-    def stop(self, wait_s: float = 20.0) -> RunRecord:
-        engines = {"local": self.engine}
-        return stop(RUN, self.ledger, engines, time.time, self.updates.append, wait_s=wait_s, settings=FAST)
-
-    def processes(self, run_id: str = RUN) -> int:
-        return len(processes_of(self.run_dir(run_id), None))
-
-    def close(self) -> None:
-        for client in self.clients:
-            self.kill(client)
-        for folder in self.folder.iterdir():
-            if folder.is_dir():
-                self.engine.down(Handle(engine="local", run_dir=str(folder), name=folder.name, details={}))
-        self.ledger.close()
+from manager.runs.updates import EventUpdate
+from tests.unit.runs.client_stage import RUN, Home, check_complete
+from tests.unit.runs.samples import order
+from tests.unit.runs.supervising_client import FAST
 
 
 @pytest.fixture
@@ -95,22 +28,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
     opened = Home(tmp_path)
     yield opened
     opened.close()
-
-
-def check_complete(home: Home, count: int | None = None) -> None:
-    """Events of ledger and file are the same, each once; the bill is price x time; nothing is left."""
-    record = home.ledger.run(RUN)
-    truth = read_events(home.run_dir() / "events.jsonl")
-    assert home.ledger.events(RUN) == truth
-    assert [event.seq for event in truth] == list(range(len(truth)))
-    assert count is None or len(truth) == count
-    assert home.processes() == 0
-    assert record.evidence[-1].confirmed
-    assert record.billing_started_at_s is not None
-    assert record.billing_ended_at_s is not None
-    assert record.cost_usd is not None
-    billed_s = Decimal(record.billing_ended_at_s) - Decimal(record.billing_started_at_s)
-    assert abs(record.cost_usd - PRICE * billed_s / 3600) <= Decimal("0.000001")
 
 
 def test_a_run_whose_client_was_killed_is_adopted(home: Home) -> None:
