@@ -9,6 +9,7 @@ size is not known.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 from manager.errors import DataError
@@ -21,13 +22,16 @@ from manager.workload.profile import DataStats
 _WORKER_LIBRARIES = ("numpy", "tokenizers")
 
 
-def measure_data(spec: RunSpec, *, cache_dir: Path, timeout_s: float) -> DataStats:
+def measure_data(
+    spec: RunSpec, *, cache_dir: Path, timeout_s: float, tell: Callable[[], None] | None = None
+) -> DataStats:
     """The data set of the run as the trainer will see it.
 
     Args:
         spec: the run.
         cache_dir: folder of answers of earlier calls; created when missing.
         timeout_s: longest time that the worker may take, in seconds.
+        tell: called before the data is read, which may take long.
 
     Raises:
         DataError: the data cannot be used as asked, cannot be measured in time, or nothing can be known of it here.
@@ -37,14 +41,31 @@ def measure_data(spec: RunSpec, *, cache_dir: Path, timeout_s: float) -> DataSta
     if not _worker_can_run():
         from manager.profiling.counting import count_local  # Deferred: where the worker runs, nothing is counted here.
 
+        _say(tell)
         return count_local(spec)
     request = worker_request(spec, model_folder=folder)
     key = measurement_key(request, model_folder=folder)
     answer = load_answer(cache_dir, key)
     if answer is None:
+        _say(tell)
         answer = ask_worker(request, timeout_s=timeout_s)
         store_answer(cache_dir, key, answer)
     return data_stats(answer)
+
+
+def known_data(spec: RunSpec, *, cache_dir: Path) -> DataStats | None:
+    """The same from an earlier call alone; None: the data has not been measured for this run, or has changed."""
+    if not _worker_can_run():
+        return None
+    folder = tokenizer_folder(spec.model.source, spec.model.revision)
+    key = measurement_key(worker_request(spec, model_folder=folder), model_folder=folder)
+    answer = load_answer(cache_dir, key)
+    return None if answer is None else data_stats(answer)
+
+
+def _say(tell: Callable[[], None] | None) -> None:
+    if tell is not None:
+        tell()
 
 
 def _check_path(source: str) -> None:

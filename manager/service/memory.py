@@ -129,7 +129,12 @@ class _Step:
 
 
 def memory_report(
-    context: Context, spec: RunSpec, layout: Layout, *, tell: Callable[[str], None] | None = None
+    context: Context,
+    spec: RunSpec,
+    layout: Layout,
+    *,
+    offers: Sequence[Offer] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> MemoryReport:
     """Memory of the job's training step, of evaluation and of saving.
 
@@ -137,6 +142,7 @@ def memory_report(
         context: surroundings.
         spec: the job.
         layout: how the step is laid out.
+        offers: what can be rented; None: it is read.
         tell: is told of work that takes long, before it is done.
 
     Raises:
@@ -148,7 +154,7 @@ def memory_report(
     entry = resolve_entry(spec.model.source, spec.model.revision)
     check_use(entry, task=spec.task, max_length=longest_text(spec))
     _check_length(spec, entry, layout.length)
-    offers = gathered_offers(context)
+    offers = gathered_offers(context) if offers is None else offers
     asked = None if layout.card is None else asked_card(layout.card, offers)
     placement = layout.placement or _own_placement(asked)
     share = _share(spec.training.batch_size, placement)
