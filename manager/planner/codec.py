@@ -21,6 +21,7 @@ from manager.planner.plan import (
     OLD_ESTIMATOR,
     PLAN_VERSION,
     Assumption,
+    BudgetCap,
     CostLine,
     Estimate,
     HostBytes,
@@ -59,6 +60,7 @@ def plan_to_json(plan: Plan) -> Json:
         "rejected_total": len(plan.rejected) if plan.rejected_total is None else plan.rejected_total,
         "reasons": [asdict(count) for count in plan.reasons],
         "pareto": [estimate_to_json(estimate) for estimate in plan.pareto],
+        "budget_cap": None if plan.budget_cap is None else _plain(asdict(plan.budget_cap)),
     }
 
 
@@ -81,14 +83,15 @@ def plan_from_json(record: Json) -> Plan:
             created_at_s=float(record["created_at_s"]),
             spec=decoded(RunSpec, record["spec"]),
             profile=decoded(WorkloadProfile, record["profile"]),
-            offers=tuple(_estimate_from_json(entry) for entry in record["offers"]),
+            offers=tuple(estimate_from_json(entry) for entry in record["offers"]),
             chosen=record["chosen"],
-            rejected=tuple(_estimate_from_json(entry) for entry in record["rejected"]),
+            rejected=tuple(estimate_from_json(entry) for entry in record["rejected"]),
             notes=tuple(record["notes"]),
             offers_total=record.get("offers_total"),
             rejected_total=record.get("rejected_total"),
             reasons=tuple(decoded(ReasonCount, entry) for entry in record.get("reasons", ())),
-            pareto=tuple(_estimate_from_json(entry) for entry in record.get("pareto", ())),
+            pareto=tuple(estimate_from_json(entry) for entry in record.get("pareto", ())),
+            budget_cap=None if record.get("budget_cap") is None else decoded(BudgetCap, record["budget_cap"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
         raise SpecError(
@@ -222,7 +225,8 @@ def _plain(value: Any) -> Any:
     return _money(value) if isinstance(value, Decimal) else value
 
 
-def _estimate_from_json(record: Json) -> Estimate:
+def estimate_from_json(record: Json) -> Estimate:
+    """The inverse of `estimate_to_json`; KeyError, TypeError or ValueError where the record is none."""
     cost, memory = record["cost_usd"], record["peak_memory_bytes"]
     return Estimate(
         offer=decoded(Offer, record),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -45,3 +46,11 @@ class Offer:
         market = "spot" if self.use_spot else "on-demand"
         parts = [self.cloud, self.region or "-", self.instance_type or "-", accelerator, market]
         return "/".join(parts if self.num_nodes == 1 else [*parts, f"{self.num_nodes}n"])
+
+
+def position_of(offer: Offer, among: Sequence[Offer]) -> int | None:
+    """Where an offer stands: the same one, else the same machine at another price or age; None: nowhere."""
+    exact = next((position for position, other in enumerate(among) if other == offer), None)
+    if exact is not None:
+        return exact
+    return next((position for position, other in enumerate(among) if other.key == offer.key), None)

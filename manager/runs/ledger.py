@@ -17,10 +17,14 @@ from manager.errors import StateError
 from manager.launch.engine import Evidence, Handle, Launched
 from manager.planner.codec import plan_to_text
 from manager.planner.plan import Plan
+from manager.prices.offer import Offer
 from manager.runs import rows
+from manager.runs.bills import bill_of
 from manager.runs.clients import Client, nobody
+from manager.runs.facts import estimate_row, fact_row
 from manager.runs.ledger_file import explained, open_connection, transaction
 from manager.runs.ledger_reader import LedgerReader
+from manager.runs.migrations import insert
 from manager.runs.records import Charge
 from manager.runs.states import TRANSITIONS, RunState
 from tasks.protocol import Event, parse_event
@@ -75,6 +79,9 @@ class Ledger(LedgerReader):
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)",
                 (run_id, at_s, plan_json, str(run_dir), engine, rows.money_to_text(cap_usd)),
             )
+            facts = (run_id, at_s, engine, rows.money_to_text(cap_usd), *fact_row(plan_json))
+            insert(db, "run_facts", facts)
+            self._insert_estimate(run_id, plan_json, None)
             self._insert_state(run_id, RunState.PLANNED, at_s, None)
             if client is not None:
                 self._insert_client(run_id, client)
@@ -105,6 +112,8 @@ class Ledger(LedgerReader):
             self._insert_handle(run_id, launched.handle, at_s)
             offer = rows.offer_to_json(launched.offer)
             db.execute("INSERT INTO launches VALUES (?, ?, ?, ?)", (run_id, at_s, offer, launched.billing_started_at_s))
+            plan_json = db.execute("SELECT plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()[0]
+            self._insert_estimate(run_id, plan_json, launched.offer)
             self._insert_attempts(run_id, launched.failed_attempts, at_s)
 
     def add_failed_attempts(self, run_id: str, messages: Sequence[str], at_s: float) -> None:
@@ -154,11 +163,13 @@ class Ledger(LedgerReader):
                     f"a charge of run {run_id} starts at {charge.from_s}, the bill stands at {row[0]}",
                     hint=f"Two processes supervise the same run; look with `tunefare show {run_id}`.",
                 )
-            db.execute(
+            charge_id = db.execute(
                 "INSERT INTO charges (run_id, at_s, from_s, to_s, price_usd_per_hour, amount_usd, what)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (run_id, *rows.charge_to_row(charge)),
-            )
+            ).lastrowid
+            bill = bill_of(db, run_id)
+            insert(db, "bills", (run_id, charge_id, bill.billed_s, rows.money_to_text(bill.cost_usd)))
 
     def add_evidence(self, run_id: str, evidence: Evidence) -> None:
         """What the provider answered."""
@@ -209,6 +220,11 @@ class Ledger(LedgerReader):
     def _insert_handle(self, run_id: str, handle: Handle, at_s: float) -> None:
         sql = "INSERT INTO handles (run_id, at_s, handle_json) VALUES (?, ?, ?)"
         self._db.execute(sql, (run_id, at_s, rows.handle_to_json(handle)))
+
+    def _insert_estimate(self, run_id: str, plan_json: str, taken: Offer | None) -> None:
+        row = estimate_row(plan_json, taken)
+        if row is not None:
+            insert(self._db, "estimates", (None, run_id, *row))
 
     def _insert_attempts(self, run_id: str, messages: Sequence[str], at_s: float) -> None:
         sql = "INSERT INTO failed_attempts (run_id, at_s, message) VALUES (?, ?, ?)"

@@ -133,7 +133,7 @@ def _create(db: sqlite3.Connection, table: str, columns: str) -> None:
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
         )
-    if "id INTEGER" in columns and "run_id" in columns:
+    if columns.startswith("id INTEGER") and "run_id" in columns:
         db.execute(f"CREATE INDEX {table}_by_run ON {table} (run_id, id)")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
 from manager.launch.engine import Evidence, Handle
 from manager.prices.offer import Offer
-from manager.runs.records import Charge, StateChange
+from manager.runs.records import Charge, StateChange, total_usd
 from manager.runs.states import RunState
 
 Row = tuple[Any, ...]
@@ -68,6 +69,11 @@ def charge_from_row(row: Row) -> Charge:
         amount_usd=money_from_text(row[4]),
         what=row[5],
     )
+
+
+def bill_row(charges: Sequence[Charge]) -> Row:
+    """To (billed_s, cost_usd): what these charges come to."""
+    return (sum(charge.to_s - charge.from_s for charge in charges), money_to_text(total_usd(charges)))
 
 
 def evidence_to_row(evidence: Evidence) -> Row:

@@ -11,9 +11,9 @@ from manager.catalog.accelerators import accelerator
 from manager.planner.assumptions import shipped_assumptions
 from manager.planner.calibration import Calibration, calibration_of, device_keys
 from manager.planner.estimate import priced
+from manager.planner.machine_share import BILLED_BESIDE, NOT_BILLED
 from manager.planner.plan import Estimate
 from manager.prices.offer import Offer
-from manager.reports.planned import BILLED_BESIDE, NOT_BILLED
 from manager.reports.timeline import PLAN_LINES
 from manager.workload.profile import WorkloadProfile
 from tests.support.plan_factory import (

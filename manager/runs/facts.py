@@ -1,0 +1,77 @@
+"""What a list of runs needs of a run's plan, as columns of `run_facts` and `estimates`.
+
+Read from the plan's published form and not from the whole plan: of an old ledger every plan passes through here once,
+and one that cannot be read any more must not keep the ledger from opening.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import InvalidOperation
+from typing import Any
+
+from manager.planner.codec import estimate_from_json
+from manager.planner.decode import decoded
+from manager.planner.machine_share import planned_billed_hours, planned_machine_usd
+from manager.planner.plan import Estimate
+from manager.prices.offer import Offer, position_of
+from manager.runs.rows import Row, money_to_text, offer_to_json
+
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, InvalidOperation)
+
+
+def fact_row(plan_json: str) -> Row:
+    """To (name, project, task, model, method, steps); None where the plan does not say it."""
+    record = _plan(plan_json)
+    spec, profile = _part(record, "spec"), _part(record, "profile")
+    model, method = _part(spec, "model").get("source"), _part(spec, "method").get("kind")
+    steps = profile.get("steps")
+    texts = (spec.get("name"), spec.get("project"), spec.get("task"), model, method)
+    return (*(text if isinstance(text, str) else None for text in texts), steps if isinstance(steps, int) else None)
+
+
+def estimate_row(plan_json: str, taken: Offer | None) -> Row | None:
+    """To (offer_json, usd_low, usd_expected, usd_high, machine_usd, hours_low, hours_expected, hours_high,
+    billed_hours): the plan's figures for the offer taken, for its choice before a launch.
+
+    Figures are None for an offer that the plan does not know; the row is None where nothing was chosen nor taken.
+    """
+    record = _plan(plan_json)
+    try:
+        estimate = _estimate(record, taken)
+    except _UNREADABLE:
+        estimate = None
+    offer = taken or (None if estimate is None else estimate.offer)
+    if offer is None:
+        return None
+    cost, hours = (None, None) if estimate is None else (estimate.cost_usd, estimate.hours)
+    machine, billed = planned_machine_usd(estimate), planned_billed_hours(estimate)
+    return (
+        offer_to_json(offer),
+        *((None, None, None) if cost is None else map(money_to_text, (cost.low, cost.expected, cost.high))),
+        None if machine is None else money_to_text(machine.expected),
+        *((None, None, None) if hours is None else (hours.low, hours.expected, hours.high)),
+        None if billed is None else billed.expected,
+    )
+
+
+def _estimate(record: dict[str, Any], taken: Offer | None) -> Estimate | None:
+    if taken is None:
+        chosen = record["chosen"]
+        return None if chosen is None else estimate_from_json(record["offers"][chosen])
+    entries = [*record["offers"], *record["rejected"]]
+    position = position_of(taken, [decoded(Offer, entry) for entry in entries])
+    return None if position is None else estimate_from_json(entries[position])
+
+
+def _plan(plan_json: str) -> dict[str, Any]:
+    try:
+        record = json.loads(plan_json)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _part(record: dict[str, Any], name: str) -> dict[str, Any]:
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
