@@ -10,15 +10,23 @@ from manager.service.inspection import open_ledger
 from manager.service.running import engines, supervise_settings
 
 
-def stop_run(context: Context, run: str, *, on_update: OnUpdate) -> RunRecord:
+def stop_run(context: Context, run: str, *, on_update: OnUpdate, now: bool = False) -> RunRecord:
     """Save a checkpoint, end the run, take its machine down; returns when that is done.
+
+    Args:
+        context: surroundings.
+        run: id or its unique beginning.
+        on_update: called for every change where this process has to end the run, since it has no client.
+        now: kill the task at once, without a checkpoint.
 
     Raises:
         UsageError: no such run.
         StateError: its client does not obey in time.
     """
     with open_ledger(context) as ledger, engines() as known:
-        return stop(run, ledger, known, context.clock, on_update, settings=supervise_settings(context))
+        detail = "tunefare stop --now" if now else "tunefare stop"
+        settings = supervise_settings(context)
+        return stop(run, ledger, known, context.clock, on_update, detail=detail, now=now, settings=settings)
 
 
 def reconcile_runs(

@@ -40,7 +40,9 @@ _HOLD_FILES = (".parquet", ".npz")
 """Data files that hold images or recordings, where other tables name them."""
 
 
-def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate) -> RunOutcome:
+def launch(
+    context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate, run_id: str | None = None
+) -> RunOutcome:
     """Carry a plan out: launch its choice, else the next offer with capacity; returns when the machine is gone.
 
     Args:
@@ -48,6 +50,7 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
         plan: what was shown to the user.
         cap_usd: dollars that the whole run may cost; None: no cap.
         on_update: called for every change, from this thread.
+        run_id: of the run, where it was told to somebody before; None: a new one.
 
     Raises:
         NothingFitsError: the plan chose nothing because nothing fits.
@@ -55,16 +58,7 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
         UsageError: the engine that the choice needs is not installed; nothing was started.
         StateError: the ledger cannot be used; what had been started was taken down.
     """
-    request, engine = prepare(context, plan, cap_usd=cap_usd)
-    if engine == SKY and importlib.util.find_spec("sky") is None:
-        raise UsageError(
-            "this offer is launched through SkyPilot, which is not installed",
-            hint=f"{how_to_install('sky')}; or run here: --on local",
-        )
-    if engine == LOCAL and (missing := missing_to_train()):
-        raise UsageError(
-            f"this machine cannot train yet: {', '.join(missing)} not installed", hint=how_to_install("local")
-        )
+    request, engine = ready(context, plan, cap_usd=cap_usd, run_id=run_id)
     with open_ledger(context) as ledger, engines() as known:
         return supervise(
             RunOrder(request=request, plan=plan, cap_usd=cap_usd),
@@ -74,6 +68,27 @@ def launch(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: 
             on_update,
             supervise_settings(context),
         )
+
+
+def ready(
+    context: Context, plan: Plan, *, cap_usd: Decimal | None, run_id: str | None = None
+) -> tuple[LaunchRequest, str]:
+    """What `launch` asks for, and the name of the engine, which is at hand; all that can be refused beforehand is.
+
+    Raises:
+        NothingFitsError, OverBudgetError, UsageError: as `launch`.
+    """
+    request, engine = prepare(context, plan, cap_usd=cap_usd, run_id=run_id)
+    if engine == SKY and importlib.util.find_spec("sky") is None:
+        raise UsageError(
+            "this offer is launched through SkyPilot, which is not installed",
+            hint=f"{how_to_install('sky')}; or run here: --on local",
+        )
+    if engine == LOCAL and (missing := missing_to_train()):
+        raise UsageError(
+            f"this machine cannot train yet: {', '.join(missing)} not installed", hint=how_to_install("local")
+        )
+    return request, engine
 
 
 def render_plan(context: Context, plan: Plan) -> str:
@@ -97,7 +112,9 @@ def render_plan(context: Context, plan: Plan) -> str:
     return render_yaml(request, upload_dir=stage_upload(request))
 
 
-def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[LaunchRequest, str]:
+def prepare(
+    context: Context, plan: Plan, *, cap_usd: Decimal | None, run_id: str | None = None
+) -> tuple[LaunchRequest, str]:
     """The launch request of a plan and the name of the engine that carries it; nothing is started or written.
 
     Raises:
@@ -117,7 +134,7 @@ def prepare(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> tuple[L
     _check_travels(plan, choice)
     estimates = tuple(one for one in with_fallbacks(plan, choice) if _leaves_some(one, cap_usd))
     max_duration_s = _max_duration_s(context, plan, estimates, cap_usd)
-    run_id = new_run_id(plan.spec.name, context.clock(), SystemRandom())
+    run_id = run_id or new_run_id(plan.spec.name, context.clock(), SystemRandom())
     request = LaunchRequest(
         run_id=run_id,
         job=build_job(plan, estimates, run_id=run_id, cap_usd=cap_usd, max_duration_s=max_duration_s),
