@@ -126,7 +126,6 @@ def plan(
 
 def _to_json(job: OpenJob, made: Plan, *, top: int | None, has_constraints: bool) -> dict[str, Any]:
     from manager.planner.codec import limit_costs_to_json, plan_to_json
-    from manager.planner.what_if import limit_costs
 
     shown = made
     if top is not None:
@@ -134,14 +133,13 @@ def _to_json(job: OpenJob, made: Plan, *, top: int | None, has_constraints: bool
         shown = dataclasses.replace(made, offers=offers, rejected=made.rejected[:top])
     record = plan_to_json(shown)
     if has_constraints:
-        record["constraints"] = limit_costs_to_json(limit_costs(job.planner, job.spec.where, job.spec.budget))
+        record["constraints"] = limit_costs_to_json(job.limit_costs())
     return record
 
 
 def _print(job: OpenJob, made: Plan, *, top: int, is_pareto: bool, has_constraints: bool) -> None:
     from manager.cli.limits_view import print_limit_costs, print_pareto
     from manager.cli.plan_view import print_plan
-    from manager.planner.what_if import limit_costs
 
     out = console()
     if top > len(made.offers):
@@ -151,7 +149,7 @@ def _print(job: OpenJob, made: Plan, *, top: int, is_pareto: bool, has_constrain
     else:
         print_plan(made, out, top=top)
     if has_constraints:
-        print_limit_costs(limit_costs(job.planner, job.spec.where, job.spec.budget), out)
+        print_limit_costs(job.limit_costs(), out)
 
 
 def _show_one(job: OpenJob, made: Plan, key: str, *, as_json: bool) -> int:

@@ -21,10 +21,10 @@ from manager.planner.calibration import Calibration, calibration_of
 from manager.planner.estimate import Verdict, memory_factor_of, verdict
 from manager.planner.fixed_phases import FETCH
 from manager.planner.judge import Judgement, judge_shape
-from manager.planner.limits import REASON_REGION, Wishes, beyond_limits, explain_no_choice
+from manager.planner.limits import REASON_REGION, Wishes, beyond_limits, binding_cap, explain_no_choice
 from manager.planner.market_index import MarketIndex, Seat
 from manager.planner.phases import PhaseBook
-from manager.planner.plan import Estimate, Plan
+from manager.planner.plan import BudgetCap, Estimate, Plan, under_cap
 from manager.planner.rank import rank_key
 from manager.planner.ranking import Judged, Ranking, Rejected, estimate_of, rank
 from manager.planner.shape import Shape
@@ -189,11 +189,14 @@ def plan_of(
     *,
     created_at_s: float,
     notes: Sequence[str],
+    budget_left: BudgetCap | None = None,
     kept_offers: int = KEPT_OFFERS,
     kept_rejected: int = KEPT_REJECTED,
 ) -> Plan:
-    """The plan of a job under the limits of its run file; the choice is the cheapest offer."""
-    ranking = planner.rank(spec.where, spec.budget)
+    """The plan of a job under the limits of its run file and what a budget leaves; the choice is the cheapest offer."""
+    budget_cap = binding_cap(spec.budget, budget_left)
+    limits = under_cap(spec.budget, budget_cap)
+    ranking = planner.rank(spec.where, limits)
     chosen = ranking.top(kept_offers)
     plan = Plan(
         plan_id="",
@@ -203,11 +206,12 @@ def plan_of(
         offers=tuple(chosen),
         chosen=0 if chosen else None,
         rejected=tuple(ranking.nearest_rejected(kept_rejected)),
-        notes=(*notes, *_own_notes(spec, chosen)),
+        notes=(*notes, *_own_notes(limits, budget_cap, chosen)),
         offers_total=ranking.offers_total,
         rejected_total=sum(ranking.counts.values()),
         reasons=ranking.reason_counts(),
         pareto=tuple(ranking.pareto()),
+        budget_cap=budget_cap,
     )
     return replace(plan, plan_id=_content_hash(plan))
 
@@ -221,11 +225,13 @@ def _profile_of(planner: Planner, chosen: Sequence[Estimate]) -> WorkloadProfile
     return next(profile for profile in profiles if (profile.precision, profile.gradient_checkpointing) == best)
 
 
-def _own_notes(spec: RunSpec, chosen: Sequence[Estimate]) -> list[str]:
+def _own_notes(limits: Budget, budget_cap: BudgetCap | None, chosen: Sequence[Estimate]) -> list[str]:
+    notes = []
+    if budget_cap is not None:
+        notes.append(f"{budget_cap.text}: the cap of this run is {format_usd(budget_cap.usd)}")
     if not chosen:
-        return []
-    best, notes = chosen[0], []
-    cap, deadline = spec.budget.max_usd, spec.budget.deadline_hours
+        return notes
+    best, cap, deadline = chosen[0], limits.max_usd, limits.deadline_hours
     if cap is not None and best.cost_usd is not None and best.cost_usd.high > cap:
         notes.append(
             f"the chosen offer may cost up to {format_usd(best.cost_usd.high)}, more than the cap of "

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from manager.errors import NothingFitsError, OverBudgetError
 from manager.planner.estimate import REASON_FIT, REASON_HOST, REASON_PRICE
-from manager.planner.plan import Estimate, Plan
+from manager.planner.plan import BudgetCap, Estimate, Plan
 from manager.prices.market import Rental
 from manager.prices.offer import Offer
 from manager.spec.model import Budget, RunSpec, Where, accelerator_wish
@@ -59,6 +59,11 @@ class Wishes:
     def allows_region(self, region: str | None) -> bool:
         """Whether a region may be taken."""
         return not self.regions or (region or "").casefold() in self.regions
+
+
+def binding_cap(budget: Budget, left: BudgetCap | None) -> BudgetCap | None:
+    """What a budget of the user leaves, where that is less than the run file's own cap."""
+    return None if left is None or (budget.max_usd is not None and budget.max_usd <= left.usd) else left
 
 
 def cost_at(budget: Budget, cost: MoneyInterval) -> Decimal:
@@ -125,7 +130,7 @@ def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
 
 def _over_budget(plan: Plan) -> OverBudgetError:
     """Offers that keep to the deadline come first among the rejected, the cheapest of them first; then the fastest."""
-    budget = plan.spec.budget
+    budget, left = plan.limits, plan.budget_cap
     cap, deadline, end = format_usd(budget.max_usd), format_hours(budget.deadline_hours), _end_told(budget)
     dear = next((estimate for estimate in plan.rejected if _kind(estimate) == REASON_BUDGET), None)
     late = [estimate for estimate in plan.rejected if _kind(estimate) == REASON_DEADLINE and estimate.hours]
@@ -134,9 +139,10 @@ def _over_budget(plan: Plan) -> OverBudgetError:
     parts = []
     if dear is not None and dear.cost_usd is not None:
         in_time = " in time" if budget.deadline_hours is not None else ""
+        why = "" if left is None else f": {left.text}"
         parts.append(
             f"the cheapest offer that carries the job{in_time}, {_named(dear)}, costs "
-            f"{format_usd(cost_at(budget, dear.cost_usd))} ({end}): more than the cap of {cap}"
+            f"{format_usd(cost_at(budget, dear.cost_usd))} ({end}): more than the cap of {cap}{why}"
         )
     if late and late[0].hours is not None:
         within = " within the cap" if dear is not None else ""
@@ -144,7 +150,8 @@ def _over_budget(plan: Plan) -> OverBudgetError:
             f"the fastest offer{within}, {_named(late[0])}, takes {format_hours(hours_at(budget, late[0].hours))} "
             f"({end}): past the deadline of {deadline}"
         )
-    hints = ["raise budget.max_usd"] if dear is not None else []
+    raised = "raise budget.max_usd" if left is None else "raise that budget with `tunefare budget set`"
+    hints = [raised] if dear is not None else []
     hints += ["give budget.deadline_hours more room"] if late else []
     less = "train less: fewer epochs, method lora or frozen, a shorter max_length"
     return OverBudgetError("; ".join(parts), hint=", ".join((*hints, f"or {less}")))

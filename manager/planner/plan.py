@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from manager.prices.offer import Offer
-from manager.spec.model import RunSpec
+from manager.spec.model import Budget, RunSpec
 from manager.units import Interval, MoneyInterval
 from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
@@ -109,6 +109,23 @@ class ReasonCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetCap:
+    """What a budget of the user (of a month, of a project) leaves for one run."""
+
+    usd: Decimal
+    """Not below 0."""
+    name: str
+    """`month budget 2026-11`."""
+    text: str
+    """`month budget 2026-11 leaves $12.30 of $50.00`."""
+
+
+def under_cap(budget: Budget, cap: BudgetCap | None) -> Budget:
+    """The limits with a cap of a budget in place of their own; None: as they are."""
+    return budget if cap is None else replace(budget, max_usd=cap.usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The answer: frozen, serialised, launched later under its id."""
 
@@ -132,6 +149,13 @@ class Plan:
     """Why offers were rejected, most frequent first; empty in plans from before they were counted."""
     pareto: tuple[Estimate, ...] = ()
     """Offers that none beats in both dollars and hours, from the cheapest to the fastest."""
+    budget_cap: BudgetCap | None = None
+    """Where it is lower than the cap of the run file, or that has none; offers were compared with it then."""
+
+    @property
+    def limits(self) -> Budget:
+        """What offers were compared with: the limits of the run file, under the cap that a budget leaves."""
+        return under_cap(self.spec.budget, self.budget_cap)
 
     @property
     def choice(self) -> Estimate | None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from manager.planner.build import Planner
-from manager.planner.plan import Estimate
+from manager.planner.plan import BudgetCap, Estimate, under_cap
 from manager.spec.model import CONFIDENCES, Budget, Where
 from manager.units import format_hours, format_usd
 
@@ -43,22 +43,30 @@ class LimitCost:
     added_hours: float | None
 
 
-def limit_costs(planner: Planner, where: Where, budget: Budget) -> list[LimitCost]:
-    """Each limit that is set taken away alone, then some that could be set added alone."""
-    present = _best(planner, where, budget)
-    relaxed = [(change, True) for change in _relaxed(where, budget)]
-    tightened = [(change, False) for change in _tightened(planner, where, budget, present)]
+def limit_costs(planner: Planner, where: Where, budget: Budget, cap: BudgetCap | None = None) -> list[LimitCost]:
+    """Each limit that is set taken away alone, then some that could be set added alone.
+
+    Args:
+        planner: has judged the job.
+        where: places that are allowed.
+        budget: limits of the run file.
+        cap: what a budget of the user leaves, where that is less than the run file's own cap.
+    """
+    limits = under_cap(budget, cap)
+    present = _best(planner, where, limits)
+    relaxed = [(change, True) for change in _relaxed(where, budget, cap)]
+    tightened = [(change, False) for change in _tightened(planner, where, limits, present)]
     return [
         _cost(change.name, is_relaxed=is_relaxed, best=_best(planner, change.where, change.budget), present=present)
         for change, is_relaxed in (*relaxed, *tightened)
     ]
 
 
-def binding_notes(planner: Planner, where: Where, budget: Budget) -> list[str]:
-    """For a plan without a choice: which limits, taken away alone, would leave one, and which."""
+def binding_notes(planner: Planner, where: Where, budget: Budget, cap: BudgetCap | None = None) -> list[str]:
+    """For a plan without a choice: which limits, taken away alone, would leave one, and which; see `limit_costs`."""
     notes = []
     names = []
-    for change in _relaxed(where, budget):
+    for change in _relaxed(where, budget, cap):
         best = _best(planner, change.where, change.budget)
         names.append(change.name.removeprefix("without "))
         if best is not None:
@@ -84,9 +92,12 @@ def _best(planner: Planner, where: Where, budget: Budget) -> Estimate | None:
     return found[0] if found else None
 
 
-def _relaxed(where: Where, budget: Budget) -> Iterator[_Change]:
+def _relaxed(where: Where, own: Budget, cap: BudgetCap | None) -> Iterator[_Change]:
     """Each limit that is set, and the limits without it."""
-    if budget.max_usd is not None:
+    budget = under_cap(own, cap)
+    if cap is not None:
+        yield _Change(f"without the {cap.name}", where, own)
+    elif budget.max_usd is not None:
         yield _Change(f"without budget.max_usd {format_usd(budget.max_usd)}", where, replace(budget, max_usd=None))
     if budget.deadline_hours is not None:
         told = format_hours(budget.deadline_hours)

@@ -15,10 +15,11 @@ from manager.planner.build import Planner, explain_no_choice, plan_of
 from manager.planner.calibration import Calibration
 from manager.planner.cheapest import cheapest
 from manager.planner.codec import plan_to_json
+from manager.planner.limits import binding_cap
 from manager.planner.market_index import MarketIndex
-from manager.planner.plan import Estimate, Plan
+from manager.planner.plan import BudgetCap, Estimate, Plan, under_cap
 from manager.planner.variant import StepVariant
-from manager.planner.what_if import binding_notes
+from manager.planner.what_if import LimitCost, binding_notes, limit_costs
 from manager.profiling.measure import measure_data
 from manager.runs.states import FINAL
 from manager.service.assumptions import read_assumptions
@@ -29,7 +30,7 @@ from manager.service.market import read_market
 from manager.service.overlay import Overlay, clouds_of, overlaid
 from manager.service.saved_plans import price_moved_note, save_plan
 from manager.service.variants import VariantSource
-from manager.spec.model import RunSpec
+from manager.spec.model import Budget, RunSpec
 from manager.workload.profile import DataStats
 from tasks.kinds import TASK_KINDS
 
@@ -38,6 +39,7 @@ __all__ = ["can_run", "explain_no_choice", "narrowed", "plan_job", "plan_to_json
 
 _LISTED_KEYS = 5
 """In a hint."""
+LeftFor = Callable[[str | None], BudgetCap | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class OpenJob:
     created_at_s: float
     left_out: tuple[str, ...] = ()
     """Ways of training that were not considered, and why; among the notes too."""
+    left_for: LeftFor = lambda project: None
+    """What the user's budgets leave for a run of a project at this moment; None: nothing bounds it."""
 
     def under(self, spec: RunSpec, created_at_s: float) -> OpenJob:
         """The same job under the limits of another run file: what has been judged of machines is kept."""
@@ -59,14 +63,33 @@ class OpenJob:
     def plan(self, spec: RunSpec | None = None) -> Plan:
         """The plan under the limits of this spec, which asks for the same job; None: its own."""
         asked = spec or self.spec
-        plan = plan_of(self.planner, asked, created_at_s=self.created_at_s, notes=self.notes)
+        plan = plan_of(
+            self.planner,
+            asked,
+            created_at_s=self.created_at_s,
+            notes=self.notes,
+            budget_left=self.left_for(asked.project),
+        )
         if plan.chosen is not None:
             return plan
-        return dataclasses.replace(plan, notes=(*plan.notes, *binding_notes(self.planner, asked.where, asked.budget)))
+        binding = binding_notes(self.planner, asked.where, asked.budget, plan.budget_cap)
+        return dataclasses.replace(plan, notes=(*plan.notes, *binding))
+
+    @property
+    def limits(self) -> Budget:
+        """What offers are compared with: the limits of the run file, under what a budget leaves."""
+        budget = self.spec.budget
+        return under_cap(budget, binding_cap(budget, self.left_for(self.spec.project)))
 
     def top(self, number: int) -> list[Estimate]:
         """So many of the cheapest offers, also more than a plan keeps."""
-        return cheapest(self.planner, self.spec.where, self.spec.budget, number)
+        return cheapest(self.planner, self.spec.where, self.limits, number)
+
+    def limit_costs(self) -> list[LimitCost]:
+        """What each limit costs, and what one more would."""
+        budget = self.spec.budget
+        cap = binding_cap(budget, self.left_for(self.spec.project))
+        return limit_costs(self.planner, self.spec.where, budget, cap)
 
     def find(self, text: str) -> Estimate:
         """The estimate of one offer, chosen or not.
@@ -87,7 +110,7 @@ class OpenJob:
             listing = ", ".join(keys[:_LISTED_KEYS])
             more = "" if len(keys) <= _LISTED_KEYS else f" and {len(keys) - _LISTED_KEYS} more"
             raise UsageError(f"{len(keys)} offers have {text!r} in their key", hint=f"name one: {listing}{more}")
-        found = self.planner.find(text if text in keys else keys[0], self.spec.where, self.spec.budget)
+        found = self.planner.find(text if text in keys else keys[0], self.spec.where, self.limits)
         assert found is not None, "the key is one of the market's"
         return found
 
@@ -191,7 +214,14 @@ def open_job(
         others = source.others(traces_checkpointing=True)
         planner = _planner_of(opened, first, others.variants)
     notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out)
-    return OpenJob(spec=spec, planner=planner, notes=notes, created_at_s=now_s, left_out=others.left_out)
+    return OpenJob(
+        spec=spec,
+        planner=planner,
+        notes=notes,
+        created_at_s=now_s,
+        left_out=others.left_out,
+        left_for=_left_for(context),
+    )
 
 
 def planner_of(
@@ -236,6 +266,19 @@ def _task_notes(spec: RunSpec) -> tuple[str, ...]:
     task = () if kind.is_trained else (f"{kind.name} can be planned, not run yet",)
     reason = reason_to_plan_only(spec.model.source)
     return task if reason is None else (*task, f"{reason}: it can be planned, not run")
+
+
+def _left_for(context: Context) -> LeftFor:
+    """Asks the budgets at each plan: what they leave changes with every charge."""
+
+    def left(project: str | None) -> BudgetCap | None:
+        if not context.home.ledger_file.exists():
+            return None
+        from manager.service.budgets import cap_of_budgets  # as below: a first plan has no use for the ledger
+
+        return cap_of_budgets(context, project)
+
+    return left
 
 
 def _calibration(context: Context) -> tuple[Calibration, ...]:

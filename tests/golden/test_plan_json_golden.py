@@ -75,7 +75,7 @@ def test_the_golden_file_reads_back_as_the_plan() -> None:
 def test_the_documented_keys_are_there() -> None:
     record = json.loads(_FILE.read_text(encoding="utf-8"))
     documented = {"schema", "plan_id", "spec", "profile", "offers", "chosen", "rejected", "notes", "created_at_s"}
-    assert set(record) == documented | {"offers_total", "rejected_total", "reasons", "pareto"}
+    assert set(record) == documented | {"offers_total", "rejected_total", "reasons", "pareto", "budget_cap"}
     assert {"flops_per_step", "steps", "tokens_per_epoch", "peak_memory_bytes"} <= set(record["profile"])
     for entry in (*record["offers"], *record["rejected"], *record["pareto"]):
         assert set(entry) >= _OFFER_KEYS

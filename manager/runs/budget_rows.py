@@ -1,0 +1,176 @@
+"""Budgets in the ledger: their rows, and the sums that they are compared with. SQL alone; the caller holds the
+transaction, so that all figures are of one moment.
+
+Sums are made in whole micro-dollars, the resolution of every charge, and therefore exact.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+
+from manager.errors import OverBudgetError
+from manager.runs.bills import bill_of
+from manager.runs.budgets import (
+    BudgetLimit,
+    BudgetScope,
+    Month,
+    OpenRun,
+    Spent,
+    Standing,
+    bounds,
+    month_of,
+    share_usd,
+    tightest,
+)
+from manager.runs.rows import money_from_text, money_to_text
+from manager.runs.states import FINAL, RunState
+from manager.units import format_usd
+
+_MICRO = Decimal("0.000001")
+_SUM = "coalesce(sum(CAST(round(amount_usd * 1000000) AS INTEGER)), 0), coalesce(sum(amount_usd IS NULL), 0)"
+_FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL))
+
+
+def insert_budget(db: sqlite3.Connection, scope: BudgetScope, name: str, usd: Decimal | None, at_s: float) -> None:
+    """A budget as it is from now on; None: there is none any more."""
+    row = (at_s, str(scope), name, money_to_text(usd))
+    db.execute("INSERT INTO budgets (at_s, scope, name, usd) VALUES (?, ?, ?, ?)", row)
+
+
+def limits(db: sqlite3.Connection, until_s: float | None = None) -> tuple[BudgetLimit, ...]:
+    """The budgets in force, that of the month first, then projects by name; until_s: as they were just before."""
+    latest = (
+        "SELECT scope, name, usd, at_s FROM budgets WHERE id IN"
+        " (SELECT max(id) FROM budgets WHERE ? IS NULL OR at_s < ? GROUP BY scope, name) AND usd IS NOT NULL"
+    )
+    found = [
+        BudgetLimit(scope=BudgetScope(scope), name=name, usd=Decimal(usd), since_s=at_s)
+        for scope, name, usd, at_s in db.execute(latest, (until_s, until_s))
+    ]
+    return tuple(sorted(found, key=lambda limit: (limit.scope is BudgetScope.PROJECT, limit.name)))
+
+
+def standings(db: sqlite3.Connection, at_s: float) -> tuple[Standing, ...]:
+    """Where each budget stands, that of the month first."""
+    found = limits(db)
+    runs = open_runs(db) if found else ()
+    month = month_of(at_s)
+    return tuple(
+        Standing(
+            limit=limit,
+            month=month if limit.scope is BudgetScope.MONTH else None,
+            spent=spent_in(db, month) if limit.scope is BudgetScope.MONTH else spent_by(db, limit.name),
+            runs=tuple(run for run in runs if bounds(limit, run.project)),
+        )
+        for limit in found
+    )
+
+
+def tightest_for(db: sqlite3.Connection, project: str | None, at_s: float) -> Standing | None:
+    """The budget that leaves a run of this project least; None where nothing bounds it."""
+    if not any(bounds(limit, project) for limit in limits(db)):
+        return None
+    return tightest(standing for standing in standings(db, at_s) if bounds(standing.limit, project))
+
+
+def check_room(db: sqlite3.Connection, project: str | None, committed_usd: Decimal | None, at_s: float) -> None:
+    """Refuse a run that the budgets do not hold; inside the transaction that creates it, so that two processes cannot
+    overspend together.
+
+    Args:
+        db: in a transaction that writes.
+        project: of the run.
+        committed_usd: the most that it may be charged; None: nobody knows.
+        at_s: now, Unix time in seconds.
+
+    Raises:
+        OverBudgetError: its cap is more than is left, or it has none.
+    """
+    tight = None if committed_usd == 0 else tightest_for(db, project, at_s)
+    if tight is None or (committed_usd is not None and committed_usd <= tight.left_usd):
+        return
+    most = (
+        "nobody knows what this run may cost" if committed_usd is None else f"this run may cost {_told(committed_usd)}"
+    )
+    raise OverBudgetError(
+        f"{tight.text}, and {most}: nothing was started",
+        hint="plan it again under what is left, wait for runs to end, or raise the budget: `tunefare budget set`",
+    )
+
+
+def spent_in(db: sqlite3.Connection, month: Month) -> Spent:
+    """Charges of a month; of those that reach into another one the part of the month, by time."""
+    return spent_between(db, month.from_s, month.to_s)
+
+
+def spent_between(db: sqlite3.Connection, since_s: float, until_s: float) -> Spent:
+    """Charges between two moments; an unknown one counts in each stretch that it reaches into."""
+    inside = f"SELECT {_SUM} FROM charges WHERE to_s > ? AND to_s < ? AND from_s >= ?"
+    whole = _spent(db.execute(inside, (since_s, until_s, since_s)).fetchone())
+    # At the edges: a charge without length belongs to the stretch that its moment begins.
+    edges = (
+        "SELECT from_s, to_s, amount_usd FROM charges WHERE (to_s > :a AND to_s < :b AND from_s < :a)"
+        " OR (to_s >= :b AND from_s < :b) OR (to_s = :a AND from_s = :a)"
+    )
+    for from_s, to_s, amount in db.execute(edges, {"a": since_s, "b": until_s}):
+        if amount is None:
+            whole = whole.plus(Spent(usd=Decimal(0), unknown_charges=1))
+            continue
+        part = share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=since_s, until_s=until_s)
+        whole = whole.plus(Spent(usd=part))
+    return whole
+
+
+def spent_by(db: sqlite3.Connection, project: str) -> Spent:
+    """All charges of a project's runs, ever."""
+    found = db.execute("SELECT run_id FROM run_facts WHERE project = ?", (project,)).fetchall()
+    total = Spent(usd=Decimal(0))
+    for (run_id,) in found:
+        total = total.plus(charged(db, run_id))
+    return total
+
+
+def charged(db: sqlite3.Connection, run_id: str) -> Spent:
+    """All charges of a run."""
+    bill = bill_of(db, run_id)
+    if bill.cost_usd is not None:
+        return Spent(usd=bill.cost_usd)
+    return _spent(db.execute(f"SELECT {_SUM} FROM charges WHERE run_id = ?", (run_id,)).fetchone())
+
+
+def open_runs(db: sqlite3.Connection) -> tuple[OpenRun, ...]:
+    """Runs that are not over, oldest first: also those that are about to be launched."""
+    found = db.execute(
+        f"SELECT run_id FROM runs EXCEPT SELECT run_id FROM state_changes WHERE state IN ({_FINAL})"
+    ).fetchall()
+    runs = [_open_run(db, run_id) for (run_id,) in found]
+    return tuple(run for _, run in sorted(runs, key=lambda pair: (pair[0], pair[1].run_id)))
+
+
+def _open_run(db: sqlite3.Connection, run_id: str) -> tuple[float, OpenRun]:
+    row = db.execute(
+        "SELECT r.created_at_s, r.engine, r.cap_usd, f.project,"
+        " (SELECT state FROM state_changes WHERE run_id = r.run_id ORDER BY id DESC LIMIT 1),"
+        " (SELECT usd_high FROM estimates WHERE run_id = r.run_id ORDER BY id DESC LIMIT 1)"
+        " FROM runs r LEFT JOIN run_facts f ON f.run_id = r.run_id WHERE r.run_id = ?",
+        (run_id,),
+    ).fetchone()
+    created_at_s, engine, cap, project, state, high = row
+    return created_at_s, OpenRun(
+        run_id=run_id,
+        state=RunState(state),
+        engine=engine,
+        project=project,
+        cap_usd=money_from_text(cap),
+        estimate_high_usd=money_from_text(high),
+        charged=charged(db, run_id),
+    )
+
+
+def _spent(row: tuple[int, int]) -> Spent:
+    return Spent(usd=row[0] * _MICRO, unknown_charges=row[1])
+
+
+def _told(amount_usd: Decimal) -> str:
+    return f"up to {format_usd(amount_usd)}"
