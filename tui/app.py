@@ -6,15 +6,18 @@ the run file is kept as it is typed. Closing the terminal loses nothing.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.screen import Screen
 
-from manager.errors import TunefareError
+from manager.errors import ExitCode, TunefareError
 from tui.actions import APP, bindings
-from tui.themes import DARK, LIGHT
+from tui.keymap import user_keys
+from tui.leaving import AGAIN_S, heed_signals
+from tui.themes import DARK, LIGHT, theme_name
 from tui.threads import Threads
 
 if TYPE_CHECKING:
@@ -84,26 +87,44 @@ class TunefareApp(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 - as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-normal-high"), (45, "-high")]  # noqa: RUF012
 
-    def __init__(self, context: Context, file: Path | None = None) -> None:
+    def __init__(self, context: Context, file: Path | None = None, *, background: str | None = None) -> None:
         """
         Args:
             context: state folder, settings, clock.
             file: run file to open; None: the draft that was kept, else `tunefare.yaml` if it is there.
+            background: of the terminal, `dark` or `light`; None: it did not say.
         """
         super().__init__()
         self.context = context
         self.file = file
+        self.background = background
         self.threads = Threads()
         self.open_run_id: str | None = None
         """The run that the screen Run shows."""
         self.report_run_ids: tuple[str, ...] = ()
         """The runs that the screen Reports shows."""
+        self._asked_to_leave_s = -AGAIN_S
 
     def on_mount(self) -> None:
-        """Choose the theme."""
+        """Choose theme and keys; heed signals where there is a terminal."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = DARK.name
+        self.apply_settings()
+        self.apply_keys()
+        if not self.is_headless:
+            heed_signals(lambda: self.exit(return_code=ExitCode.INTERRUPTED))
+
+    def apply_settings(self, context: Context | None = None) -> None:
+        """Let the settings of a context hold; None: those of the present one."""
+        self.context = context or self.context
+        self.theme = theme_name(self.context.config.text("theme"), self.background)
+
+    def apply_keys(self) -> None:
+        """Let the user's own keys hold, and tell those that cannot."""
+        keys = user_keys(self.context)
+        self.set_keymap(keys.keymap)
+        for problem in keys.problems:
+            self.notify(f"{problem.message}\n{problem.hint}", title="keys.toml", severity="warning", markup=False)
 
     def fail(self, error: TunefareError) -> None:
         """Show an error over the present screen."""
@@ -128,6 +149,15 @@ class TunefareApp(App[None]):
     def action_leave(self) -> None:
         """Leave."""
         self.exit()
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C, where it copies nothing: the first says how to leave, a second one leaves."""
+        now_s = time.monotonic()
+        if now_s - self._asked_to_leave_s < AGAIN_S:
+            self.action_leave()
+            return
+        self._asked_to_leave_s = now_s
+        self.notify("Ctrl-C again, or q, leaves; runs go on.", title="Leave?", timeout=AGAIN_S)
 
     def action_help(self) -> None:
         """Keys and commands of the present screen."""
