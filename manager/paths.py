@@ -56,6 +56,11 @@ class Home:
         return self.root / "plans"
 
     @property
+    def drafts_dir(self) -> Path:
+        """Run files that are being edited and were not saved yet, one a process."""
+        return self.root / "drafts"
+
+    @property
     def cache_dir(self) -> Path:
         """Measured data sets, copies of price catalogs, answers of clouds; may be deleted at any time."""
         return self.root / "cache"

@@ -102,7 +102,7 @@ def _replaced(line: str, span: _Span, source: str) -> str:
     if not before.endswith(" "):
         before += " "
     if not comment:
-        return before + source
+        return before + source + after
     return f"{(before + source).ljust(span.end + len(after) - len(comment) - 1)} {comment}"
 
 
