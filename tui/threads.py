@@ -17,8 +17,8 @@ from manager.errors import TunefareError
 from manager.service.failures import internal_error
 
 
-class Failed(Message):
-    """Work that ended with an error."""
+class Failed(Message, namespace="thread"):
+    """Work that ended with an error; the namespace keeps Textual from calling a screen's `on_failed` by itself."""
 
     def __init__(self, error: TunefareError, group: str) -> None:
         super().__init__()

@@ -7,9 +7,10 @@ from textual.app import RenderResult
 from textual.events import Click
 from textual.widget import Widget
 
-from tui.actions import ACTIONS
+from tui.actions import APP, actions_of
 
-_GAP = 2
+_NAME = "tunefare"
+_SHOWS = "app.show("
 
 
 class TabsLine(Widget):
@@ -24,31 +25,33 @@ class TabsLine(Widget):
         self._current = current
 
     def render(self) -> RenderResult:
-        """One line of names."""
+        """One line of names; without the program's own where there is no room for it."""
         line = Text(no_wrap=True, overflow="crop")
-        line.append("tunefare", style="bold")
+        line.append(self._head, style="bold")
         for name, label in self._labels():
-            is_current = name == self._current
-            line.append(" " * (_GAP - 1 if is_current else _GAP))
-            line.append(f"[{label}]" if is_current else label, style="bold reverse" if is_current else "")
-            if is_current:
-                line.pad_right(0)
+            line.append(label, style="bold reverse" if name == self._current else "")
         return line
 
     async def on_click(self, event: Click) -> None:
         """The mouse may choose a screen too."""
-        column = len("tunefare")
+        column = len(self._head)
         for name, label in self._labels():
-            column += _GAP
-            if column - 1 <= event.x <= column + len(label):
-                await self.app.run_action(f"app.show('{name}')")
+            if column <= event.x < column + len(label):
+                await self.app.run_action(f"{_SHOWS}'{name}')")
                 return
-            column += len(label) + (1 if name == self._current else 0) - (1 if name == self._current else 0)
+            column += len(label)
+
+    @property
+    def _head(self) -> str:
+        room = self.size.width - sum(len(label) for _, label in self._labels())
+        return f"{_NAME} " if room > len(_NAME) else ""
 
     def _labels(self) -> list[tuple[str, str]]:
+        """Name of each screen and its text, with a character on each side."""
         found = []
-        for action in ACTIONS:
-            if action.call is not None and action.call.startswith("app.show("):
-                key = self.app.get_key_display(action.binding())
-                found.append((action.id.partition(".")[2], f"{key} {action.label}"))
+        for action in actions_of(APP):
+            if action.call is not None and action.call.startswith(_SHOWS):
+                name = action.id.partition(".")[2]
+                text = f"{self.app.get_key_display(action.binding())} {action.label}"
+                found.append((name, f"[{text}]" if name == self._current else f" {text} "))
         return found
