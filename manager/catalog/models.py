@@ -181,7 +181,7 @@ def _cached_snapshot(source: str, revision: str | None) -> Path | None:
 
     Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
     """
-    repository = _hub_cache() / f"models--{source.replace('/', '--')}"
+    repository = hub_cache() / f"models--{source.replace('/', '--')}"
     reference = repository / "refs" / (revision or "main")
     if reference.is_file():
         commit = reference.read_text(encoding="utf-8").strip()
@@ -195,7 +195,7 @@ def _cached_snapshot(source: str, revision: str | None) -> Path | None:
     return snapshot if (snapshot / "config.json").is_file() else None
 
 
-def _hub_cache() -> Path:
+def hub_cache() -> Path:
     """The cache folder by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME, ~/.cache."""
     if cache := os.environ.get("HF_HUB_CACHE"):
         return Path(cache).expanduser()
