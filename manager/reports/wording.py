@@ -48,6 +48,7 @@ PHASE_TITLES = {
     "saving": "Saving the model",
     "teardown": "Results and teardown",
     "interruption": "Interruption",
+    "rest": "Rest, rounding",
 }
 BESIDE_TITLES = {"disk": "disks", "address": "public addresses", "egress": "traffic home"}
 METHOD_TITLES = {

@@ -44,12 +44,12 @@ def load_spec(file: Path) -> RunSpec:
     return read_spec(file)
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file in one step: a reader (or a full disk) never sees half of it."""
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file in one step, text as UTF-8: a reader (or a full disk) never sees half of it."""
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content if isinstance(content, bytes) else content.encode())
         os.replace(name, file)
     except BaseException:
         os.unlink(name)

@@ -21,6 +21,7 @@ README = Path(__file__).parents[3] / "README.md"
         ("demo", ("torch", "boto3", "google.auth"), "uv tool install '.[local,demo]'"),
         ("gcp", ("boto3",), "uv tool install '.[aws,gcp]'"),
         ("aws", ("sky", "google.auth"), "uv tool install '.[sky,aws]'"),
+        ("png", ("torch",), "uv tool install '.[local,png]'"),
     ],
 )
 def test_the_command(extra: str, present: tuple[str, ...], command: str, monkeypatch: pytest.MonkeyPatch) -> None:
