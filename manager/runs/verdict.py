@@ -15,7 +15,7 @@ from manager.errors import (
     TunefareError,
 )
 from manager.launch.engine import MachineState
-from manager.runs.records import StateChange, StopRequest
+from manager.runs.records import RunRecord, StateChange, StopRequest
 from manager.runs.states import RunState
 from tasks.protocol import Event, EventType, Outcome
 
@@ -104,6 +104,20 @@ def end_from_history(history: Sequence[StateChange]) -> End:
             if words in set(EndReason):
                 return End(reason=EndReason(words), message=message or None)
     return End(reason=EndReason.CLIENT_GONE)
+
+
+def told_verdict(record: RunRecord, events: Sequence[Event]) -> Verdict:
+    """The verdict on a run in a final state, from the ledger alone; its words are those that were written then."""
+    verdict = judge(end_from_history(record.history), events, MachineState.UNKNOWN, run_id=record.run_id)
+    why = record.history[-1].detail
+    if record.state is RunState.SUCCEEDED:
+        return Verdict(state=record.state, error=None)
+    if verdict.error is None or verdict.state is not record.state:
+        # What the engine knew of the machine is not in the ledger; the state that followed from it is.
+        failed = record.state is RunState.FAILED
+        error = TaskFailedError(why or "the task failed") if failed else InterruptedRunError(why or str(record.state))
+        return Verdict(state=record.state, error=error)
+    return Verdict(state=record.state, error=type(verdict.error)(why or verdict.error.message, hint=verdict.error.hint))
 
 
 def _judge_reason(end: End, machine: MachineState, run_id: str, *, stopped_itself: bool) -> Verdict:
