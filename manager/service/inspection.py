@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from manager.runs.ledger import Ledger
 from manager.runs.records import RunEvents, RunRecord
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.service.context import Context
-from tasks.protocol import EVENT_PREFIX
+from manager.service.log_reading import LogFile
 
 RUN_JSON_VERSION = 1
 _POLL_S = 0.5
@@ -105,26 +104,11 @@ def run_json(context: Context, record: RunRecord) -> dict[str, Any]:
 def log_lines(context: Context, prefix: str, *, follow: bool) -> Iterator[str]:
     """What the training program and the machine printed, without the event lines; with follow until it ends."""
     record = find_run(context, prefix)
-    file = record.run_dir / LOG_FILE
-    position = 0
-    inode: int | None = None
+    log = LogFile(record.run_dir / LOG_FILE)
     while True:
         # The state is asked first: what was written before the run ended is then read in the last round.
         ended = not follow or _has_ended(context, record.run_id)
-        if file.exists():
-            with file.open("rb") as log:
-                # The log as streamed is replaced by the machine's own: another file is told from its beginning.
-                facts = os.fstat(log.fileno())
-                if facts.st_ino != inode or facts.st_size < position:
-                    inode, position = facts.st_ino, 0
-                log.seek(position)
-                chunk = log.read()
-            whole = chunk if ended else chunk[: chunk.rfind(b"\n") + 1]
-            position += len(whole)
-            # Only "\n" ends a line: `splitlines` would also cut at separators inside a text.
-            for line in whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []:
-                if not line.startswith(EVENT_PREFIX):
-                    yield line
+        yield from log.read(to_end=ended)
         if ended:
             return
         time.sleep(_POLL_S)
