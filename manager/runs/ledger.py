@@ -20,6 +20,8 @@ from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.runs import rows
 from manager.runs.bills import bill_of
+from manager.runs.budget_rows import check_room, insert_budget
+from manager.runs.budgets import BudgetScope, commitment_usd
 from manager.runs.clients import Client, nobody
 from manager.runs.facts import estimate_row, fact_row
 from manager.runs.ledger_file import explained, open_connection, transaction
@@ -70,11 +72,15 @@ class Ledger(LedgerReader):
 
         Raises:
             StateError: a run of this name exists.
+            OverBudgetError: the user's budgets do not hold its cap; another process may have taken what was left.
         """
         plan_json = plan_to_text(plan)
+        choice = plan.choice
+        high_usd = None if choice is None or choice.cost_usd is None else choice.cost_usd.high
         with self._write() as db:
             if db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
                 raise StateError(f"the ledger already has a run {run_id}", hint="Start it again under a new name.")
+            check_room(db, plan.spec.project, commitment_usd(engine, cap_usd, high_usd), at_s)
             db.execute(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)",
                 (run_id, at_s, plan_json, str(run_dir), engine, rows.money_to_text(cap_usd)),
@@ -192,6 +198,11 @@ class Ledger(LedgerReader):
         """Nobody supervises the run from now on."""
         with self._write():
             self._insert_client(run_id, nobody(at_s))
+
+    def set_budget(self, scope: BudgetScope, name: str, usd: Decimal | None, at_s: float) -> None:
+        """Bound a month or a project from now on; None: not any more."""
+        with self._write() as db:
+            insert_budget(db, scope, name, usd, at_s)
 
     def request_stop(self, run_id: str, at_s: float, detail: str, *, now: bool = False) -> None:
         """Ask whoever supervises the run to end it; `now`: without waiting for a checkpoint."""

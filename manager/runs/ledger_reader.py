@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from manager.errors import UsageError
 from manager.planner.codec import plan_from_text
@@ -17,7 +17,10 @@ from manager.runs.clients import Client
 from manager.runs.ledger_file import explained
 from manager.runs.records import RunEvents, RunRecord, StopRequest
 from manager.runs.states import FINAL, RunState
+from manager.runs.summary import RunSummary, read_summaries
 from tasks.protocol import Event, parse_event
+
+T = TypeVar("T")
 
 
 class LedgerReader:
@@ -93,6 +96,11 @@ class LedgerReader:
             found = db.execute("SELECT run_id FROM runs ORDER BY created_at_s DESC, run_id DESC").fetchall()
             return tuple(self._record(row[0]) for row in found)
 
+    def summaries(self) -> list[RunSummary]:
+        """All runs in one line each, in no order; `has_client` is unknown of all."""
+        with self._read() as db:
+            return read_summaries(db)
+
     def run_ids(self, states: Iterable[RunState]) -> tuple[str, ...]:
         """Names of the runs in these states, oldest first."""
         wanted = set(states)
@@ -110,6 +118,11 @@ class LedgerReader:
         """What a run has beyond what is known of it (`manager.runs.changes`)."""
         with self._read() as db:
             return read_changes(db, run_id, since, most_events=most_events)
+
+    def look(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What `read` finds, all of one moment."""
+        with self._read() as db:
+            return read(db)
 
     def run_events(self, run_id: str) -> RunEvents:
         """A run with all its events, as of one moment; the name may be a unique beginning."""
