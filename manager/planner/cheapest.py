@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary, ref
 
 from manager.planner.build import Planner
 from manager.planner.limits import Wishes
@@ -25,13 +26,13 @@ from manager.units import SECONDS_PER_HOUR
 from manager.workload.work import flops_of
 
 _PASSES = ("forward", "backward")
-_AT_ONCE = 128
+_AT_ONCE = 64
 """Machines that are judged before limits are put on all of them again."""
 
 
 def cheapest(planner: Planner, where: Where, budget: Budget, number: int) -> list[Estimate]:
     """So many of the cheapest offers under these wishes and limits, in the order of `Ranking.top`."""
-    bounds = _Bounds(planner)
+    bounds = _bounds_of(planner)
     waiting = list(_bounded(planner, where, bounds))
     heapq.heapify(waiting)
     judged: list[Judged] = []
@@ -58,11 +59,20 @@ def _bounded(planner: Planner, where: Where, bounds: _Bounds) -> Iterator[tuple[
             yield quotes[0].usd * nodes * bounds.hours(seat, nodes), at, nodes
 
 
+def _bounds_of(planner: Planner) -> _Bounds:
+    """Those of earlier questions: no limit changes them."""
+    known = _KNOWN.get(planner)
+    if known is None:
+        known = _KNOWN[planner] = _Bounds(ref(planner))
+    return known
+
+
 @dataclass(slots=True)
 class _Bounds:
     """Hours below which no machine does the job."""
 
-    planner: Planner
+    _planner: ref[Planner]
+    """Weak: they are kept by planner, and must not keep it."""
     _seconds: dict[tuple[Shape, str, bool], float] = field(default_factory=dict)
     _arithmetic: dict[Shape, float] = field(default_factory=dict)
     _fixed: dict[tuple[str, bool], float] = field(default_factory=dict)
@@ -92,6 +102,13 @@ class _Bounds:
         return known
 
     @property
+    def planner(self) -> Planner:
+        """Whose machines these are."""
+        planner = self._planner()
+        assert planner is not None, "who asks for bounds holds the planner"
+        return planner
+
+    @property
     def _variants(self) -> tuple[StepVariant, ...]:
         return self.planner.variants
 
@@ -113,3 +130,6 @@ def _least_flops(variant: StepVariant, *, is_cpu: bool) -> float:
     length = profile.step_length or profile.data.mean_tokens
     two, one = (flops_of(trace, _PASSES, batch=batch, length=length, rank=rank_) for batch in (2.0, 1.0))
     return max(0.0, two - one) * profile.samples_seen
+
+
+_KNOWN: WeakKeyDictionary[Planner, _Bounds] = WeakKeyDictionary()

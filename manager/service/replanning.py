@@ -27,7 +27,7 @@ from manager.service.planning import OpenJob, OpenMarket, open_job, open_market,
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
 
-TOP = 100
+TOP = 24
 """Offers of a quick answer."""
 _LOCAL = ("local",)
 
