@@ -12,6 +12,7 @@ from typer.exceptions import Abort, TyperException
 from manager import __version__
 from manager.cli import (
     assumptions_command,
+    attach_command,
     diff_command,
     memory_command,
     plan_command,
@@ -67,6 +68,7 @@ quota_command.register(app)
 memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)
+attach_command.register(app)
 report_command.register(app)
 worth_command.register(app)
 tui_command.register(app)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manager.cli.output import console, emit, emit_json, narrate, write_told
+from manager.cli.attach_command import run_detached
+from manager.cli.output import console, emit, emit_json, narrate
 from manager.cli.plan_command import CatalogsOption, FileArgument, MaxUsdOption, OnOption, parse_usd
+from manager.cli.run_end import report_end
 from manager.cli.setup_command import DEFAULT_FILE
-from manager.errors import ExitCode, TunefareError, UsageError
+from manager.errors import ExitCode, UsageError
 from manager.service.context import Context, open_context
 from manager.units import format_usd
 
@@ -41,6 +43,9 @@ def run(
         bool, typer.Option("--replan", help="With --plan: plan its question anew, and launch that.")
     ] = False,
     render: Annotated[bool, typer.Option("--render", help="Print the SkyPilot task instead of launching it.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Let a process of its own supervise the run; prints the run's id.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, schema 1.")] = False,
 ) -> int:
     """Plan, ask, launch, stream metrics and dollars, tear down, and report."""
@@ -53,6 +58,10 @@ def run(
     cap = parse_usd(max_usd)
     if yes and cap is None and not render:
         raise UsageError("--yes needs --max-usd", hint="say what the run may cost: --yes --max-usd 5")
+    if detach and (render or html is not None):
+        raise UsageError(
+            "--detach returns before there is anything to write", hint="later: tunefare attach RUN --html FILE"
+        )
     context = open_context()
     tell = None if as_json else narrate
     if plan is not None:
@@ -74,25 +83,19 @@ def run(
             "used by hand with `sky launch`, ledger, teardown and the cap at home are yours; the task keeps its own"
         )
         return ExitCode.DONE
-    if as_json:
+    if as_json and not detach:
         emit_json({"schema": 1, "type": "plan", "plan": plan_to_json(made)}, indent=None)
     if not yes or not as_json:
         print_plan(made, console(to_stderr=as_json), top=5)
     cap = made.spec.budget.max_usd
     if not yes:
         _confirm(made)
+    if detach:
+        return run_detached(context, made, cap_usd=cap, as_json=as_json)
     with LiveView(steps=made.profile.steps, as_json=as_json) as view:
         outcome = launch(context, made, cap_usd=cap, on_update=view.update)
-    try:
-        _report(context, outcome.record.run_id, html=html, as_json=as_json)
-    except TunefareError as error:
-        # How the run ended matters more than a report that cannot be written.
-        if outcome.error is None:
-            raise
-        narrate(f"tunefare: error: {error.message}")
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.exit_code
+    run_id, exit_code, error = outcome.record.run_id, outcome.exit_code, outcome.error
+    return report_end(context, run_id, exit_code=exit_code, error=error, html=html, as_json=as_json)
 
 
 def _planned(
@@ -144,19 +147,6 @@ def _check_alone(file: Path, on: str | None) -> None:
         raise UsageError(f"{file} and --plan are two questions", hint="give a run file, or --plan ID")
     if on is not None:
         raise UsageError("--on would choose another machine than the plan", hint="plan anew: tunefare run --on ...")
-
-
-def _report(context: Context, run_id: str, *, html: Path | None, as_json: bool) -> None:
-    # The report's libraries: `--help` must not wait for them.
-    from manager.service.reporting import build_reports, report_to_json, reports_renderable, write_html
-
-    reports = build_reports(context, [run_id])
-    if as_json:
-        emit_json({"schema": 1, "type": "report", "report": report_to_json(reports[0])}, indent=None)
-    else:
-        console().print(*reports_renderable(reports))
-    if html is not None:
-        write_told("report:", html, lambda: write_html(reports, html))
 
 
 def _confirm(plan: Plan) -> None:

@@ -105,14 +105,17 @@ def logs(
     return ExitCode.DONE
 
 
-def stop(run: RunArgument) -> int:
+def stop(
+    run: RunArgument,
+    now: Annotated[bool, typer.Option("--now", help="Kill the task at once, without a checkpoint.")] = False,
+) -> int:
     """Save a checkpoint, end the run, take the machine down."""
     # The ledger's and the engines' libraries: `--help` must not wait for them.
     from manager.cli.live_view import LiveView
     from manager.service.recovery import stop_run
 
     with LiveView(steps=None, as_json=False) as view:
-        record = stop_run(open_context(), run, on_update=view.update)
+        record = stop_run(open_context(), run, on_update=view.update, now=now)
     narrate(f"{record.run_id}: {record.state}")
     if record.state in (RunState.RUNNING, RunState.STOPPING, RunState.TEARING_DOWN):
         raise EngineError(

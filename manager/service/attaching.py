@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,19 +100,26 @@ class _Retelling:
         self._plan = plan
         self._progress = Progress()
         self._charges: list[Charge] = []
+        self._waiting: list[tuple[float, Update]] = []
         self._price: Decimal | None = None
         self._billing_started_at_s: float | None = None
 
     def updates(self, news: Changes) -> Iterator[Update]:
-        """In the order of their times; rows of one kind keep their own order."""
+        """In the order of their times; rows of one kind keep their own order.
+
+        While more events wait, what came after those that are here waits for them.
+        """
         self._price = None if news.offer is None else news.offer.price_usd_per_hour
         self._billing_started_at_s = news.billing_started_at_s
-        found: list[tuple[float, Update]] = []
+        found, self._waiting = self._waiting, []
         found += [(one.at_s, StateUpdate(run_id=self._run_id, change=one)) for one in news.states]
         found += [(one.time_s, self._event(one)) for one in news.events]
         found += [(one.at_s, self._charge(one)) for one in news.charges]
         found += [(one.asked_at_s, EvidenceUpdate(run_id=self._run_id, evidence=one)) for one in news.evidence]
-        yield from (update for _, update in sorted(found, key=lambda timed: timed[0]))
+        until_s = news.events[-1].time_s if news.has_more_events else math.inf
+        self._waiting = [timed for timed in found if timed[0] > until_s]
+        told = sorted((timed for timed in found if timed[0] <= until_s), key=lambda timed: timed[0])
+        yield from (update for _, update in told)
 
     def _event(self, event: Event) -> Update:
         self._progress = self._progress.after(event, now_s=event.time_s)
