@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -45,11 +46,19 @@ _STATUS = re.compile(r"\b(\d{3}) (?:Client|Server) Error: (.*?) for url")
 class SkyCatalogs:
     """Downloads into one folder; use it as a context manager."""
 
-    def __init__(self, folder: Path, *, url: str | None = None, worker: SkyWorker | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        url: str | None = None,
+        worker: SkyWorker | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Args:
         folder: empty; SkyPilot's worker process keeps everything that it writes in it.
         url: instead of SkyPilot's own address of the catalogs.
         worker: asked instead of a new one.
+        give_up: asked while a download is waited for; true ends the wait.
 
         Raises:
             EngineError: SkyPilot is not installed.
@@ -60,6 +69,7 @@ class SkyCatalogs:
             )
         self._folder = folder.resolve()
         self._url = url
+        self._give_up = give_up
         self._worker = worker or SkyWorker(log_path=self._folder / "sky.log")
 
     def __enter__(self) -> SkyCatalogs:
@@ -78,7 +88,7 @@ class SkyCatalogs:
         """
         args = {"cloud": cloud, "folder": str(self._folder), "url": self._url}
         try:
-            answer = self._worker.call("download_catalog", args, timeout_s=timeout_s)
+            answer = self._worker.call("download_catalog", args, timeout_s=timeout_s, give_up=self._give_up)
         except SkyPilotError as error:
             raise EngineError(_reason(error, timeout_s), hint="check the network, or setting catalog_url") from error
         return Path(answer["path"]), str(answer["source"])
@@ -108,6 +118,8 @@ class SkyCatalogs:
 def _reason(error: SkyPilotError, timeout_s: float) -> str:
     if error.kind == "Timeout":
         return f"no answer within {timeout_s:g} s"
+    if error.kind == "Cancelled":
+        return "cancelled"
     status = _STATUS.search(error.message)
     if status:
         return f"the server answered {status[1]} {status[2]}".rstrip()

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +53,28 @@ class SkyWorker:
         self._last_id = 0
         self._lock = threading.RLock()
 
-    def call(self, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    def call(
+        self, op: str, args: dict[str, Any], *, timeout_s: float, give_up: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         """The result of one request.
 
+        Args:
+            op: name of the request.
+            args: its values.
+            timeout_s: longest wait.
+            give_up: asked about each half second; true ends the wait.
+
         Raises:
-            SkyPilotError: SkyPilot's error, or kind `Timeout` (the worker is killed) or `WorkerEnded`.
+            SkyPilotError: SkyPilot's error, or kind `Timeout` or `Cancelled` (the worker is killed), or `WorkerEnded`.
         """
         with self._lock:
             deadline = time.monotonic() + timeout_s
             for answer in self._exchange(op, args):
                 if answer is not None and "result" in answer:
                     return dict(answer["result"])
+                if give_up():
+                    self.kill()
+                    raise SkyPilotError("Cancelled", f"'{op}' was cancelled")
                 if time.monotonic() >= deadline:
                     self.kill()
                     raise SkyPilotError("Timeout", f"no answer to '{op}' within {timeout_s:g} s")

@@ -36,6 +36,7 @@ UPDATED = "updated"
 UNCHANGED = "unchanged"
 KEPT = "kept"
 FAILED = "failed"
+CANCELLED = "cancelled"
 MAIN_CLOUDS = ("aws", "azure", "gcp", "lambda", "nebius", "oci", "runpod", "vast")
 """Refreshed without being asked for, beside those that SkyPilot has on this machine."""
 
@@ -46,7 +47,8 @@ class Refreshed:
 
     cloud: str
     state: str
-    """`updated`, `unchanged` (the same as before, now of today), `kept` (somebody's own changes stay) or `failed`."""
+    """`updated`, `unchanged` (the same as before, now of today), `kept` (somebody's own changes stay), `failed` or
+    `cancelled`."""
     detail: str
     """Rows and changed prices, or why it failed and what is used instead."""
     rows: int | None
@@ -61,6 +63,7 @@ def refresh_prices(
     *,
     tell: Callable[[str], None] | None = None,
     worker: SkyWorker | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Refreshed]:
     """Download the catalogs of these clouds, or of the main ones and those that are here.
 
@@ -69,6 +72,7 @@ def refresh_prices(
         clouds: SkyPilot's names.
         tell: is told of each cloud before it is asked.
         worker: asked instead of a new one.
+        is_cancelled: asked before each cloud and while one is waited for; what is done by then stays done.
 
     Raises:
         UsageError: SkyPilot hosts no catalog of a cloud.
@@ -81,11 +85,11 @@ def refresh_prices(
     wanted = [cloud.lower() for cloud in clouds] or sorted({*MAIN_CLOUDS, *_present(own)})
     with tempfile.TemporaryDirectory(prefix="refresh-", dir=context.home.cache_dir) as folder:
         url = context.config.text("catalog_url").rstrip("/") or None
-        with SkyCatalogs(Path(folder), url=url, worker=worker) as catalogs:
-            refresh = _Refresh(context, catalogs, own, Path(folder))
+        with SkyCatalogs(Path(folder), url=url, worker=worker, give_up=is_cancelled) as catalogs:
+            refresh = _Refresh(context, catalogs, own, Path(folder), is_cancelled)
             lines = []
             for cloud in wanted:
-                if tell is not None:
+                if tell is not None and not is_cancelled():
                     tell(f"downloading the prices of {cloud} ...")
                 lines.append(refresh.cloud(cloud))
     with contextlib.suppress(StateError), PriceHistory(context.home.price_history_file) as history:
@@ -96,8 +100,11 @@ def refresh_prices(
 class _Refresh:
     """One refresh: where things lie."""
 
-    def __init__(self, context: Context, catalogs: SkyCatalogs, own: Path, scratch: Path) -> None:
+    def __init__(
+        self, context: Context, catalogs: SkyCatalogs, own: Path, scratch: Path, is_cancelled: Callable[[], bool]
+    ) -> None:
         self._context = context
+        self._is_cancelled = is_cancelled
         self._catalogs = catalogs
         self._own = own
         self._scratch = scratch
@@ -105,11 +112,16 @@ class _Refresh:
 
     def cloud(self, cloud: str) -> Refreshed:
         """Refresh one cloud; never raises for what its source or its files do."""
+        if self._is_cancelled():
+            return self._without(cloud, CANCELLED, "not asked")
         try:
             return self._refresh(cloud)
         except TunefareError as error:
-            text = f"{error.message}; {self._what_is_used(cloud)}"
-            return Refreshed(cloud=cloud, state=FAILED, detail=text, rows=None, changed_prices=None)
+            return self._without(cloud, CANCELLED if self._is_cancelled() else FAILED, error.message)
+
+    def _without(self, cloud: str, state: str, reason: str) -> Refreshed:
+        text = f"{reason}; {self._what_is_used(cloud)}"
+        return Refreshed(cloud=cloud, state=state, detail=text, rows=None, changed_prices=None)
 
     def _refresh(self, cloud: str) -> Refreshed:
         target = self._own / cloud / CATALOG_FILE

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,16 @@ from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.good_copies import good_copy
 from manager.prices.history import PriceHistory
 from manager.prices.sky_catalog import default_catalog_dir
-from manager.service.price_refresh import FAILED, KEPT, MAIN_CLOUDS, UNCHANGED, UPDATED, Refreshed, refresh_prices
+from manager.service.price_refresh import (
+    CANCELLED,
+    FAILED,
+    KEPT,
+    MAIN_CLOUDS,
+    UNCHANGED,
+    UPDATED,
+    Refreshed,
+    refresh_prices,
+)
 from tests.support.price_stage import NOW_S, catalog, stage, write_catalog
 
 KEY = "aws/us-east-1/g6.xlarge/L4:1/on-demand"
@@ -32,7 +44,9 @@ class Player(SkyWorker):
         self.folder = folder
         self.asked: list[str] = []
 
-    def call(self, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    def call(
+        self, op: str, args: dict[str, Any], *, timeout_s: float, give_up: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         if op == "install_catalog":
             pytest.importorskip("filelock")
             return sky_backend.install_catalog(args, Reply.__new__(Reply))
@@ -186,3 +200,27 @@ def test_a_cache_without_the_copy_is_no_failure(tmp_path: Path) -> None:
     refresh(tmp_path, catalog())
     shutil.rmtree(stage(tmp_path).home.prices_dir)
     assert refresh(tmp_path, catalog("0.9"), now_s=NOW_S + 9).state == UPDATED
+
+
+def test_a_cancelled_refresh_keeps_what_is_done_and_says_what_is_used(tmp_path: Path) -> None:
+    worker = Player(tmp_path, aws=catalog(), gcp=catalog())
+    write_catalog(own(tmp_path), "gcp", catalog(), age_s=7200)
+    context = stage(tmp_path)
+    lines = refresh_prices(
+        context,
+        ("aws", "gcp"),
+        worker=worker,
+        is_cancelled=lambda: good_copy(context.home.prices_dir, "aws") is not None,
+    )
+    assert [(line.cloud, line.state) for line in lines] == [("aws", UPDATED), ("gcp", CANCELLED)]
+    assert worker.asked == ["aws"]
+    assert lines[1].detail == "not asked; SkyPilot's catalog stays, downloaded 2.0 h ago"
+
+
+def test_a_wait_for_a_download_can_be_cancelled(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    asked = iter([False, False, True])
+    with contextlib.closing(SkyWorker(command=command)) as worker:
+        (line,) = refresh_prices(stage(tmp_path), ("aws",), worker=worker, is_cancelled=lambda: next(asked, True))
+    assert line.state == CANCELLED
+    assert line.detail.startswith("cancelled; there is no other catalog")
