@@ -71,6 +71,11 @@ def cost_at(budget: Budget, cost: MoneyInterval) -> Decimal:
     return cost.high if budget.is_sure else cost.expected
 
 
+def cost_told(budget: Budget, cost: MoneyInterval) -> str:
+    """That end by its name: `$3.10 (expected)`."""
+    return f"{format_usd(cost_at(budget, cost))} ({_end_told(budget)})"
+
+
 def hours_at(budget: Budget, hours: Interval) -> float:
     """The end of the interval that is compared with the deadline."""
     return hours.high if budget.is_sure else hours.expected

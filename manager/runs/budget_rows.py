@@ -7,11 +7,13 @@ Sums are made in whole micro-dollars, the resolution of every charge, and theref
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from decimal import Decimal
 
 from manager.errors import OverBudgetError
 from manager.runs.bills import bill_of
 from manager.runs.budgets import (
+    BillingRun,
     BudgetLimit,
     BudgetScope,
     Month,
@@ -24,7 +26,7 @@ from manager.runs.budgets import (
     tightest,
 )
 from manager.runs.rows import money_from_text, money_to_text
-from manager.runs.states import FINAL, RunState
+from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.units import format_usd
 
 _MICRO = Decimal("0.000001")
@@ -53,25 +55,28 @@ def limits(db: sqlite3.Connection, until_s: float | None = None) -> tuple[Budget
 
 def standings(db: sqlite3.Connection, at_s: float) -> tuple[Standing, ...]:
     """Where each budget stands, that of the month first."""
-    found = limits(db)
-    runs = open_runs(db) if found else ()
-    month = month_of(at_s)
-    return tuple(
-        Standing(
-            limit=limit,
-            month=month if limit.scope is BudgetScope.MONTH else None,
-            spent=spent_in(db, month) if limit.scope is BudgetScope.MONTH else spent_by(db, limit.name),
-            runs=tuple(run for run in runs if bounds(limit, run.project)),
-        )
-        for limit in found
+    return _standings(db, limits(db), at_s)
+
+
+def standing_of(db: sqlite3.Connection, limit: BudgetLimit, month: Month, runs: Sequence[OpenRun]) -> Standing:
+    """Where one budget stands in the present month; `runs` are all that are not over."""
+    is_month = limit.scope is BudgetScope.MONTH
+    return Standing(
+        limit=limit,
+        month=month if is_month else None,
+        spent=spent_in(db, month) if is_month else spent_by(db, limit.name),
+        runs=tuple(run for run in runs if bounds(limit, run.project)),
     )
 
 
 def tightest_for(db: sqlite3.Connection, project: str | None, at_s: float) -> Standing | None:
     """The budget that leaves a run of this project least; None where nothing bounds it."""
-    if not any(bounds(limit, project) for limit in limits(db)):
-        return None
-    return tightest(standing for standing in standings(db, at_s) if bounds(standing.limit, project))
+    return tightest(_standings(db, [limit for limit in limits(db) if bounds(limit, project)], at_s))
+
+
+def _standings(db: sqlite3.Connection, found: Sequence[BudgetLimit], at_s: float) -> tuple[Standing, ...]:
+    runs, month = open_runs(db) if found else (), month_of(at_s)
+    return tuple(standing_of(db, limit, month, runs) for limit in found)
 
 
 def check_room(db: sqlite3.Connection, project: str | None, committed_usd: Decimal | None, at_s: float) -> None:
@@ -174,3 +179,15 @@ def _spent(row: tuple[int, int]) -> Spent:
 
 def _told(amount_usd: Decimal) -> str:
     return f"up to {format_usd(amount_usd)}"
+
+
+def billing_runs(db: sqlite3.Connection, runs: Sequence[OpenRun]) -> tuple[BillingRun, ...]:
+    """Of the runs that are not over those that may be billed at this moment, with the price of the offer taken."""
+    prices = "SELECT json_extract(offer_json, '$.price_usd_per_hour') FROM launches WHERE run_id = ?"
+    found = []
+    for run in runs:
+        if run.state in MAY_BILL:
+            row = db.execute(prices, (run.run_id,)).fetchone()
+            price = None if row is None else money_from_text(row[0])
+            found.append(BillingRun(run_id=run.run_id, state=run.state, price_usd_per_hour=price))
+    return tuple(found)

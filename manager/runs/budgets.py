@@ -89,6 +89,16 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BillingRun:
+    """A run that may be billed at this moment."""
+
+    run_id: str
+    state: RunState
+    price_usd_per_hour: Decimal | None
+    """Of the offer taken; None: unknown, or not launched yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """Where a budget stands."""
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from manager.errors import NothingFitsError, OverBudgetError, UsageError
 from manager.planner.build import explain_no_choice
-from manager.planner.limits import cost_at
+from manager.planner.limits import binding_cap, cost_at, cost_told
 from manager.planner.moved import Move, Movement, age_text, movements, with_prices
 from manager.planner.plan import ESTIMATOR, Estimate, Plan
 from manager.profiling.measure import measure_data
+from manager.service.budgets import cap_of_budgets
 from manager.service.context import Context
 from manager.service.market import read_market
 from manager.service.planning import narrowed
-from manager.service.running import cost_told, with_fallbacks
+from manager.service.running import with_fallbacks
 from manager.spec.model import Budget
 from manager.units import format_usd
 
@@ -73,12 +74,18 @@ def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited
     moved = movements(with_fallbacks(plan, choice), read_market(context, catalogs).offers())
     _check_choice(plan, moved[0])
     told.insert(0, f"planned {age_text(context.clock() - plan.created_at_s)} ago; {_prices(moved[0])}")
-    today = with_prices(plan, moved)
+    # What budgets left on the day of the plan says nothing of today.
+    own = () if plan.budget_cap is None else tuple(note for note in plan.notes if plan.budget_cap.text in note)
+    left = binding_cap(plan.spec.budget, cap_of_budgets(context, plan.spec.project))
+    today = dataclasses.replace(with_prices(plan, moved), budget_cap=left)
     told += _told(moved)
+    if left is not None:
+        told.append(f"{left.text}: the cap of this run is {format_usd(left.usd)}")
     _check_cap(plan, today)
     # A fall-back is launched without another question, so that it has to keep the cap as the choice does.
-    kept = tuple(estimate for estimate in today.offers if _keeps_cap(plan.spec.budget, estimate))
-    kept_plan = dataclasses.replace(today, offers=kept, offers_total=len(kept), notes=(*plan.notes, *told))
+    kept = tuple(estimate for estimate in today.offers if _keeps_cap(today.limits, estimate))
+    notes = (*(note for note in plan.notes if note not in own), *told)
+    kept_plan = dataclasses.replace(today, offers=kept, offers_total=len(kept), notes=notes)
     return Revisited(plan=kept_plan, told=tuple(told))
 
 
@@ -126,9 +133,14 @@ def _check_choice(plan: Plan, moved: Movement) -> None:
 
 
 def _check_cap(plan: Plan, today: Plan) -> None:
-    before, now, budget = plan.choice, today.choice, plan.spec.budget
+    before, now, budget = plan.choice, today.choice, today.limits
     if before is None or now is None or _keeps_cap(budget, now):
         return
+    if today.budget_cap is not None:
+        raise OverBudgetError(
+            f"plan {plan.plan_id} costs {_cost(budget, now)}, and {today.budget_cap.text}",
+            hint="wait for runs to end, plan less, or raise the budget with `tunefare budget set`",
+        )
     raise OverBudgetError(
         f"plan {plan.plan_id} costs {_cost(budget, now)} by now, {_cost(budget, before)} when it was made: over the "
         f"cap of {format_usd(budget.max_usd)}",

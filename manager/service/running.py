@@ -18,17 +18,17 @@ from manager.launch.render import render_yaml
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_upload import stage_upload
 from manager.planner.build import explain_no_choice
-from manager.planner.limits import cost_at
+from manager.planner.limits import cost_at, cost_told
 from manager.planner.machine import FSDP
 from manager.planner.plan import Estimate, Plan
 from manager.planner.storage import side_usd
 from manager.runs.ids import new_run_id
 from manager.runs.supervise import RunOrder, RunOutcome, SuperviseSettings, supervise
 from manager.runs.updates import OnUpdate
+from manager.service.budgets import launch_cap
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
-from manager.spec.model import Budget
-from manager.units import SECONDS_PER_HOUR, MoneyInterval, format_usd
+from manager.units import SECONDS_PER_HOUR, format_usd
 from tasks.kinds import TASK_KINDS
 from tasks.protocol import GuardChoice, Job
 
@@ -48,7 +48,7 @@ def launch(
     Args:
         context: surroundings.
         plan: what was shown to the user.
-        cap_usd: dollars that the whole run may cost; None: no cap.
+        cap_usd: dollars that the whole run may cost; None: what the user's budgets leave, without one no cap.
         on_update: called for every change, from this thread.
         run_id: of the run, where it was told to somebody before; None: a new one.
 
@@ -58,6 +58,7 @@ def launch(
         UsageError: the engine that the choice needs is not installed; nothing was started.
         StateError: the ledger cannot be used; what had been started was taken down.
     """
+    cap_usd = launch_cap(context, plan, cap_usd)
     request, engine = ready(context, plan, cap_usd=cap_usd, run_id=run_id)
     with open_ledger(context) as ledger, engines() as known:
         return supervise(
@@ -102,7 +103,7 @@ def render_plan(context: Context, plan: Plan) -> str:
         EngineError: the files for the machine cannot be prepared.
     """
     alone = dataclasses.replace(plan, offers=(plan.choice,), chosen=0) if plan.choice else plan
-    request, engine = prepare(context, alone, cap_usd=plan.spec.budget.max_usd)
+    request, engine = prepare(context, alone, cap_usd=plan.limits.max_usd)
     if engine == LOCAL:
         raise UsageError(
             "the cheapest offer is this machine, which SkyPilot does not launch",
@@ -166,11 +167,6 @@ def _leaves_some(estimate: Estimate, cap_usd: Decimal | None) -> bool:
     """Whether traffic home leaves something of the cap for machines."""
     once = side_usd(estimate.lines).usd_once
     return cap_usd is None or once == 0 or once < cap_usd
-
-
-def cost_told(budget: Budget, cost: MoneyInterval) -> str:
-    """The end that is compared with the cap, by its name: `$3.10 (expected)`."""
-    return f"{format_usd(cost_at(budget, cost))} ({f'at {budget.confidence:.0%}' if budget.is_sure else 'expected'})"
 
 
 def _check_trainable(plan: Plan) -> None:

@@ -1,0 +1,174 @@
+"""Budgets of months and projects: set, shown, and kept by plans and launches.
+
+A budget never stops a run that goes on: each run has a cap of its own, and the rest of these caps counts as committed.
+What is left then bounds the next one. Months are calendar months of this machine's local time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.errors import OverBudgetError, StateError, UsageError
+from manager.planner.limits import cost_at, cost_told
+from manager.planner.plan import BudgetCap, Plan
+from manager.runs.budget_rows import limits, spent_in, standings, tightest_for
+from manager.runs.budgets import (
+    BudgetLimit,
+    BudgetScope,
+    Month,
+    OpenRun,
+    Spent,
+    month_before,
+    month_of,
+)
+from manager.runs.budgets import Standing as BudgetState
+from manager.runs.ledger_file import open_for_reading
+from manager.runs.ledger_reader import LedgerReader
+from manager.service.context import Context
+from manager.service.inspection import open_ledger
+from manager.spec.model import is_plain_name
+
+__all__ = ["BudgetLimit", "BudgetScope", "BudgetState", "MonthSpent", "OpenRun", "Spent"]
+
+HISTORY_MONTHS = 12
+_BUSY_TIMEOUT_S = 5.0
+_MOST_USD = Decimal(10) ** 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthSpent:
+    """What all runs were charged in a month."""
+
+    month: Month
+    spent: Spent
+    limit_usd: Decimal | None
+    """The month's budget at its end, or now; None: there was none."""
+
+
+def set_budget(context: Context, scope: str, name: str | None, usd: Decimal | None) -> None:
+    """Bound a month or a project from now on; None takes the budget away.
+
+    Args:
+        context: surroundings.
+        scope: `month` or `project`.
+        name: of the project; None for the month.
+        usd: dollars of each month, or of all runs of the project together.
+
+    Raises:
+        UsageError: no such scope, no name, no amount, or nothing to take away.
+        StateError: the ledger cannot be written.
+    """
+    kind, key = _scope(scope), name or ""
+    if kind is BudgetScope.MONTH and key:
+        raise UsageError("a month's budget has no name", hint="it holds for each calendar month: budget set month 200")
+    if kind is BudgetScope.PROJECT and not is_plain_name(key):
+        raise UsageError(f"{key!r} is no project", hint="use 1 to 40 of a-z, 0-9 and -, as `project` in the run file")
+    if usd is not None and not (usd.is_finite() and 0 < usd <= _MOST_USD):
+        raise UsageError(f"{usd} dollars are no budget", hint="give dollars above 0, such as 200")
+    with open_ledger(context) as ledger:
+        present = {(limit.scope, limit.name) for limit in ledger.look(limits)}
+        if usd is None and (kind, key) not in present:
+            raise UsageError(f"there is no {_title(kind, key)}", hint="`tunefare budget show` lists the budgets")
+        ledger.set_budget(kind, key, usd, context.clock())
+
+
+def budget_states(context: Context) -> tuple[BudgetState, ...]:
+    """Where each budget stands, that of the month first; StateError when the ledger cannot be read."""
+    now_s = context.clock()
+    with reading(context) as ledger:
+        return () if ledger is None else ledger.look(lambda db: standings(db, now_s))
+
+
+def budget_left(context: Context, project: str | None) -> BudgetState | None:
+    """The budget that leaves a run of this project least; None: nothing bounds it."""
+    now_s = context.clock()
+    with reading(context) as ledger:
+        return None if ledger is None else ledger.look(lambda db: tightest_for(db, project, now_s))
+
+
+def cap_of_budgets(context: Context, project: str | None) -> BudgetCap | None:
+    """What the budgets leave for one run of this project, as the cap of a plan; None: nothing bounds it."""
+    tight = budget_left(context, project)
+    return None if tight is None else BudgetCap(usd=max(Decimal(0), tight.left_usd), name=tight.title, text=tight.text)
+
+
+def launch_cap(context: Context, plan: Plan, cap_usd: Decimal | None) -> Decimal | None:
+    """The cap of a launch: what was asked for, under what the budgets leave at this moment; None: no cap.
+
+    Args:
+        context: surroundings.
+        plan: what was shown to the user.
+        cap_usd: what was confirmed; None: nothing.
+
+    Raises:
+        OverBudgetError: a budget leaves less than the plan costs, at the end that its budget compares.
+    """
+    choice = plan.choice
+    if choice is None:
+        return cap_usd
+    cost = choice.cost_usd
+    if choice.offer.cloud == "local" and cost is not None and cost.high == 0:
+        # What costs nothing needs no budget; a cap of nothing would end it at its first step.
+        return cap_usd or plan.spec.budget.max_usd
+    tight = budget_left(context, plan.spec.project)
+    if tight is None or (cap_usd is not None and cap_usd <= tight.left_usd):
+        return cap_usd
+    if tight.left_usd <= 0 or (cost is not None and cost_at(plan.spec.budget, cost) > tight.left_usd):
+        told = "its price is unknown" if cost is None else f"the plan costs {cost_told(plan.spec.budget, cost)}"
+        raise OverBudgetError(
+            f"{told}, and {tight.text}: nothing was started",
+            hint="wait for runs to end, plan less, or raise the budget with `tunefare budget set`",
+        )
+    return tight.left_usd
+
+
+def month_history(context: Context, months: int = HISTORY_MONTHS) -> tuple[MonthSpent, ...]:
+    """What was charged in each of the last months, the present one first."""
+    month, found = month_of(context.clock()), []
+    with reading(context) as ledger:
+        for _ in range(months if ledger is not None else 0):
+            assert ledger is not None
+            found.append(_month_spent(ledger, month))
+            month = month_before(month)
+    return tuple(found)
+
+
+@contextmanager
+def reading(context: Context) -> Iterator[LedgerReader | None]:
+    """The ledger for reading, which waits for no writer; None: there is none yet.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    file = context.home.ledger_file
+    if not file.exists():
+        yield None
+        return
+    try:
+        reader = LedgerReader(file, open_for_reading(file, busy_timeout_s=_BUSY_TIMEOUT_S))
+    except StateError:
+        # Of an older version, it is brought up to date; whatever else is wrong with it is said by this.
+        reader = open_ledger(context)
+    with reader:
+        yield reader
+
+
+def _month_spent(ledger: LedgerReader, month: Month) -> MonthSpent:
+    spent = ledger.look(lambda db: spent_in(db, month))
+    found = ledger.look(lambda db: limits(db, month.to_s))
+    usd = next((limit.usd for limit in found if limit.scope is BudgetScope.MONTH), None)
+    return MonthSpent(month=month, spent=spent, limit_usd=usd)
+
+
+def _scope(text: str) -> BudgetScope:
+    try:
+        return BudgetScope(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} has no budget", hint="budgets are of a month or a project") from error
+
+
+def _title(scope: BudgetScope, name: str) -> str:
+    return "month budget" if scope is BudgetScope.MONTH else f"budget of project {name}"
