@@ -233,7 +233,7 @@ def _shorter(question: Question, now: MemoryAnswer) -> Iterator[Fix]:
         is_last = length // _SHORTER < _SHORTEST
         if is_last or fits(answer, question.memory_bytes, question.margin, placement=question.placement):
             text = f"set training.max_length: {length}; longer samples lose their end"
-            yield _fix("max_length", text, question, now, answer, micro_batch)
+            yield _fix("max_length", text, shorter, now, answer, micro_batch)
             return
         length //= _SHORTER
 
