@@ -34,11 +34,8 @@ def print_plan(plan: Plan, console: Console, *, top: int) -> None:
 
 
 def offer_name(offer: Offer) -> str:
-    """`aws us-east-1 g6.xlarge, 1 x L4, spot`: where, what, how."""
-    place = " ".join(part for part in (offer.cloud, offer.region, offer.instance_type) if part)
-    device = f"{offer.accelerator_count:g} x {offer.accelerator}" if offer.accelerator else "CPU"
-    nodes = f"{offer.num_nodes} nodes of " if offer.num_nodes > 1 else ""
-    return f"{place}, {nodes}{device}{', spot' if offer.use_spot else ''}"
+    """Where, what, how."""
+    return offer.title
 
 
 def how_trained(estimate: Estimate) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +16,6 @@ from manager.cli.run_end import report_end
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode, UsageError
 from manager.service.context import Context, open_context
-from manager.units import format_usd
 
 if TYPE_CHECKING:
     from manager.planner.plan import Plan
@@ -50,8 +48,10 @@ def run(
 ) -> int:
     """Plan, ask, launch, stream metrics and dollars, tear down, and report."""
     # The planner's and the ledger's libraries: `--help` must not wait for them.
+    from manager.cli.launch_view import confirm
     from manager.cli.live_view import LiveView
     from manager.cli.plan_view import print_plan
+    from manager.service.launch_terms import launch_terms
     from manager.service.planning import explain_no_choice, plan_to_json
     from manager.service.running import launch, render_plan
 
@@ -87,9 +87,9 @@ def run(
         emit_json({"schema": 1, "type": "plan", "plan": plan_to_json(made)}, indent=None)
     if not yes or not as_json:
         print_plan(made, console(to_stderr=as_json), top=5)
-    cap = made.spec.budget.max_usd
+    cap = made.limits.max_usd
     if not yes:
-        _confirm(made)
+        confirm(launch_terms(context, made))
     if detach:
         return run_detached(context, made, cap_usd=cap, as_json=as_json)
     with LiveView(steps=made.profile.steps, as_json=as_json) as view:
@@ -147,21 +147,3 @@ def _check_alone(file: Path, on: str | None) -> None:
         raise UsageError(f"{file} and --plan are two questions", hint="give a run file, or --plan ID")
     if on is not None:
         raise UsageError("--on would choose another machine than the plan", hint="plan anew: tunefare run --on ...")
-
-
-def _confirm(plan: Plan) -> None:
-    """Ask before anything costs.
-
-    Raises:
-        UsageError: nobody can answer.
-        typer.Abort: the answer is no.
-    """
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nothing is launched without a confirmation, and standard input is no terminal",
-            hint="confirm on the command line: --yes --max-usd 5",
-        )
-    cap = plan.spec.budget.max_usd
-    worst = f"cap {format_usd(cap)}" if cap is not None else "no cap: set one with --max-usd"
-    expected = plan.choice.cost_usd.expected if plan.choice and plan.choice.cost_usd else None
-    typer.confirm(f"launch, {format_usd(expected)} expected, {worst}?", default=False, abort=True, err=True)

@@ -47,6 +47,24 @@ class Offer:
         parts = [self.cloud, self.region or "-", self.instance_type or "-", accelerator, market]
         return "/".join(parts if self.num_nodes == 1 else [*parts, f"{self.num_nodes}n"])
 
+    @property
+    def title(self) -> str:
+        """`aws us-east-1 g6.xlarge, 1 x L4, spot`: where, what, how."""
+        place = " ".join(part for part in (self.cloud, self.region, self.instance_type) if part)
+        device = f"{self.accelerator_count:g} x {self.accelerator}" if self.accelerator else "CPU"
+        nodes = f"{self.num_nodes} nodes of " if self.num_nodes > 1 else ""
+        return f"{place}, {nodes}{device}{', spot' if self.use_spot else ''}"
+
+    @property
+    def short_name(self) -> str:
+        """`aws 1x L4`, `gcp 8x H100 x 2 nodes spot`: cloud and machine in a few words."""
+        if self.accelerator is None:
+            machine = self.instance_type or "CPU"
+        else:
+            machine = f"{self.accelerator_count:g}x {self.accelerator}"
+        nodes = f" x {self.num_nodes} nodes" if self.num_nodes > 1 else ""
+        return f"{self.cloud} {machine}{nodes}{' spot' if self.use_spot else ''}"
+
 
 def position_of(offer: Offer, among: Sequence[Offer]) -> int | None:
     """Where an offer stands: the same one, else the same machine at another price or age; None: nowhere."""

@@ -1,0 +1,176 @@
+"""What a launch is about, said before it: dollars expected and at most, where, who guards it, how it ends.
+
+The command line and the launch dialog say the same. Figures are those of the order that would be launched
+(`manager.service.running.prepare`), so that what is told is what is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from manager.catalog.clouds import has_autodown
+from manager.launch import local as local_engine
+from manager.launch import render
+from manager.launch.engine import LaunchRequest
+from manager.planner.plan import Estimate, Plan
+from manager.prices.offer import Offer
+from manager.runs.session import SuperviseSettings
+from manager.service.context import Context
+from manager.service.running import LOCAL, prepare, supervise_settings
+from manager.service.worst_case import WorstLine, total_usd, worst_alone, worst_lines
+from manager.units import Interval, MoneyInterval, format_duration, format_hours, format_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchTerms:
+    """What a user confirms."""
+
+    name: str
+    """Of the job; what is typed where typing is asked for."""
+    plan_id: str
+    expected_usd: Decimal | None
+    """None: unknown."""
+    range_usd: MoneyInterval | None
+    hours: Interval | None
+    basis: str
+    """What the figures rest on."""
+    cap_usd: Decimal | None
+    """None: no cap."""
+    worst_usd: Decimal | None
+    """The most that it can cost while this machine is up; None: unknown."""
+    worst: tuple[WorstLine, ...]
+    """Adds up to it."""
+    alone: WorstLine
+    """The most when this machine goes away too and the program hangs."""
+    where: str
+    fallbacks: tuple[str, ...]
+    """Taken in this order where the first has no capacity."""
+    teardown: tuple[str, ...]
+    """Sentences."""
+    guards: tuple[str, ...]
+    """Sentences, one for each of the three."""
+    budget: str | None
+    """What the user's budgets say; None: there is none."""
+    needs_typed_confirmation: str | None
+    """What has to be typed, as more may be spent than the user's setting; None: a yes is enough."""
+    typed_because: str | None
+    """Why."""
+
+    @property
+    def expected_text(self) -> str:
+        """`$0.21 ($0.17-0.29) in 15.3 min (12.7-21.6 min)`."""
+        if self.range_usd is None or self.hours is None:
+            return "unknown"
+        low, high = format_usd(self.range_usd.low), format_usd(self.range_usd.high)
+        hours = self.hours
+        return (
+            f"{format_usd(self.range_usd.expected)} ({low} to {high}) in {format_hours(hours.expected)} "
+            f"({format_hours(hours.low)} to {format_hours(hours.high)})"
+        )
+
+
+def launch_terms(context: Context, plan: Plan) -> LaunchTerms:
+    """The terms of launching a plan now, under its own cap and the budgets'.
+
+    Raises:
+        NothingFitsError, OverBudgetError, UsageError: it cannot be launched; the same errors as the launch gives.
+    """
+    cap = plan.limits.max_usd
+    request, engine = prepare(context, plan, cap_usd=cap)
+    choice = plan.choice
+    assert choice is not None, "prepare refuses a plan without a choice"
+    settings = supervise_settings(context)
+    worst = worst_lines(request, choice, settings, cap)
+    worst_usd = total_usd(worst)
+    alone = worst_alone(request, engine)
+    asked = _why_typed(context, worst_usd, alone.usd)
+    cost = choice.cost_usd
+    return LaunchTerms(
+        name=plan.spec.name,
+        plan_id=plan.plan_id,
+        expected_usd=None if cost is None else cost.expected,
+        range_usd=cost,
+        hours=choice.hours,
+        basis=_basis(plan, choice),
+        cap_usd=cap,
+        worst_usd=worst_usd,
+        worst=worst,
+        alone=alone,
+        where=_named(request.offers[0]),
+        fallbacks=tuple(_named(offer) for offer in request.offers[1:]),
+        teardown=_teardown(request, engine, settings),
+        guards=_guards(request, engine, cap, settings),
+        budget=_budget(context, plan),
+        needs_typed_confirmation=None if asked is None else plan.spec.name,
+        typed_because=asked,
+    )
+
+
+def _basis(plan: Plan, choice: Estimate) -> str:
+    offer = choice.offer
+    own = "own runs" if choice.calibration_factor != 1 else "no own run on this device yet"
+    age = "" if offer.price_age_s is None else f", {offer.price_age_s / 86400:.0f} days old"
+    return f"{plan.profile.basis}; data: {plan.profile.data.basis}; {own}; price: {offer.price_source}{age}"
+
+
+def _why_typed(context: Context, worst: Decimal | None, alone: Decimal | None) -> str | None:
+    threshold = context.config.number("confirm_above_usd")
+    if worst is None:
+        return "what it may cost is unknown"
+    most = worst if alone is None else max(worst, alone)
+    if most > threshold:
+        return f"it may cost {format_usd(most)}, more than {format_usd(threshold)} (setting confirm_above_usd)"
+    return None
+
+
+def _guards(request: LaunchRequest, engine: str, cap: Decimal | None, settings: SuperviseSettings) -> tuple[str, ...]:
+    longest = format_duration(request.max_duration_s)
+    limits = f"{format_usd(cap)} or {longest}" if cap is not None else f"{longest}; there is no cap in dollars"
+    if engine == LOCAL:
+        seconds = (request.max_duration_s or 0.0) + local_engine.DURATION_MARGIN_S
+        machine = f"beside the program: a runner ends it after {format_duration(seconds)}, should it hang"
+    else:
+        seconds = (request.max_duration_s or 0.0) + render.DURATION_MARGIN_S
+        idle = f"an idle machine takes itself down after {request.idle_minutes_to_autostop} min"
+        down = idle if has_autodown(request.offers[0].cloud) else "it has no way to take itself down when idle"
+        machine = f"on the machine: `timeout` ends the program after {format_duration(seconds)}; {down}"
+    home = "at home: a process of its own charges each half minute, asks for its end at the cap"
+    if cap is not None:
+        home += ", and sooner when it would surely cost more"
+    return (
+        f"in the program: a checkpoint and an end in good order before {limits} are reached",
+        machine,
+        f"{home}; it goes on when this terminal is closed",
+    )
+
+
+def _teardown(request: LaunchRequest, engine: str, settings: SuperviseSettings) -> tuple[str, ...]:
+    if engine == LOCAL:
+        return (
+            "All processes of the run are ended; the process table is asked until none is left.",
+            f"Results lie in {request.run_dir.name} of the state folder.",
+        )
+    return (
+        "Results come home first, then machine and disk are taken down.",
+        f"The provider is asked up to {settings.evidence_attempts} times whether anything is left; its answer is kept.",
+        "Without a clear no the run is UNCONFIRMED, stands on top of all runs, and `tunefare reconcile` asks again.",
+    )
+
+
+def _budget(context: Context, plan: Plan) -> str | None:
+    if not context.home.ledger_file.exists():
+        return None
+    from manager.service.budgets import cap_of_budgets  # The first launch of a user has no use for them.
+
+    left = cap_of_budgets(context, plan.spec.project)
+    if left is None:
+        return None
+    cap = plan.limits.max_usd
+    return f"{left.text}; this run takes {'nothing of it' if cap is None else f'up to {format_usd(cap)}'}"
+
+
+def _named(offer: Offer) -> str:
+    """Place, machine and price in words."""
+    price = offer.price_usd_per_hour
+    return f"{offer.title}, {'price unknown' if price is None else f'{format_usd(price)}/h'}"
