@@ -2,7 +2,7 @@
 
 Request (a JSON object, from a file or standard input):
     {"task", "model": {"source", "revision"} or null, "data": {fields of DataChoice}, "max_length", "batch_size",
-     "seed"}
+     "seed", "preview_rows" (optional)}
 Answer (one JSON object on standard output, exit status 0):
     {"schema": 2, "train_samples", "validation_samples", "test_samples", "labels": [str], "label_counts": {str: int},
      "kind", "mean_tokens", "longest_tokens", "padded_mean_tokens", "truncated_share", "bytes", "sha256" or null,
@@ -15,7 +15,7 @@ Error (exit status as in `tasks.protocol`): {"error": {"code", "message", "hint"
 Token figures are those of the training set after truncation to max_length, counted as `tasks.step_trace` counts the
 length of a sample: 1 for an image, samples of the waveform at 16 kHz for audio. With `model` null, tokens are estimated
 from characters and `measured` is false. `labels` is empty where samples have none, `sha256` null for media, whose
-headers alone are read.
+headers alone are read. With `preview_rows` the answer is that of `tasks.previewing`, for a person to look at.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 from tasks.failures import TaskError, as_task_error
 from tasks.kinds import TASK_KINDS
 from tasks.measuring import Asked, measured
+from tasks.previewing import previewed
 from tasks.protocol import TASK_EXIT_STATUS, DataChoice, FailureCode, ModelChoice
 from tasks.sources import local_model
 from tasks.tokens import TOKENIZER_FILES, check_max_length
@@ -48,6 +49,8 @@ class Request:
     max_length: int
     batch_size: int
     seed: int
+    preview_rows: int | None = None
+    """First rows to show instead of the figures of a plan; None: the figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,7 +80,7 @@ def measure(request: Request) -> dict[str, Any]:
     warnings: list[dict[str, str]] = []
     folder = None if request.model is None else _tokenizer_folder(request.model)
     kind = TASK_KINDS.get(request.task)
-    if folder is not None and (kind is None or kind.samples == "tokens"):
+    if folder is not None and request.preview_rows is None and (kind is None or kind.samples == "tokens"):
         check_max_length(folder, request.max_length)
     asked = Asked(
         task=request.task,
@@ -87,7 +90,14 @@ def measure(request: Request) -> dict[str, Any]:
         batch_size=request.batch_size,
         seed=request.seed,
     )
-    figures = measured(asked, lambda code, message: warnings.append({"code": code, "message": message}))
+
+    def notify(code: str, message: str) -> None:
+        warnings.append({"code": code, "message": message})
+
+    if request.preview_rows is not None:
+        figures = previewed(asked, rows=request.preview_rows, notify=notify)
+    else:
+        figures = measured(asked, notify)
     return {"schema": MEASURE_VERSION, **figures, "warnings": warnings}
 
 
@@ -117,6 +127,7 @@ def _read_request(file: str) -> Request:
             max_length=int(record["max_length"]),
             batch_size=int(record["batch_size"]),
             seed=int(record["seed"]),
+            preview_rows=None if record.get("preview_rows") is None else int(record["preview_rows"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TaskError(FailureCode.BAD_JOB, f"The request cannot be read: {error!r}") from error

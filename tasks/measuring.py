@@ -65,17 +65,19 @@ def measured(asked: Asked, notify: Notify) -> Figures:
 
 def _text_classification(asked: Asked, notify: Notify) -> Figures:
     data = load_data(asked.data, seed=asked.seed, notify=notify)
-    picked = _picked(len(data.train), asked.seed)
+    picked = picked_samples(len(data.train), asked.seed)
 
     def lengths_of(samples: Samples) -> Lengths:
         if asked.folder is None:
-            return _estimated(samples, asked.max_length)
+            return estimated_lengths(samples, asked.max_length)
         return measure_lengths(asked.folder, samples, asked.max_length)
 
     lengths = lengths_of(data.train.take(picked))
-    held = [lengths_of(part.take(_picked(len(part), asked.seed))).tokens for part in (data.validation, data.test)]
+    held = [
+        lengths_of(part.take(picked_samples(len(part), asked.seed))).tokens for part in (data.validation, data.test)
+    ]
     return {
-        **_set_sizes(data),
+        **set_sizes(data),
         "labels": list(data.labels),
         "label_counts": data.label_counts(),
         **_lengths(lengths.tokens, lengths.truncated, asked, held),
@@ -92,8 +94,8 @@ def _causal_lm(asked: Asked, notify: Notify) -> Figures:
             notify(code, message)
 
     data = load_texts(asked.data, chat=chat, seed=asked.seed, notify=notify_known)
-    picked = _picked(len(data.train), asked.seed)
-    encode, end_id = _encoder(asked)
+    picked = picked_samples(len(data.train), asked.seed)
+    encode, end_id = sample_encoder(asked)
     found = make_sequences(encode, data.train.take(picked), asked.max_length, end_id=end_id)
     if not len(found.ids):
         raise TaskError(
@@ -104,12 +106,14 @@ def _causal_lm(asked: Asked, notify: Notify) -> Figures:
     if found.left_out:
         notify("nothing_to_learn", f"{found.left_out} of {len(picked)} samples have nothing to learn; left out.")
     held = [
-        make_sequences(encode, part.take(_picked(len(part), asked.seed)), asked.max_length, end_id=end_id).lengths
+        make_sequences(
+            encode, part.take(picked_samples(len(part), asked.seed)), asked.max_length, end_id=end_id
+        ).lengths
         for part in (data.validation, data.test)
     ]
     kept = math.ceil(len(data.train) * len(found.ids) / len(picked))
     return {
-        **_set_sizes(data),
+        **set_sizes(data),
         "train_samples": kept,
         **_lengths(found.lengths, found.truncated, asked, held),
         **target_figures(found.learnt),
@@ -120,25 +124,25 @@ def _causal_lm(asked: Asked, notify: Notify) -> Figures:
 
 def _seq2seq_lm(asked: Asked, notify: Notify) -> Figures:
     data = load_pairs(asked.data, seed=asked.seed, notify=notify)
-    picked = _picked(len(data.train), asked.seed)
+    picked = picked_samples(len(data.train), asked.seed)
     passages = data.train.take(picked)
-    sources = _text_lengths(passages.prompts or [], asked)
-    parts = [part.take(_picked(len(part), asked.seed)) for part in (data.validation, data.test)]
-    held = [_text_lengths(part.prompts or [], asked).tokens for part in parts]
-    targets = [_text_lengths(part.texts, asked).tokens for part in parts]
+    sources = text_lengths(passages.prompts or [], asked)
+    parts = [part.take(picked_samples(len(part), asked.seed)) for part in (data.validation, data.test)]
+    held = [text_lengths(part.prompts or [], asked).tokens for part in parts]
+    targets = [text_lengths(part.texts, asked).tokens for part in parts]
     return {
-        **_set_sizes(data),
+        **set_sizes(data),
         **_lengths(sources.tokens, sources.truncated, asked, held),
-        **target_figures(_text_lengths(passages.texts, asked).tokens, targets),
+        **target_figures(text_lengths(passages.texts, asked).tokens, targets),
         **_text_basis(asked, len(picked), len(data.train)),
     }
 
 
 def _image_classification(asked: Asked, notify: Notify) -> Figures:
     data = load_images(asked.data, seed=asked.seed, notify=notify, with_hash=False)
-    picked = _picked(len(data.train), asked.seed)
+    picked = picked_samples(len(data.train), asked.seed)
     return {
-        **_set_sizes(data),
+        **set_sizes(data),
         "labels": list(data.labels),
         "label_counts": data.label_counts(),
         **image_figures([stored_size(data.train.items[at]) for at in picked]),
@@ -156,7 +160,7 @@ def _speech_ctc(asked: Asked, notify: Notify) -> Figures:
     data = load_audio(asked.data, has_labels=False, seed=asked.seed, notify=notify, with_hash=False)
     # Such models spell: a character is a token.
     spelt, *held = [
-        np.array([len(part.texts[at]) for at in _picked(len(part), asked.seed)], dtype=np.int64)
+        np.array([len(part.texts[at]) for at in picked_samples(len(part), asked.seed)], dtype=np.int64)
         for part in (data.train, data.validation, data.test)
     ]
     return {**_recordings(data, asked), **target_figures(spelt, held)}
@@ -164,11 +168,11 @@ def _speech_ctc(asked: Asked, notify: Notify) -> Figures:
 
 def _speech_seq2seq(asked: Asked, notify: Notify) -> Figures:
     data = load_audio(asked.data, has_labels=False, seed=asked.seed, notify=notify, with_hash=False)
-    transcripts = _text_lengths([data.train.texts[at] for at in _picked(len(data.train), asked.seed)], asked)
+    transcripts = text_lengths([data.train.texts[at] for at in picked_samples(len(data.train), asked.seed)], asked)
     figures = _recordings(data, asked)
     # The encoder reads a spectrogram of fixed length; what varies is the transcript.
     held = [
-        _text_lengths([part.texts[at] for at in _picked(len(part), asked.seed)], asked).tokens
+        text_lengths([part.texts[at] for at in picked_samples(len(part), asked.seed)], asked).tokens
         for part in (data.validation, data.test)
     ]
     figures |= target_figures(transcripts.tokens, held)
@@ -181,14 +185,14 @@ def _speech_seq2seq(asked: Asked, notify: Notify) -> Figures:
 
 def _image_text(asked: Asked, notify: Notify) -> Figures:
     data = load_images(asked.data, has_labels=False, seed=asked.seed, notify=notify, with_hash=False)
-    picked = _picked(len(data.train), asked.seed)
-    texts = _text_lengths([data.train.texts[at] for at in picked], asked)
+    picked = picked_samples(len(data.train), asked.seed)
+    texts = text_lengths([data.train.texts[at] for at in picked], asked)
     held = [
-        _text_lengths([part.texts[at] for at in _picked(len(part), asked.seed)], asked).tokens
+        text_lengths([part.texts[at] for at in picked_samples(len(part), asked.seed)], asked).tokens
         for part in (data.validation, data.test)
     ]
     figures = {
-        **_set_sizes(data),
+        **set_sizes(data),
         **image_figures([stored_size(data.train.items[at]) for at in picked]),
         **_media_basis("images", len(picked), len(data.train)),
         **_lengths(texts.tokens, texts.truncated, asked, held),
@@ -211,14 +215,16 @@ _BY_TASK: dict[str, Callable[[Asked, Notify], Figures]] = {
 }
 
 
-def _picked(samples: int, seed: int) -> NDArray[np.int64]:
-    """Indices of the samples that are measured, in order."""
-    if samples <= MOST_SAMPLES:
+def picked_samples(samples: int, seed: int, *, most: int | None = None) -> NDArray[np.int64]:
+    """Indices of the samples that are measured, in order; at most so many, None: as many as a plan needs."""
+    most = MOST_SAMPLES if most is None else most
+    if samples <= most:
         return np.arange(samples)
-    return np.sort(np.random.default_rng(seed).choice(samples, MOST_SAMPLES, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(samples, most, replace=False))
 
 
-def _set_sizes(data: LabelledData | TextData | MediaData) -> Figures:
+def set_sizes(data: LabelledData | TextData | MediaData) -> Figures:
+    """Samples of the three sets, no labels, size and hash of the source."""
     return {
         "train_samples": len(data.train),
         "validation_samples": len(data.validation),
@@ -237,14 +243,14 @@ def _lengths(tokens: NDArray[np.int64], truncated: int, asked: Asked, held: Sequ
 
 
 def _recordings(data: MediaData, asked: Asked) -> Figures:
-    picked = _picked(len(data.train), asked.seed)
+    picked = picked_samples(len(data.train), asked.seed)
     found = [recording(data.train.items[at]) for at in picked]
     held = [
-        waveform_lengths([recording(part.items[at]) for at in _picked(len(part), asked.seed)])
+        waveform_lengths([recording(part.items[at]) for at in picked_samples(len(part), asked.seed)])
         for part in (data.validation, data.test)
     ]
     return {
-        **_set_sizes(data),
+        **set_sizes(data),
         **_lengths(waveform_lengths(found), 0, asked, held),
         **audio_figures(found),
         **_media_basis("recordings", len(picked), len(data.train)),
@@ -255,19 +261,21 @@ def _text_basis(asked: Asked, picked: int, samples: int) -> Figures:
     if asked.folder is None:
         basis = f"estimated at {CHARACTERS_PER_TOKEN:g} characters a token, no tokenizer at hand"
     else:
-        basis = f"{_share_in_words(picked, samples)} training samples tokenized"
+        basis = f"{share_in_words(picked, samples)} training samples tokenized"
     return {"basis": basis, "measured": asked.folder is not None}
 
 
 def _media_basis(what: str, picked: int, samples: int) -> Figures:
-    return {"basis": f"headers of {_share_in_words(picked, samples)} training {what} read", "measured": True}
+    return {"basis": f"headers of {share_in_words(picked, samples)} training {what} read", "measured": True}
 
 
-def _share_in_words(picked: int, samples: int) -> str:
+def share_in_words(picked: int, samples: int) -> str:
+    """`all 1,200`, or how many of them were taken."""
     return f"all {samples:,}" if picked == samples else f"a seeded sample of {picked:,} of {samples:,}"
 
 
-def _estimated(samples: Samples, max_length: int) -> Lengths:
+def estimated_lengths(samples: Samples, max_length: int) -> Lengths:
+    """Lengths from characters, where no tokenizer is at hand."""
     pairs = samples.pairs or [""] * len(samples)
     characters = [len(text) + len(pair) for text, pair in zip(samples.texts, pairs, strict=True)]
     return _from_characters(characters, max_length)
@@ -278,14 +286,15 @@ def _from_characters(characters: Sequence[int], max_length: int) -> Lengths:
     return Lengths(tokens=np.minimum(tokens, max_length), truncated=int((tokens > max_length).sum()))
 
 
-def _text_lengths(texts: list[str], asked: Asked) -> Lengths:
+def text_lengths(texts: list[str], asked: Asked) -> Lengths:
+    """Lengths of single texts, measured where there is a model, else estimated."""
     if asked.folder is None:
         return _from_characters([len(text) for text in texts], asked.max_length)
     samples = Samples(texts=texts, pairs=None, labels=np.zeros(len(texts), dtype=np.int64))
     return measure_lengths(asked.folder, samples, asked.max_length)
 
 
-def _encoder(asked: Asked) -> tuple[Encode, int | None]:
+def sample_encoder(asked: Asked) -> tuple[Encode, int | None]:
     """How ids are made, and the end token; without a model, stand-ins of the estimated length."""
     if asked.folder is not None:
         encode, token_id = fast_encoder(asked.folder)

@@ -13,6 +13,8 @@ from manager import __version__
 from manager.cli import (
     assumptions_command,
     attach_command,
+    budget_command,
+    data_command,
     diff_command,
     memory_command,
     plan_command,
@@ -60,9 +62,11 @@ def _options(
 
 setup_command.register(app)
 assumptions_command.register(app)
+data_command.register(app)
 plan_command.register(app)
 diff_command.register(app)
 plans_command.register(app)
+budget_command.register(app)
 prices_command.register(app)
 quota_command.register(app)
 memory_command.register(app)

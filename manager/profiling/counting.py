@@ -11,8 +11,10 @@ import csv
 import difflib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from tasks.sample_units import CHARACTERS_PER_TOKEN, SPECIAL_TOKENS
 
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _LARGEST_FIELD = 2**27
+_NOTHING_CUT = 2**31 - 1
+"""A max_length that no text reaches."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +44,8 @@ class _Split:
     targets: list[int] = field(default_factory=list)
     """Per sample, of what is learnt; empty for labels."""
     truncated: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    """Samples of each; empty where there are none."""
 
 
 def count_local(spec: RunSpec) -> DataStats:
@@ -54,8 +60,8 @@ def count_local(spec: RunSpec) -> DataStats:
     if TASK_KINDS[spec.task].samples != "tokens":
         return count_media(spec, source)
     files = _files_by_split(source)
-    labels: set[str] = set()
-    counted = {name: _count(parts, spec, labels) for name, parts in files.items()}
+    counted = {name: _count(parts, spec) for name, parts in files.items()}
+    labels = {label for split in counted.values() for label in split.labels}
     sizes = {name: len(split.tokens) for name, split in counted.items()}
     train_name = training_split(spec, sizes)
     train = counted[train_name]
@@ -79,6 +85,51 @@ def count_local(spec: RunSpec) -> DataStats:
         measured=False,
     )
     return _with_targets(stats, train, spec, longest=max(max(counted[part].targets, default=0) for part in used))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """The training split of a local text data set, before anything is held out of it."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """The first ones."""
+    tokens: tuple[int, ...]
+    """Of each sample, estimated and not cut."""
+    labels: Counter[str]
+    samples: tuple[int, int, int]
+    """For training, validation and test."""
+    bytes: int
+    """Of all files of the source."""
+
+
+def count_to_show(spec: RunSpec, *, rows: int) -> Counted:
+    """The same data for a person to look at.
+
+    Raises:
+        DataError: as of count_local; of images and recordings too, which need the worker.
+    """
+    source = Path(spec.data.source).expanduser()
+    if not source.exists():
+        raise _absent(spec.data.source, source)
+    if TASK_KINDS[spec.task].samples != "tokens":
+        raise DataError(f"samples of {spec.task} cannot be shown without the libraries", hint=how_to_install("local"))
+    whole = replace(spec, training=replace(spec.training, max_length=_NOTHING_CUT))
+    files = _files_by_split(source)
+    counted = {name: _count(parts, whole) for name, parts in files.items()}
+    sizes = {name: len(split.tokens) for name, split in counted.items()}
+    name = training_split(spec, sizes)
+    validation, test, rest = held_out(spec, sizes, name)
+    first = list(islice((row for path in files[name] for row in _rows(path)), rows))
+    columns = _columns(spec, first[0]) if first else []
+    return Counted(
+        columns=tuple(columns),
+        rows=tuple(tuple(str(row.get(column) or "") for column in columns) for row in first),
+        tokens=tuple(counted[name].tokens),
+        labels=counted[name].labels,
+        samples=(rest, validation, test),
+        bytes=sum(path.stat().st_size for parts in files.values() for path in parts),
+    )
 
 
 def _with_targets(stats: DataStats, train: _Split, spec: RunSpec, *, longest: int) -> DataStats:
@@ -117,7 +168,7 @@ def _files_by_split(source: Path) -> dict[str, list[Path]]:
     return {path.stem: [path] for path in files}
 
 
-def _count(files: Iterable[Path], spec: RunSpec, labels: set[str]) -> _Split:
+def _count(files: Iterable[Path], spec: RunSpec) -> _Split:
     split, most = _Split(), spec.training.max_length
     for path in files:
         for number, row in enumerate(_rows(path), start=1):
@@ -130,14 +181,14 @@ def _count(files: Iterable[Path], spec: RunSpec, labels: set[str]) -> _Split:
             values = [row[column] for column in columns]
             if spec.task == "causal-lm" and columns == [spec.data.messages or "messages"]:
                 values = [_messages(path, number, values[0])]
-            _add(split, values, spec, labels, most)
+            _add(split, values, spec, most)
     return split
 
 
-def _add(split: _Split, values: list[Any], spec: RunSpec, labels: set[str], most: int) -> None:
+def _add(split: _Split, values: list[Any], spec: RunSpec, most: int) -> None:
     """One sample, by the values of its columns."""
     if spec.task == "text-classification":
-        labels.add(str(values.pop()))
+        split.labels[str(values.pop())] += 1
         tokens, target = _tokens(values), None
     elif spec.task == "seq2seq-lm":
         tokens, target = _tokens(values[:1]), min(_tokens(values[1:]), most)

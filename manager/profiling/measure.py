@@ -36,9 +36,9 @@ def measure_data(
     Raises:
         DataError: the data cannot be used as asked, cannot be measured in time, or nothing can be known of it here.
     """
-    _check_path(spec.data.source)
+    check_data_path(spec.data.source)
     folder = tokenizer_folder(spec.model.source, spec.model.revision)
-    if not _worker_can_run():
+    if not worker_can_run():
         from manager.profiling.counting import count_local  # Deferred: where the worker runs, nothing is counted here.
 
         _say(tell)
@@ -55,7 +55,7 @@ def measure_data(
 
 def known_data(spec: RunSpec, *, cache_dir: Path) -> DataStats | None:
     """The same from an earlier call alone; None: the data has not been measured for this run, or has changed."""
-    if not _worker_can_run():
+    if not worker_can_run():
         return None
     folder = tokenizer_folder(spec.model.source, spec.model.revision)
     key = measurement_key(worker_request(spec, model_folder=folder), model_folder=folder)
@@ -68,7 +68,7 @@ def _say(tell: Callable[[], None] | None) -> None:
         tell()
 
 
-def _check_path(source: str) -> None:
+def check_data_path(source: str) -> None:
     """Refuse what the operating system takes for no path at all.
 
     Raises:
@@ -81,6 +81,6 @@ def _check_path(source: str) -> None:
         raise DataError(f"the data cannot be looked up: {reason}", hint="check data.source") from error
 
 
-def _worker_can_run() -> bool:
+def worker_can_run() -> bool:
     """Whether the worker's libraries are installed; looked up without importing them."""
     return all(importlib.util.find_spec(name) is not None for name in _WORKER_LIBRARIES)

@@ -70,13 +70,13 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> _Worker:
     """A worker that answers, with its libraries taken for installed."""
     stand_in = _Worker()
     monkeypatch.setattr("manager.profiling.worker.subprocess.run", stand_in)
-    monkeypatch.setattr(measure, "_worker_can_run", lambda: True)
+    monkeypatch.setattr(measure, "worker_can_run", lambda: True)
     return stand_in
 
 
 def _replace_worker(monkeypatch: pytest.MonkeyPatch, stand_in: object) -> None:
     monkeypatch.setattr("manager.profiling.worker.subprocess.run", stand_in)
-    monkeypatch.setattr(measure, "_worker_can_run", lambda: True)
+    monkeypatch.setattr(measure, "worker_can_run", lambda: True)
 
 
 def test_the_answer_becomes_stats_and_its_warnings_are_told(tmp_path: Path, answering: _Worker) -> None:
@@ -182,7 +182,7 @@ def test_an_answer_about_remote_data_is_used_for_a_day(tmp_path: Path) -> None:
 
 
 def test_without_libraries_local_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "_worker_can_run", lambda: False)
+    monkeypatch.setattr(measure, "worker_can_run", lambda: False)
     stats = measure_data(_spec(tmp_path), cache_dir=tmp_path / "cache", timeout_s=5)
     assert stats.measured is False
     assert stats.sha256 is None
