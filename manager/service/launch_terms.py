@@ -16,6 +16,7 @@ from manager.launch.engine import LaunchRequest
 from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.runs.session import SuperviseSettings
+from manager.service.budgets import cap_of_budgets, launch_cap
 from manager.service.context import Context
 from manager.service.running import LOCAL, prepare, supervise_settings
 from manager.service.worst_case import WorstLine, total_usd, worst_alone, worst_lines
@@ -76,7 +77,7 @@ def launch_terms(context: Context, plan: Plan) -> LaunchTerms:
     Raises:
         NothingFitsError, OverBudgetError, UsageError: it cannot be launched; the same errors as the launch gives.
     """
-    cap = plan.limits.max_usd
+    cap = launch_cap(context, plan, plan.limits.max_usd)
     request, engine = prepare(context, plan, cap_usd=cap)
     choice = plan.choice
     assert choice is not None, "prepare refuses a plan without a choice"
@@ -101,7 +102,7 @@ def launch_terms(context: Context, plan: Plan) -> LaunchTerms:
         fallbacks=tuple(_named(offer) for offer in request.offers[1:]),
         teardown=_teardown(request, engine, settings),
         guards=_guards(request, engine, cap, settings),
-        budget=_budget(context, plan),
+        budget=_budget(context, plan, cap),
         needs_typed_confirmation=None if asked is None else plan.spec.name,
         typed_because=asked,
     )
@@ -158,15 +159,10 @@ def _teardown(request: LaunchRequest, engine: str, settings: SuperviseSettings) 
     )
 
 
-def _budget(context: Context, plan: Plan) -> str | None:
-    if not context.home.ledger_file.exists():
-        return None
-    from manager.service.budgets import cap_of_budgets  # The first launch of a user has no use for them.
-
+def _budget(context: Context, plan: Plan, cap: Decimal | None) -> str | None:
     left = cap_of_budgets(context, plan.spec.project)
     if left is None:
         return None
-    cap = plan.limits.max_usd
     return f"{left.text}; this run takes {'nothing of it' if cap is None else f'up to {format_usd(cap)}'}"
 
 
