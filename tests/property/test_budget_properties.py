@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
@@ -15,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manager.errors import OverBudgetError
-from manager.launch.engine import Handle, Launched
 from manager.runs.budget_rows import spent_in, standings, tightest_for
 from manager.runs.budgets import BudgetScope, Month, day_start_s, month_before, month_of, share_usd
 from manager.runs.charges import charge
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
-from tests.unit.runs.samples import offer, plan
+from tests.support.budget_stage import create, ended, launched
 
 NOW_S = datetime(2026, 11, 14, 12, tzinfo=UTC).timestamp()
 ZONES = st.integers(-12, 14).map(lambda hours: timezone(timedelta(hours=hours)))
@@ -32,8 +30,8 @@ RUNS = st.lists(
         st.sampled_from([None, "a", "b"]),
         st.none() | AMOUNTS,  # cap
         st.none() | st.decimals("0.01", "100", places=2),  # price
-        st.integers(0, 100_000),  # seconds charged
-        st.sampled_from(["open", "over", "unconfirmed"]),
+        st.integers(1, 100_000),  # seconds charged
+        st.sampled_from(["open", "succeeded", "unconfirmed"]),
     ),
     max_size=5,
 )
@@ -73,7 +71,7 @@ def test_months_share_all_charges_out(stretches: list[tuple[int, int]], price: D
         total = Decimal(0)
         for number, (ago_s, length_s) in enumerate(stretches):
             name, from_s = f"r-{number}", NOW_S - ago_s
-            open_run(ledger, name, None, Decimal(10**6), price, at_s=from_s)
+            launched(ledger, name, cap="1000000", price=price, at_s=from_s)
             row = charge(from_s=from_s, to_s=from_s + length_s, price_usd_per_hour=price, at_s=NOW_S)
             ledger.add_charge(name, row)
             total += row.amount_usd or 0
@@ -94,20 +92,18 @@ def test_spent_committed_and_left_are_the_limit_and_no_launch_passes_beyond(
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
         for number, (owner, own_cap, price, charged_s, end) in enumerate(runs):
             name = f"r-{number}"
-            open_run(ledger, name, owner, own_cap, price, at_s=NOW_S - 100_000)
-            start = NOW_S - 100_000
-            row = charge(from_s=start, to_s=start + charged_s, price_usd_per_hour=price, at_s=NOW_S)
-            ledger.add_charge(name, row)
+            cap_text = None if own_cap is None else str(own_cap)
+            start_s = NOW_S - 100_000
+            launched(ledger, name, project=owner, cap=cap_text, price=price, at_s=start_s, charged_s=float(charged_s))
             if end != "open":
-                ledger.transition(name, RunState.TEARING_DOWN, NOW_S)
-                ledger.transition(name, RunState.UNCONFIRMED if end == "unconfirmed" else RunState.SUCCEEDED, NOW_S)
+                ended(ledger, name, NOW_S, state=RunState(end))
         ledger.set_budget(BudgetScope.MONTH, "", month, NOW_S)
         ledger.set_budget(BudgetScope.PROJECT, "a", of_a, NOW_S)
         for one in ledger.look(lambda db: standings(db, NOW_S)):
             assert one.spent.usd + one.committed_usd + one.left_usd == one.limit.usd
             mine = [run for run in runs if one.limit.scope is BudgetScope.MONTH or run[0] == one.limit.name]
             assert {run.run_id for run in one.runs} == {
-                f"r-{number}" for number, run in enumerate(runs) if run in mine and run[4] != "over"
+                f"r-{number}" for number, run in enumerate(runs) if run in mine and run[4] != "succeeded"
             }
             assert one.spent.unknown_charges == sum(run[2] is None for run in mine)
         tight = ledger.look(lambda db: tightest_for(db, project, NOW_S))
@@ -119,28 +115,9 @@ def test_spent_committed_and_left_are_the_limit_and_no_launch_passes_beyond(
 def check_launch(ledger: Ledger, project: str | None, cap: Decimal, left: Decimal) -> None:
     if cap > left:
         with pytest.raises(OverBudgetError):
-            create(ledger, "next", project, cap, Decimal(1), NOW_S)
+            create(ledger, "next", project=project, cap=str(cap), at_s=NOW_S)
         return
-    create(ledger, "next", project, cap, Decimal(1), NOW_S)
+    create(ledger, "next", project=project, cap=str(cap), at_s=NOW_S)
     after = ledger.look(lambda db: tightest_for(db, project, NOW_S))
     assert after is not None
     assert after.left_usd >= 0
-
-
-def create(
-    ledger: Ledger, name: str, project: str | None, cap: Decimal | None, price: Decimal | None, at_s: float
-) -> None:
-    made = plan(price=price)
-    made = replace(made, spec=replace(made.spec, project=project))
-    ledger.create_run(name, made, Path("/runs") / name, "sky", cap, at_s)
-
-
-def open_run(
-    ledger: Ledger, name: str, project: str | None, cap: Decimal | None, price: Decimal | None, at_s: float
-) -> None:
-    create(ledger, name, project, cap, price, at_s)
-    ledger.transition(name, RunState.LAUNCHING, at_s)
-    handle = Handle(engine="sky", run_dir="/runs", name=name, details={})
-    launched = Launched(handle=handle, offer=offer(price), billing_started_at_s=at_s, failed_attempts=())
-    ledger.store_launched(name, launched, at_s)
-    ledger.transition(name, RunState.RUNNING, at_s)
