@@ -17,6 +17,7 @@ from manager.cli import (
     data_command,
     diff_command,
     memory_command,
+    panic_command,
     plan_command,
     plans_command,
     prices_command,
@@ -73,6 +74,7 @@ memory_command.register(app)
 run_command.register(app)
 runs_command.register(app)
 attach_command.register(app)
+panic_command.register(app)
 report_command.register(app)
 worth_command.register(app)
 tui_command.register(app)

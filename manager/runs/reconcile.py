@@ -21,7 +21,7 @@ from manager.runs.records import RunRecord
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release, store_missing_events
-from manager.runs.updates import OnUpdate
+from manager.runs.updates import OnUpdate, StateUpdate
 from manager.runs.verdict import End, EndReason, end_from_history, end_on_request
 from manager.runs.watch import watch
 
@@ -127,6 +127,7 @@ def stop(
     while (state := ledger.state(run_id)) not in FINAL:
         if state is not seen:
             seen, deadline = state, time.monotonic() + wait_s
+            on_update(StateUpdate(run_id=run_id, change=ledger.run(run_id).history[-1]))
         if state is not RunState.TEARING_DOWN and time.monotonic() >= deadline:
             break
         if not _client_lives(ledger, run_id, clock()):
