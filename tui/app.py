@@ -17,7 +17,7 @@ from manager.errors import ExitCode, TunefareError
 from tui.actions import APP, bindings
 from tui.keymap import user_keys
 from tui.leaving import AGAIN_S, heed_signals
-from tui.themes import DARK, LIGHT, theme_name
+from tui.themes import THEMES, theme_name
 from tui.threads import Threads
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class TunefareApp(App[None]):
 
     def on_mount(self) -> None:
         """Choose theme and keys; heed signals where there is a terminal."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
+        for theme in THEMES:
+            self.register_theme(theme)
         self.apply_settings()
         self.apply_keys()
         if not self.is_headless:

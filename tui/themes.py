@@ -5,7 +5,9 @@ Text has a contrast of 4.5 at least (WCAG 2.1, AA) on every background that scre
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from dataclasses import replace
+
+from textual.theme import BUILTIN_THEMES, Theme
 
 from tui import terminal
 
@@ -55,8 +57,15 @@ LIGHT = Theme(
         "button-color-foreground": "#ffffff",
     },
 )
-_OF_TERMINAL = {terminal.DARK: "ansi-dark", terminal.LIGHT: "ansi-light"}
-"""Textual's own, of the terminal's 16 colours over its own background."""
+# Without a colour of its own, a cursor that has not the focus is told by its letters.
+_BLURRED = {"block-cursor-blurred-text-style": "bold underline"}
+TERMINAL_DARK, TERMINAL_LIGHT = (
+    replace(BUILTIN_THEMES[name], name=f"tunefare-{name}", variables={**BUILTIN_THEMES[name].variables, **_BLURRED})
+    for name in ("ansi-dark", "ansi-light")
+)
+"""The terminal's 16 colours over its own background."""
+THEMES = (DARK, LIGHT, TERMINAL_DARK, TERMINAL_LIGHT)
+_OF_TERMINAL = {terminal.DARK: TERMINAL_DARK.name, terminal.LIGHT: TERMINAL_LIGHT.name}
 _OWN = {terminal.DARK: DARK.name, terminal.LIGHT: LIGHT.name}
 
 

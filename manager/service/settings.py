@@ -65,6 +65,15 @@ def settings(context: Context) -> tuple[SettingState, ...]:
     return tuple(_state(value) for value in context.config.values)
 
 
+def reread(context: Context) -> Context:
+    """The same surroundings with the settings as the file has them now.
+
+    Raises:
+        ConfigError: as `manager.config.read_config`.
+    """
+    return replace(context, config=read_config(context.home.config_file, context.environment))
+
+
 def set_setting(context: Context, name: str, value: str) -> ChangedSetting:
     """Write one setting into the settings file.
 

@@ -82,8 +82,8 @@ def test_text_can_be_read_on_every_background(theme: Theme) -> None:
         ("auto", "light", "tunefare-light"),
         ("dark", "light", "tunefare-dark"),
         ("light", "dark", "tunefare-light"),
-        ("terminal", None, "ansi-dark"),
-        ("terminal", "light", "ansi-light"),
+        ("terminal", None, "tunefare-ansi-dark"),
+        ("terminal", "light", "tunefare-ansi-light"),
     ],
 )
 def test_the_setting_goes_before_the_terminal(setting: str, background: str | None, name: str) -> None:

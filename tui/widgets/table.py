@@ -71,6 +71,10 @@ class _Rows(DataTable[Text]):
     def action_sort(self) -> None:
         self._table.sort_next()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is marked where marks mean nothing."""
+        return action != "mark" or self._table.has_marks
+
     def action_scroll_bottom(self) -> None:
         self._table.draw_all()
         super().action_scroll_bottom()
@@ -132,7 +136,7 @@ class RowTable(Vertical):
         super().__init__(id=id)
         self._columns = tuple(columns)
         self._empty = empty
-        self._has_marks = marks
+        self.has_marks = marks
         self._rows: dict[str, Row] = {}
         self._widths = tuple(self._width(number) for number in range(len(self._columns)))
         self._visible: tuple[int, ...] = ()
@@ -205,7 +209,7 @@ class RowTable(Vertical):
     def toggle_mark(self) -> None:
         """Mark or unmark the row under the cursor, and go on to the next."""
         key = self.cursor_key
-        if key is None or not self._has_marks:
+        if key is None or not self.has_marks:
             return
         if key in self._marked:
             del self._marked[key]
@@ -244,10 +248,6 @@ class RowTable(Vertical):
     def key_escape(self) -> None:
         """Esc ends the filter."""
         self.close_filter()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing is marked where marks mean nothing."""
-        return self._has_marks or action != "mark"
 
     @on(Input.Changed, "#filter")
     def _filter(self, event: Input.Changed) -> None:
@@ -349,9 +349,7 @@ class RowTable(Vertical):
         longest: Callable[[str], int] = len if len(self._rows) > 2000 else cell_len
         cells = max((longest(row.cells[number]) for row in self._rows.values()), default=0)
         # Two more in the first for the mark, two more in the title for the arrow of the sort.
-        return min(max(cells, cell_len(column.title) + 2), column.widest) + (
-            2 if number == 0 and self._has_marks else 0
-        )
+        return min(max(cells, cell_len(column.title) + 2), column.widest) + (2 if number == 0 and self.has_marks else 0)
 
     def _title(self, number: int) -> str:
         column = self._columns[number]
@@ -364,7 +362,7 @@ class RowTable(Vertical):
 
     def _cell(self, row: Row, number: int) -> Text:
         column, text = self._columns[number], row.cells[number]
-        if number == self._visible[0] and self._has_marks:
+        if number == self._visible[0] and self.has_marks:
             text = f"{MARK if row.key in self._marked else ' '} {text}"
         style = self._style(row.style)
         justify = "right" if column.is_number else "left"
