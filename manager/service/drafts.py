@@ -126,6 +126,13 @@ class Draft:
         }
         return found or _source_problems(self.spec())
 
+    def line_problems(self) -> tuple[tuple[int | None, str], ...]:
+        """The same for an editor of the text: line from 1, None where it has none, and sentence."""
+        found = spec_problems(self.text, name=self.title, folder=self.folder)
+        if found:
+            return tuple((problem.line, _sentence(problem.message, problem.hint)) for problem in found)
+        return tuple((None, sentence) for sentence in _source_problems(self.spec()).values())
+
     def save(self, file: Path | None = None, *, expected: FileMark | None) -> Draft:
         """Write the text; relative sources are made absolute where the folder is another one than before.
 
