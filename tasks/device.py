@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import platform
 import resource
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -50,3 +52,19 @@ def peak_memory_bytes(device: torch.device) -> int | None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def utilization_percent(device: torch.device) -> float | None:
+    """Share of the last moment (a second at most, as the driver measures it) in which the device computed; None where
+    nobody tells: without CUDA, without NVIDIA's management library, or where the driver refuses (a part of a card)."""
+    if device.type != "cuda" or not _has_management_library():
+        return None
+    try:
+        return float(torch.cuda.utilization(device))
+    except Exception:  # The library has errors of its own; a figure to look at must not end a run.
+        return None
+
+
+@lru_cache(maxsize=1)
+def _has_management_library() -> bool:
+    return importlib.util.find_spec("pynvml") is not None

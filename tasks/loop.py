@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tasks.batching import Indices, epoch_batches, micro_batches
-from tasks.device import peak_memory_bytes
+from tasks.device import peak_memory_bytes, utilization_percent
 from tasks.evaluate import Evaluation, evaluate
 from tasks.failures import TaskError
 from tasks.kinds import is_better, reaches
@@ -221,4 +221,5 @@ class _StepLog:
             "step_s": self._seconds / self._steps,
             "elapsed_s": progress.training_s,
             "peak_memory_bytes": peak_memory_bytes(session.accelerator.device),
+            "utilization_percent": utilization_percent(session.accelerator.device),
         }

@@ -18,7 +18,8 @@ images image_size |
 | model | parameters, trainable_parameters |
 | train | step, epoch, loss, learning_rate, grad_norm (null where fp16 overflowed), samples, tokens (cumulative, of \
 this run over all resumes), \
-tokens_per_s, step_s, elapsed_s (training time, over all resumes), peak_memory_bytes or null |
+tokens_per_s, step_s, elapsed_s (training time, over all resumes), peak_memory_bytes or null, \
+utilization_percent (of the first device) or null |
 | evaluation | stage (EvaluationStage), split ("validation" or "test"), step, loss, metrics {name: float or null}, \
 per_class {label: {precision, recall, f1, support}}, confusion_matrix [[int]] (rows true, columns predicted) or null, \
 samples, duration_s |

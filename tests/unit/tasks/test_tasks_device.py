@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from tasks import device as task_device
 from tasks import opening
 from tasks.protocol import Event, Job, parse_job
 
@@ -57,3 +59,23 @@ def test_a_resume_may_bring_another_device(job: Job, run_train: Run, tmp_path: P
     status, events = run_train(replace(short, device="cpu"), tmp_path / "out")
     assert status == 0
     assert [event.data["device"] for event in events if event.type == "started"][-1] == "cpu"
+
+
+@pytest.mark.parametrize(("answer", "told"), [(87, 87.0), (RuntimeError("not supported on a part of a card"), None)])
+def test_utilization_is_told_where_the_driver_tells_it(
+    answer: int | Exception, told: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(asked: torch.device) -> int:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(task_device, "_has_management_library", lambda: True)
+    monkeypatch.setattr(torch.cuda, "utilization", ask)
+    assert task_device.utilization_percent(torch.device("cuda")) == told
+    assert task_device.utilization_percent(torch.device("cpu")) is None
+
+
+def test_utilization_is_unknown_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_device, "_has_management_library", lambda: False)
+    assert task_device.utilization_percent(torch.device("cuda")) is None
