@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manager.cli.plan_view import money, offer_name
 from manager.planner.buys import Bought
 from manager.planner.plan import Estimate
+from manager.reports.offer_words import money, offer_name
 from manager.service.buying import LargestModel, Purchase
 from manager.units import MoneyInterval, format_hours, format_usd
 

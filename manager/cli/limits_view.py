@@ -11,14 +11,15 @@ from rich.padding import Padding
 from rich.table import Table
 
 from manager.cli.memory_view import memory_lines
-from manager.cli.plan_view import how_trained, money, offer_name, print_bill
+from manager.cli.plan_view import print_bill
 from manager.cli.spot_view import print_break_even
 from manager.planner.codec import break_even_to_json, estimate_to_json
-from manager.planner.moved import age_text
 from manager.planner.plan import Estimate, Plan
 from manager.planner.spot_break_even import SpotBreakEven
 from manager.planner.what_if import LimitCost
-from manager.prices.offer import Offer
+from manager.reports.frontier import FRONTIER, frontier
+from manager.reports.offer_words import offer_name
+from manager.reports.why import why
 from manager.units import format_hours, format_usd
 
 
@@ -36,42 +37,21 @@ def print_why(
         break_even: of a spot offer.
         choice: the offer that is chosen, for comparison.
     """
-    offer = estimate.offer
-    console.print(f"[bold]{escape(offer_name(offer))}[/bold]")
-    console.print(f"key {escape(offer.key)}")
-    verdict = f"can be chosen{_beside(estimate, choice)}" if estimate.reason is None else f"rejected: {estimate.reason}"
-    console.print(escape(verdict if estimate.on_paper is None else f"on paper only: {estimate.on_paper}"))
-    console.print(escape(f"{_price(offer)} from {offer.price_source}{_age(offer)}{_flags(offer.flags)}"))
-    if estimate.hours is not None:
-        hours = estimate.hours
-        console.print(
-            f"[bold]{money(estimate.cost_usd)}[/bold] to the finished job in {format_hours(hours.expected)} "
-            f"({format_hours(hours.low)} to {format_hours(hours.high)})"
-        )
-    how = how_trained(estimate)
-    if how:
-        console.print(Padding(escape(how), (0, 0, 0, 2), expand=False))
-    if break_even is not None:
-        print_break_even(estimate, break_even, console)
-    if estimate.lines:
-        print_bill(estimate, console)
-    device_bytes = offer.accelerator_memory_bytes or offer.host_memory_bytes
-    if estimate.memory is not None and device_bytes is not None:
-        console.print(memory_lines(estimate.memory, device_bytes))
-
-
-def _beside(estimate: Estimate, choice: Estimate | None) -> str:
-    """How much dearer and faster it is than the choice."""
-    if choice is None or choice.cost_usd is None or estimate.cost_usd is None or choice.hours is None:
-        return ""
-    if estimate.hours is None:
-        return ""
-    if choice.offer.key == estimate.offer.key:
-        return ", and is the choice"
-    more = estimate.cost_usd.expected - choice.cost_usd.expected
-    hours = estimate.hours.expected - choice.hours.expected
-    time = f"{format_hours(abs(hours))} {'slower' if hours > 0 else 'faster'}"
-    return f": {format_usd(more)} more than the choice, {choice.offer.key}, and {time}"
+    told = why(estimate, break_even=break_even, choice=choice)
+    console.print(f"[bold]{escape(told.name)}[/bold]")
+    console.print(f"key {escape(told.key)}")
+    console.print(escape(told.verdict))
+    console.print(escape(told.price))
+    if told.cost is not None:
+        console.print(f"[bold]{told.cost}[/bold] to the finished job in {told.time}")
+    if told.how:
+        console.print(Padding(escape(told.how), (0, 0, 0, 2), expand=False))
+    if told.break_even is not None:
+        print_break_even(told.break_even, console)
+    if told.bill is not None:
+        print_bill(told.bill, console)
+    if told.memory:
+        console.print(memory_lines(told.memory))
 
 
 def why_to_json(estimate: Estimate, break_even: SpotBreakEven | None = None) -> dict[str, Any]:
@@ -81,22 +61,20 @@ def why_to_json(estimate: Estimate, break_even: SpotBreakEven | None = None) -> 
 
 def print_pareto(plan: Plan, console: Console) -> None:
     """The offers that none beats in both dollars and hours."""
-    table = Table(box=None, pad_edge=False, title="none is cheaper and faster than one of these", title_justify="left")
+    table = Table(box=None, pad_edge=False, title=FRONTIER, title_justify="left")
     for title in ("$ to finish", "low-high", "time", "$ per hour saved"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("machine", overflow="fold")
-    before: Estimate | None = None
-    for estimate in plan.pareto:
-        cost, hours = estimate.cost_usd, estimate.hours
+    for row in frontier(plan.pareto):
+        cost, hours = row.estimate.cost_usd, row.estimate.hours
         band = "" if cost is None else f"{format_usd(cost.low)}-{format_usd(cost.high)}"
         table.add_row(
             format_usd(None if cost is None else cost.expected),
             band,
             format_hours(None if hours is None else hours.expected),
-            _per_hour_saved(before, estimate),
-            escape(offer_name(estimate.offer)),
+            "" if row.usd_per_hour_saved is None else format_usd(row.usd_per_hour_saved),
+            escape(offer_name(row.estimate.offer)),
         )
-        before = estimate
     console.print(table)
     console.print(f"plan {plan.plan_id}")
 
@@ -122,34 +100,6 @@ def print_limit_costs(costs: list[LimitCost], console: Console) -> None:
         )
     console.print(table)
     console.print()
-
-
-def _price(offer: Offer) -> str:
-    price = offer.price_usd_per_hour
-    return "price unknown" if price is None else f"{format_usd(price)}/h"
-
-
-def _age(offer: Offer) -> str:
-    """`, 3 h old`; nothing where that is not known."""
-    return "" if offer.price_age_s is None else f", {age_text(offer.price_age_s)} old"
-
-
-def _flags(flags: tuple[str, ...]) -> str:
-    from manager.prices.price_rules import RULES
-
-    told = "; ".join(RULES.get(flag, flag) for flag in flags)
-    return f" ({told})" if told else ""
-
-
-def _per_hour_saved(before: Estimate | None, estimate: Estimate) -> str:
-    """What an hour less costs against the offer above."""
-    if before is None or before.cost_usd is None or estimate.cost_usd is None:
-        return ""
-    if before.hours is None or estimate.hours is None:
-        return ""
-    saved = before.hours.expected - estimate.hours.expected
-    added = estimate.cost_usd.expected - before.cost_usd.expected
-    return format_usd(added / Decimal(repr(saved))) if saved > 0 else ""
 
 
 def _signed(usd: Decimal) -> str:

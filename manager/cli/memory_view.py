@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from manager.reports.why import MEMORY_COLUMNS, MemoryRow, memory_rows
 from manager.service.memory import MemoryReport
 from manager.service.memory_cards import CardMemory
 from manager.units import format_bytes, format_hours, format_usd, usd
@@ -18,7 +20,6 @@ from manager.workload.memory_answer import MemoryAnswer
 from tasks.kinds import TASK_KINDS
 from tasks.sample_units import WAVEFORM_RATE_HZ
 
-_NAMES = {"weights": "weights", "optimizer_state": "optimizer state", "weight_copies": "weight copies"}
 _NARROW = 90
 
 
@@ -35,7 +36,7 @@ def print_memory(report: MemoryReport, console: Console) -> None:
         console.print(f"note: {escape(note.removesuffix('.'))}")
     console.print(f"basis: {escape(profile.basis)}; constants: {escape(answer.basis)}", style="dim")
     console.print()
-    console.print(memory_lines(answer, report.memory_bytes))
+    console.print(memory_lines(memory_rows(answer, report.memory_bytes)))
     console.print(
         f"peaks: training {format_bytes(answer.training_bytes)}, evaluation {format_bytes(answer.evaluation_bytes)}, "
         f"saving {format_bytes(answer.save_bytes)}; allocated {format_bytes(answer.allocated_bytes)}, "
@@ -178,19 +179,14 @@ def _layout(report: MemoryReport) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def memory_lines(answer: MemoryAnswer, memory_bytes: float) -> Table:
+def memory_lines(rows: Sequence[MemoryRow]) -> Table:
+    """The lines of a memory answer and their sums."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("line")
-    table.add_column("at the peak", justify="right")
-    table.add_column("of the card", justify="right")
-    for name, size in answer.lines().items():
-        if size:
-            table.add_row(_NAMES.get(name, name.replace("_", " ")), format_bytes(size), f"{size / memory_bytes:.1%}")
-    sums = [("total", answer.total_bytes)]
-    if answer.reclaimable_bytes:
-        sums += [("given back when full", -answer.reclaimable_bytes), ("needed", answer.needed_bytes)]
-    for name, size in sums:
-        table.add_row(name, format_bytes(size), f"{size / memory_bytes:.1%}", style="bold")
+    table.add_column(MEMORY_COLUMNS[0])
+    for title in MEMORY_COLUMNS[1:]:
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(row.name, row.size, row.share, style="bold" if row.is_sum else None)
     return table
 
 

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manager.planner.plan import CostLine, Estimate, HostBytes, Plan
-from manager.prices.offer import Offer
-from manager.units import LEAST_USD, MoneyInterval, format_bytes, format_hours, format_usd
+from manager.planner.plan import Estimate, Plan
+from manager.reports.offer_words import how_trained, money, offer_name
+from manager.reports.why import BILL_COLUMNS, Bill, bill_words
+from manager.units import format_bytes, format_hours, format_usd
 from manager.workload.profile import DataStats
 
 _NARROW = 100
@@ -31,43 +32,6 @@ def print_plan(plan: Plan, console: Console, *, top: int) -> None:
     for note in plan.notes:
         console.print(f"note: {escape(note.removesuffix('.'))}")
     console.print(f"plan {plan.plan_id}")
-
-
-def offer_name(offer: Offer) -> str:
-    """Where, what, how."""
-    return offer.title
-
-
-def how_trained(estimate: Estimate) -> str:
-    """`micro-batch 4 x 2 passes, gradient checkpointing, fsdp, bf16`: what was chosen for a machine."""
-    parts = []
-    if estimate.micro_batch is not None:
-        passes = estimate.accumulation or 1
-        parts.append(f"micro-batch {estimate.micro_batch}{f' x {passes} passes' if passes > 1 else ''}")
-    if estimate.gradient_checkpointing:
-        parts.append("gradient checkpointing")
-    parts += [part for part in (estimate.sharding, estimate.precision) if part not in (None, "none")]
-    if estimate.disk_gib is not None:
-        parts.append(f"disk {estimate.disk_gib} GiB")
-    if estimate.checkpoint_every_steps is not None:
-        parts.append(f"a checkpoint every {estimate.checkpoint_every_steps:,} steps")
-    if estimate.preemptions is not None:
-        number = estimate.preemptions
-        band = f"{_number(number.low)} to {_number(number.high)}"
-        parts.append(f"{_number(number.expected)} ({band}) preemptions expected")
-    return ", ".join(parts)
-
-
-def _number(expected: float) -> str:
-    """Of events that may be rare: two significant digits, `< 0.001` for the least."""
-    return "< 0.001" if 0 < expected < 0.001 else f"{expected:.2g}"
-
-
-def money(interval: MoneyInterval | None) -> str:
-    """`$1.20 ($0.90-$1.70)`."""
-    if interval is None:
-        return "unknown"
-    return f"{format_usd(interval.expected)} ({format_usd(interval.low)}-{format_usd(interval.high)})"
 
 
 def _print_job(plan: Plan, console: Console) -> None:
@@ -109,45 +73,24 @@ def _print_choice(choice: Estimate, console: Console) -> None:
         f"[bold]{money(choice.cost_usd)}[/bold] to the finished job on [bold]{escape(offer_name(choice.offer))}[/bold]"
     )
     console.print(f"  {escape(how_trained(choice))}")
-    print_bill(choice, console)
+    print_bill(bill_words(choice), console)
 
 
-def print_bill(choice: Estimate, console: Console) -> None:
+def print_bill(bill: Bill, console: Console) -> None:
     """Cost lines, and what they rest on."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("cost line")
-    for title in ("expected", "quantity", "unit price"):
+    table.add_column(BILL_COLUMNS[0])
+    for title in BILL_COLUMNS[1:-1]:
         table.add_column(title, justify="right")
-    table.add_column("rests on", overflow="fold")
-    shown = [line for line in choice.lines if line.quantity.high > 0]
-    for line in shown:
-        quantity = (
-            format_hours(line.quantity.expected) if line.unit == "h" else f"{line.quantity.expected:,.2f} {line.unit}"
-        )
-        price = f"{format_usd(line.unit_price_usd)}/{line.unit}"
-        table.add_row(line.name, _line_dollars(line), quantity, price, line.assumption or "")
+    table.add_column(BILL_COLUMNS[-1], overflow="fold")
+    for row in bill.rows:
+        table.add_row(*row)
     console.print(table)
-    if choice.host_bytes is not None:
-        console.print(f"  {escape(_host_text(choice.host_bytes))}", style="dim")
-    silent = {line.assumption for line in choice.lines} - {line.assumption for line in shown}
-    for assumption in choice.assumptions:
-        if assumption.name in silent:
-            continue
-        console.print(f"  {escape(assumption.name)}: {escape(assumption.text)}", style="dim")
+    if bill.host is not None:
+        console.print(f"  {escape(bill.host)}", style="dim")
+    for text in bill.assumptions:
+        console.print(f"  {escape(text)}", style="dim")
     console.print()
-
-
-def _host_text(host: HostBytes) -> str:
-    return (
-        f"host's memory: {format_bytes(host.expected)} ({format_bytes(host.low)} to {format_bytes(host.high)}) while "
-        f"{host.moment}: {host.basis}"
-    )
-
-
-def _line_dollars(line: CostLine) -> str:
-    """What a line costs; one that rounds to nothing is not free."""
-    is_free = not line.quantity.expected or not line.unit_price_usd
-    return format_usd(line.total_usd.expected) if line.total_usd.expected or is_free else LEAST_USD
 
 
 def _print_offers(plan: Plan, console: Console, top: int) -> None:
