@@ -114,7 +114,7 @@ def launch_cap(context: Context, plan: Plan, cap_usd: Decimal | None) -> Decimal
         # What costs nothing needs no budget; a cap of nothing would end it at its first step.
         return cap_usd or plan.spec.budget.max_usd
     tight = budget_left(context, plan.spec.project)
-    if tight is None or (cap_usd is not None and cap_usd <= tight.left_usd):
+    if tight is None or (cap_usd is not None and 0 < cap_usd <= tight.left_usd):
         return cap_usd
     if tight.left_usd <= 0 or (cost is not None and cost_at(plan.spec.budget, cost) > tight.left_usd):
         told = "its price is unknown" if cost is None else f"the plan costs {cost_told(plan.spec.budget, cost)}"
