@@ -30,9 +30,10 @@ RUN = "job-20260101-aaaa"
 class Home:
     """A ledger and folders of runs, with clients as real processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger_file: Path | None = None) -> None:
         self.folder = folder
-        self.ledger = Ledger.open(folder / "ledger.db")
+        self.ledger_file = ledger_file or folder / "ledger.db"
+        self.ledger = Ledger.open(self.ledger_file)
         self.engine = fast_engine()
         self.clients: list[subprocess.Popen[bytes]] = []
         self.updates: list[Update] = []
@@ -41,7 +42,7 @@ class Home:
         return self.folder / run_id
 
     def start(self, run_id: str = RUN, **orders: object) -> subprocess.Popen[bytes]:
-        arguments = [str(self.folder / "ledger.db"), str(self.run_dir(run_id)), run_id, json.dumps(orders)]
+        arguments = [str(self.ledger_file), str(self.run_dir(run_id)), run_id, json.dumps(orders)]
         log = (self.folder / f"{run_id}.out").open("wb")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         client = subprocess.Popen([sys.executable, str(CLIENT), *arguments], stdout=log, env=environment)
