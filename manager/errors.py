@@ -11,6 +11,7 @@
     ├── EngineError                  1   an engine could not do what it was asked
     ├── NothingFitsError             3   no offer fits, or none had capacity
     ├── OverBudgetError              4   the cap or the deadline rules the job out
+    ├── InternalError                1   a defect of tunefare itself
     ├── TeardownUnconfirmedError     5   the provider did not confirm that the machine is gone
     └── InterruptedRunError        130   Ctrl-C or SIGTERM
 
@@ -120,6 +121,10 @@ class TeardownUnconfirmedError(TunefareError):
     """A machine may still be billing: the provider did not confirm that it is gone."""
 
     exit_code = ExitCode.TEARDOWN_UNCONFIRMED
+
+
+class InternalError(TunefareError):
+    """A defect of tunefare itself; the exception that nobody foresaw is its cause."""
 
 
 class InterruptedRunError(TunefareError):

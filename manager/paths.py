@@ -61,6 +61,11 @@ class Home:
         return self.root / "drafts"
 
     @property
+    def failures_dir(self) -> Path:
+        """Details of defects of tunefare itself, a text file each; may be deleted at any time."""
+        return self.root / "failures"
+
+    @property
     def cache_dir(self) -> Path:
         """Measured data sets, copies of price catalogs, answers of clouds; may be deleted at any time."""
         return self.root / "cache"

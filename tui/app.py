@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.app import App
 from textual.screen import Screen
 
 from manager.errors import ExitCode, TunefareError
+from manager.service.failures import DEBUG_VARIABLE, internal_error, keep_details
 from tui.actions import APP, bindings
 from tui.keymap import user_keys
 from tui.leaving import AGAIN_S, heed_signals
@@ -21,7 +23,7 @@ from tui.themes import THEMES, theme_name
 from tui.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from manager.service.context import Context
 
@@ -126,11 +128,21 @@ class TunefareApp(App[None]):
         for problem in keys.problems:
             self.notify(f"{problem.message}\n{problem.hint}", title="keys.toml", severity="warning", markup=False)
 
-    def fail(self, error: TunefareError) -> None:
-        """Show an error over the present screen."""
+    def fail(self, error: TunefareError, *, retry: Callable[[], object] | None = None) -> None:
+        """Show an error over the present screen; with what does it again, where that is possible."""
         from tui.screens.error import ErrorScreen  # Most sessions never need it.
 
-        self.push_screen(ErrorScreen(error))
+        self.push_screen(ErrorScreen(error, retry=retry))
+
+    def _fatal_error(self) -> None:
+        """A defect in the application itself: a sentence and a file of details, once the terminal is restored."""
+        error = self._exception
+        if error is None or self.is_headless or self.context.environment.get(DEBUG_VARIABLE):
+            super()._fatal_error()
+            return
+        file = keep_details(self.context, error)
+        hint = f"this is a defect of tunefare; report it with {file}. Runs go on, the draft is kept"
+        self.panic(Text(f"tunefare: error: {internal_error(error).message}\nhint: {hint}"))
 
     async def open_run(self, run_id: str) -> None:
         """Show this run."""

@@ -31,8 +31,7 @@ from manager.cli import (
 )
 from manager.cli.output import narrate
 from manager.errors import ExitCode, TunefareError
-
-_DEBUG_VARIABLE = "TUNEFARE_DEBUG"
+from manager.service.failures import DEBUG_VARIABLE
 
 app = typer.Typer(
     name="tunefare",
@@ -58,7 +57,7 @@ def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
 ) -> None:
     if debug:
-        os.environ[_DEBUG_VARIABLE] = "1"
+        os.environ[DEBUG_VARIABLE] = "1"
 
 
 setup_command.register(app)
@@ -115,7 +114,7 @@ def _without_arguments() -> list[str]:
 
 
 def _fail(message: str, hint: str | None, code: ExitCode) -> int:
-    if os.environ.get(_DEBUG_VARIABLE):
+    if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
     narrate(f"tunefare: error: {message}")
     if hint:
