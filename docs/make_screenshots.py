@@ -29,11 +29,12 @@ def main() -> None:
     from manager.reports.build import build_report
     from manager.reports.terminal import report_renderable
     from manager.service.context import open_context
-    from manager.service.inspection import find_events, list_runs
+    from manager.service.inspection import find_events
     from manager.service.planning import plan_job
+    from manager.service.run_list import run_summaries
 
     context = open_context()
-    run = find_events(context, list_runs(context)[0].run_id)
+    run = find_events(context, run_summaries(context)[0].run_id)
     IMAGES.mkdir(exist_ok=True)
     plan_console = _console()
     everywhere = dataclasses.replace(run.record.plan.spec, where=Where())

@@ -70,6 +70,12 @@ TEXT_COLUMN = "text"
 """data.text where nobody names one; a language model then takes prompts or conversations if the data has those."""
 
 
+def headline_metric(task: str) -> str:
+    """What runs of a task are about in one number: accuracy where there are classes, else perplexity."""
+    kind = TASK_KINDS.get(task)
+    return "accuracy" if kind is None or kind.has_labels else "perplexity"
+
+
 def is_better(metric: str, value: float, than: float, *, by: float = 0.0) -> bool:
     """Whether a metric's value beats another one by more than a margin."""
     return value < than - by if metric in LOWER_IS_BETTER else value > than + by

@@ -1,14 +1,13 @@
-"""`runs`, `show`, `logs`, `stop`, `reconcile`: the runs that the ledger knows."""
+"""`show`, `logs`, `stop`, `reconcile`: the runs that the ledger knows; their list is `run_list_command`."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from manager.cli.output import console, emit, emit_json, narrate
+from manager.cli.output import emit, emit_json, narrate
+from manager.cli.run_list_command import runs
 from manager.errors import EngineError, ExitCode, InterruptedRunError, TeardownUnconfirmedError
 from manager.runs.states import MAY_BILL, RunState
 from manager.service.context import open_context
@@ -24,43 +23,6 @@ def register(app: typer.Typer) -> None:
     app.command("logs")(logs)
     app.command("stop")(stop)
     app.command("reconcile")(reconcile)
-
-
-def runs(as_json: JsonOption = False) -> int:
-    """All runs, newest first; what may still be billed stands on top."""
-    from manager.service.inspection import list_runs, run_json  # the ledger's libraries, only here
-    from manager.units import format_usd
-
-    context = open_context()
-    found = list_runs(context)
-    if as_json:
-        for record in found:
-            emit_json(run_json(context, record), indent=None)
-        return ExitCode.DONE
-    if not found:
-        narrate("no runs yet")
-        narrate("next: tunefare init, then tunefare plan")
-        return ExitCode.DONE
-    from manager.cli.plan_view import offer_name  # draws with rich
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("cost", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("run", no_wrap=True)
-    table.add_column("started (UTC)", no_wrap=True)
-    table.add_column("machine", overflow="fold")
-    for record in found:
-        offer = record.offer
-        started = f"{_utc(record.created_at_s)}"
-        table.add_row(
-            format_usd(record.cost_usd),
-            str(record.state),
-            record.run_id,
-            started,
-            escape(offer_name(offer)) if offer else "-",
-        )
-    console().print(table)
-    return ExitCode.DONE
 
 
 def show(run: RunArgument, as_json: JsonOption = False) -> int:

@@ -85,14 +85,7 @@ def compare(reports: Sequence[Report], *, metric: str | None = None) -> Comparis
 def where(report: Report) -> str:
     """Cloud and accelerator in a few words."""
     offer = report.machine.offer
-    if offer is None:
-        return report.machine.engine
-    if offer.accelerator is None:
-        machine = offer.instance_type or "CPU"
-    else:
-        machine = f"{offer.accelerator_count:g}x {offer.accelerator}"
-    nodes = f" x {offer.num_nodes} nodes" if offer.num_nodes > 1 else ""
-    return f"{offer.cloud} {machine}{nodes}{' spot' if offer.use_spot else ''}"
+    return report.machine.engine if offer is None else offer.short_name
 
 
 def common_metric(reports: Sequence[Report]) -> str:

@@ -14,7 +14,7 @@ from manager.prices.offer import Offer
 from manager.runs.records import Charge, StateChange
 from manager.runs.states import RunState
 from manager.spec.model import RunSpec
-from tasks.kinds import TASK_KINDS, UNBOUNDED, is_better
+from tasks.kinds import TASK_KINDS, UNBOUNDED, headline_metric, is_better
 from tasks.protocol import EvaluationStage, Outcome
 
 REPORT_VERSION = 1
@@ -296,9 +296,8 @@ class Report:
 
     @property
     def headline_metric(self) -> str:
-        """What the run is about in one number: accuracy where there are classes, else perplexity."""
-        kind = TASK_KINDS.get(self.spec.task)
-        return "accuracy" if kind is None or kind.has_labels else "perplexity"
+        """What the run is about in one number."""
+        return headline_metric(self.spec.task)
 
     @property
     def counted_in(self) -> str:

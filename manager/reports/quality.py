@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from manager.reports.model import Best, ClassScore, Confusion, EarlierStop, EvaluationPoint, LossPoint, Score
-from manager.reports.reading import as_number, ending, last, metrics, number, of_stage, text, whole
+from manager.reports.reading import as_number, last, metrics, number, of_stage, text, whole
 from manager.reports.timeline import Timeline, task_end_s
+from manager.runs.milestones import MILESTONES, holding_seqs, milestone_of
 from manager.spec.schema import Metric
 from tasks.kinds import UNBOUNDED, is_better
 from tasks.protocol import EvaluationStage, Event, EventType
@@ -138,21 +139,9 @@ def earlier_stops(events: tuple[Event, ...], timeline: Timeline, metric: str) ->
 
 
 def _on_test(events: tuple[Event, ...], stage: EvaluationStage) -> list[Event]:
-    """Evaluations of a stage that still hold, oldest first.
-
-    A run that was resumed may carry a final evaluation of weights that it no longer has. Its end says which step was
-    kept; while there is none, only an evaluation of the latest start counts.
-    """
-    found = of_stage(events, stage)
-    if stage is not EvaluationStage.FINAL:
-        return found
-    resumed_seq = max((event.seq for event in events if event.type is EventType.STARTED), default=-1)
-    end = ending(events)
-    if end is None or end.type is not EventType.FINISHED or end.seq < resumed_seq:
-        return [event for event in found if event.seq > resumed_seq]
-    best = end.data.get("best")
-    kept = whole(end, "steps") if not best else int(best["step"])
-    return [event for event in found if kept is None or whole(event, "step") == kept]
+    """Evaluations of a stage that still hold, oldest first."""
+    holding = holding_seqs([milestone_of(event) for event in events if event.type in MILESTONES], stage)
+    return [event for event in of_stage(events, stage) if event.seq in holding]
 
 
 def _metrics_of(events: tuple[Event, ...], stage: EvaluationStage) -> dict[str, float | None]:

@@ -31,8 +31,8 @@ def fact_row(plan_json: str) -> Row:
 
 
 def estimate_row(plan_json: str, taken: Offer | None) -> Row | None:
-    """To (offer_json, usd_low, usd_expected, usd_high, machine_usd, hours_low, hours_expected, hours_high,
-    billed_hours): the plan's figures for the offer taken, for its choice before a launch.
+    """To (offer_json, machine, price_usd_per_hour, usd_low, usd_expected, usd_high, machine_usd, hours_low,
+    hours_expected, hours_high, billed_hours): the plan's figures for the offer taken, for its choice before a launch.
 
     Figures are None for an offer that the plan does not know; the row is None where nothing was chosen nor taken.
     """
@@ -48,6 +48,8 @@ def estimate_row(plan_json: str, taken: Offer | None) -> Row | None:
     machine, billed = planned_machine_usd(estimate), planned_billed_hours(estimate)
     return (
         offer_to_json(offer),
+        offer.short_name,
+        money_to_text(offer.price_usd_per_hour),
         *((None, None, None) if cost is None else map(money_to_text, (cost.low, cost.expected, cost.high))),
         None if machine is None else money_to_text(machine.expected),
         *((None, None, None) if hours is None else (hours.low, hours.expected, hours.high)),

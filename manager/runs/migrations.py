@@ -25,7 +25,8 @@ nor all charges and events (`manager.runs.summary` reads it); since version 2:
 | run_facts | what the plan says of a run; null where an old plan cannot be read |
 | estimates | the plan's figures for an offer; the newest counts: a fall-back that was taken has its own |
 | bills | what a run had cost after a charge; null: unknown |
-| milestones | a start, evaluation or end out of the events: `values_json` are its metrics, of an end its best step |
+| milestones | a start, evaluation or end out of the events; of an end `step` is that whose weights were kept, \
+`values_json` the metric there |
 
 Of no run, since version 2:
 
@@ -74,6 +75,7 @@ _TABLES_OF_2: dict[str, str] = {
     "run_facts": """run_id TEXT PRIMARY KEY REFERENCES runs, created_at_s REAL NOT NULL, engine TEXT NOT NULL,
         cap_usd TEXT, name TEXT, project TEXT, task TEXT, model TEXT, method TEXT, steps INTEGER""",
     "estimates": """id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs, offer_json TEXT NOT NULL,
+        machine TEXT NOT NULL, price_usd_per_hour TEXT,
         usd_low TEXT, usd_expected TEXT, usd_high TEXT, machine_usd TEXT,
         hours_low REAL, hours_expected REAL, hours_high REAL, billed_hours REAL""",
     "bills": """run_id TEXT NOT NULL REFERENCES runs, charge_id INTEGER NOT NULL REFERENCES charges,
@@ -82,9 +84,12 @@ _TABLES_OF_2: dict[str, str] = {
         step INTEGER, values_json TEXT, PRIMARY KEY (run_id, seq)""",
     "budgets": """id INTEGER PRIMARY KEY, at_s REAL NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, usd TEXT""",
 }
+_KEYED_BY_RUN = ("run_facts", "bills", "milestones")
+"""Found by their run alone: the key is the table."""
 _MILESTONE = """
     SELECT {row}.run_id, {row}.seq, json_extract({row}.line, '$.type'), json_extract({row}.line, '$.data.stage'),
-        coalesce(json_extract({row}.line, '$.data.step'), json_extract({row}.line, '$.data.steps')),
+        coalesce(json_extract({row}.line, '$.data.best.step'), json_extract({row}.line, '$.data.step'),
+            json_extract({row}.line, '$.data.steps')),
         coalesce(json_extract({row}.line, '$.data.metrics'), json_extract({row}.line, '$.data.best'))
     {source} WHERE json_extract({row}.line, '$.type') IN ('started', 'evaluation', 'finished', 'failed')"""
 
@@ -126,8 +131,7 @@ def _tell_old_run(db: sqlite3.Connection, run_id: str) -> None:
 
 
 def _create(db: sqlite3.Connection, table: str, columns: str) -> None:
-    # Rows without a number of their own are found by their run alone: the key is the table.
-    db.execute(f"CREATE TABLE {table} ({columns}){' WITHOUT ROWID' if table in ('bills', 'milestones') else ''}")
+    db.execute(f"CREATE TABLE {table} ({columns}){' WITHOUT ROWID' if table in _KEYED_BY_RUN else ''}")
     for verb in ("UPDATE", "DELETE"):
         db.execute(
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "

@@ -11,9 +11,8 @@ from manager.launch.local import missing_to_train
 from manager.launch.sky_check import check_sky
 from manager.prices.local import detect_device
 from manager.prices.sources import gather_market
-from manager.runs.states import MAY_BILL
 from manager.service.context import Context
-from manager.service.inspection import has_client, list_runs, open_ledger
+from manager.service.run_list import run_summaries
 from manager.units import format_bytes
 
 OK = "ok"
@@ -57,10 +56,8 @@ def _ledger(context: Context) -> Check:
     if not context.home.ledger_file.exists():
         return Check(name="ledger", state=OK, detail="no run yet")
     try:
-        runs = list_runs(context)
-        with open_ledger(context) as ledger:
-            open_runs = [record.run_id for record in runs if record.state in MAY_BILL]
-            billing = [run_id for run_id in open_runs if not has_client(ledger, run_id, context.clock())]
+        runs = run_summaries(context)
+        billing = [run.run_id for run in runs if run.may_bill and not run.has_client]
     except TunefareError as error:
         return Check(name="ledger", state=ERROR, detail=error.message, hint=error.hint)
     if billing:

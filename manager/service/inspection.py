@@ -30,15 +30,6 @@ def open_ledger(context: Context) -> Ledger:
     return Ledger.open(context.home.ledger_file)
 
 
-def list_runs(context: Context) -> list[RunRecord]:
-    """All runs, newest first, but those that may still be billed before all others."""
-    if not context.home.ledger_file.exists():
-        return []
-    with open_ledger(context) as ledger:
-        newest_first = sorted(ledger.runs(), key=lambda record: record.created_at_s, reverse=True)
-    return sorted(newest_first, key=lambda record: record.state not in MAY_BILL)
-
-
 def find_run(context: Context, prefix: str) -> RunRecord:
     """One run by its id or the unique beginning of it.
 

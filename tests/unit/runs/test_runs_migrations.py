@@ -77,12 +77,12 @@ def test_old_runs_get_what_lists_need(path: Path) -> None:
         (RUN, 1000.0, "local", "1.25", "job", None, "text-classification", "m", "full", 100)
     ]
     figures = ("1.8", "3.6", "7.2", "3.6", 0.5, 1.0, 2.0, 1.0)
-    assert rows_of(path, "estimates") == [(1, RUN, rows.offer_to_json(offer()), *figures)]
+    assert rows_of(path, "estimates") == [(1, RUN, rows.offer_to_json(offer()), "local CPU", "3.60", *figures)]
     assert rows_of(path, "bills") == [(RUN, 2, 60.0, "0.060000")]
     assert rows_of(path, "milestones") == [
         (RUN, 0, "started", None, None, None),
         (RUN, 1, "evaluation", "baseline", 0, '{"accuracy":0.5,"roc_auc":null}'),
-        (RUN, 3, "finished", None, 5, '{"metric":"accuracy","value":0.75,"step":4}'),
+        (RUN, 3, "finished", None, 4, '{"metric":"accuracy","value":0.75,"step":4}'),
     ]
     assert rows_of(path, "stop_requests") == [(1, RUN, 1.0, "why", 0)]
 
@@ -93,7 +93,7 @@ def test_a_plan_that_cannot_be_read_any_more_does_not_keep_the_ledger_closed(pat
     with Ledger.open(path) as ledger:
         assert ledger.state(RUN) is RunState.RUNNING
     assert rows_of(path, "run_facts") == [(RUN, 1000.0, "local", "1.25", *([None] * 6))]
-    assert rows_of(path, "estimates") == [(1, RUN, rows.offer_to_json(offer()), *([None] * 8))]
+    assert rows_of(path, "estimates") == [(1, RUN, rows.offer_to_json(offer()), "local CPU", "3.60", *([None] * 8))]
 
 
 def test_a_client_of_the_old_version_may_go_on(path: Path) -> None:

@@ -1,0 +1,109 @@
+"""`runs`: the list of all runs, and the part of it that is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from manager.cli.output import console, emit_json, narrate
+from manager.errors import ExitCode
+from manager.service.context import open_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manager.runs.summary import RunSummary
+
+_WIDE = 120
+"""Columns of a terminal from which on the estimate and the metric have room."""
+
+
+def runs(
+    words: Annotated[list[str] | None, typer.Argument(help="Words that a run's line must have.")] = None,
+    state: Annotated[list[str] | None, typer.Option("--state", help="Only in this state; several times: any.")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="Only of this project.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Created since 2026-11-21 (UTC), 12h, 7d, 2w.")] = None,
+    may_bill: Annotated[bool, typer.Option("--may-bill", help="Only what may be billed now.")] = False,
+    sort: Annotated[
+        str, typer.Option("--sort", help="newest, oldest, cost, hours, ratio, metric, name, project or state.")
+    ] = "newest",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first of them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1, one line a run.")] = False,
+) -> int:
+    """All runs, newest first; what may still be billed stands on top."""
+    # The ledger's libraries: `--help` must not wait for them.
+    from manager.service.inspection import run_json
+    from manager.service.run_list import RunChoice, billing_text, choose_runs, moment_s, records_of, run_summaries
+
+    context = open_context()
+    choice = RunChoice(
+        text=" ".join(words or ()),
+        states=tuple(state or ()),
+        project=project,
+        since_s=None if since is None else moment_s(since, context.clock()),
+        may_bill=may_bill,
+        sort=sort,
+        limit=limit,
+    )
+    everything = run_summaries(context)
+    found = choose_runs(everything, choice)
+    if as_json:
+        for record in records_of(context, found):
+            emit_json(run_json(context, record), indent=None)
+        return ExitCode.DONE
+    if not everything:
+        narrate("no runs yet")
+        narrate("next: tunefare init, then tunefare plan")
+        return ExitCode.DONE
+    if found:
+        _print(found)
+    else:
+        narrate(f"none of {len(everything):,} runs is asked for")
+    billing = billing_text(everything)
+    if billing is not None:
+        narrate(f"{billing}; to end them all: tunefare panic")
+    return ExitCode.DONE
+
+
+def _print(found: Sequence[RunSummary]) -> None:
+    from manager.units import format_usd  # only for tables
+
+    screen = console()
+    is_wide = screen.width >= _WIDE
+    table = Table(box=None, pad_edge=False)
+    table.add_column("cost", justify="right", no_wrap=True)
+    if is_wide:
+        table.add_column("of estimate", justify="right", no_wrap=True)
+    for title in ("state", "run", "started (UTC)"):
+        table.add_column(title, no_wrap=True)
+    if is_wide:
+        table.add_column("before -> after tuning", no_wrap=True)
+    table.add_column("machine", overflow="fold")
+    for run in found:
+        cells = [format_usd(run.cost_usd), _ratio(run), *_names(run), _metric(run), escape(run.machine or "-")]
+        if not is_wide:
+            del cells[5], cells[1]
+        table.add_row(*cells)
+    screen.print(table)
+
+
+def _names(run: RunSummary) -> list[str]:
+    from datetime import UTC, datetime  # only for tables
+
+    started = datetime.fromtimestamp(run.created_at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    state = f"{run.state}, no client" if run.has_client is False and run.may_bill else str(run.state)
+    return [state, run.run_id, started]
+
+
+def _ratio(run: RunSummary) -> str:
+    return "-" if run.cost_ratio is None else f"{run.cost_ratio:.2f}x"
+
+
+def _metric(run: RunSummary) -> str:
+    if run.metric is None or (run.metric_before is None and run.metric_after is None):
+        return "-"
+    before, after = ("-" if value is None else f"{value:.4g}" for value in (run.metric_before, run.metric_after))
+    return f"{run.metric} {before} -> {after}"

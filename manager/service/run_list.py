@@ -1,0 +1,162 @@
+"""All runs in one line each, what may still be billed first; and the part of them that somebody asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from manager.errors import StateError, UsageError
+from manager.runs.records import RunRecord
+from manager.runs.states import FINAL, RunState
+from manager.runs.summary import RunSummary
+from manager.service.context import Context
+from manager.service.inspection import has_client, open_ledger
+from manager.service.known_names import check_names
+from manager.units import format_usd
+from tasks.kinds import LOWER_IS_BETTER
+
+_UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunChoice:
+    """Which runs are asked for, and in which order; the defaults ask for all."""
+
+    text: str = ""
+    """Words that each stand somewhere in the run's line, in any case of letters."""
+    states: tuple[str, ...] = ()
+    """Names of RunState; empty: any."""
+    project: str | None = None
+    since_s: float | None = None
+    """Created then or later, Unix time in seconds."""
+    may_bill: bool = False
+    """Only what may be billed at this moment."""
+    sort: str = "newest"
+    """One of SORTS; what may still be billed stands first in `newest` alone."""
+    limit: int | None = None
+    """The first of them."""
+
+
+def run_summaries(context: Context, *, must_exist: bool = False) -> tuple[RunSummary, ...]:
+    """All runs, newest first, but those that may still be billed before all others.
+
+    Args:
+        context: surroundings.
+        must_exist: refuse where there is no ledger any more, for who has read it before; else there are no runs then.
+
+    Raises:
+        StateError: the ledger cannot be used.
+    """
+    file = context.home.ledger_file
+    if not file.exists():
+        if must_exist:
+            raise StateError(
+                f"the ledger {file} is gone",
+                hint="Put it back, or restore a backup; check your providers' consoles for machines that still run.",
+            )
+        return ()
+    with open_ledger(context) as ledger:
+        now_s = context.clock()
+        found = [
+            each if each.state in FINAL else replace(each, has_client=has_client(ledger, each.run_id, now_s))
+            for each in ledger.summaries()
+        ]
+    return tuple(sorted(found, key=lambda each: (not each.may_bill, -each.created_at_s)))
+
+
+def records_of(context: Context, summaries: Iterable[RunSummary]) -> Iterator[RunRecord]:
+    """All that the ledger knows of these runs but their events, one at a time."""
+    for summary in summaries:
+        with open_ledger(context) as ledger:
+            record = ledger.run(summary.run_id)
+        yield record
+
+
+def choose_runs(summaries: Sequence[RunSummary], choice: RunChoice) -> tuple[RunSummary, ...]:
+    """The part that is asked for.
+
+    Raises:
+        UsageError: a state or an order that there is not.
+    """
+    check_names("state", choice.states, {str(state) for state in RunState})
+    check_names("order", (choice.sort,), set(SORTS))
+    words = choice.text.casefold().split()
+    found = [each for each in summaries if _is_wanted(each, choice) and _has_words(each, words)]
+    key = SORTS[choice.sort]
+    if key is not None:
+        known = [each for each in found if key(each) is not None]
+        found = sorted(known, key=key) + [each for each in found if key(each) is None]
+    return tuple(found[: choice.limit])
+
+
+def moment_s(text: str, now_s: float) -> float:
+    """Unix time of `2026-11-21` or `2026-11-21T08:00` (UTC), or of so long ago: `12h`, `7d`, `2w`.
+
+    Raises:
+        UsageError: neither of them.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit in _UNITS_S and number.isdecimal():
+        return now_s - timedelta(seconds=int(number) * _UNITS_S[unit]).total_seconds()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no moment", hint="write a date such as 2026-11-21, or so long ago: 12h, 7d, 2w"
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def billing_text(summaries: Iterable[RunSummary]) -> str | None:
+    """`2 runs may still be billed: $1.20/h`; None where none may."""
+    billing = [each for each in summaries if each.may_bill]
+    if not billing:
+        return None
+    prices = [each.price_usd_per_hour for each in billing]
+    known = sum((price for price in prices if price is not None), Decimal(0))
+    unknown = prices.count(None)
+    runs = f"{len(billing):,} runs" if len(billing) != 1 else "1 run"
+    if unknown == len(billing):
+        return f"{runs} may still be billed: price unknown"
+    also = f" and {unknown} at an unknown price" if unknown else ""
+    return f"{runs} may still be billed: {format_usd(known)}/h{also}"
+
+
+def _is_wanted(summary: RunSummary, choice: RunChoice) -> bool:
+    return (
+        (not choice.states or str(summary.state) in map(str.casefold, choice.states))
+        and (choice.project is None or summary.project == choice.project)
+        and (choice.since_s is None or summary.created_at_s >= choice.since_s)
+        and (not choice.may_bill or summary.may_bill)
+    )
+
+
+def _has_words(summary: RunSummary, words: list[str]) -> bool:
+    if not words:
+        return True
+    texts = (summary.run_id, summary.name, summary.project, summary.task, summary.model, summary.method)
+    line = " ".join(text for text in (*texts, summary.machine, str(summary.state)) if text).casefold()
+    return all(word in line for word in words)
+
+
+def _quality(summary: RunSummary) -> tuple[str, float] | None:
+    if summary.metric is None or summary.metric_after is None:
+        return None
+    return summary.metric, summary.metric_after if summary.metric in LOWER_IS_BETTER else -summary.metric_after
+
+
+SORTS: dict[str, Callable[[RunSummary], Any] | None] = {
+    "newest": None,
+    "oldest": lambda run: run.created_at_s,
+    "cost": lambda run: None if run.cost_usd is None else -run.cost_usd,
+    "hours": lambda run: None if run.billed_hours is None else -run.billed_hours,
+    "ratio": lambda run: None if run.cost_ratio is None else -run.cost_ratio,
+    "metric": _quality,
+    "name": lambda run: run.name,
+    "project": lambda run: run.project,
+    "state": lambda run: str(run.state),
+}
+"""Orders by name: numbers from the highest down, metrics from the best; what is unknown comes last."""
