@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from textual_plot import PlotWidget
 
 Format = Callable[[float], str]
+_RIM_SHARE = 0.06
+"""Of the extent of points, kept free around them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,7 @@ class Series:
     """One line, or one group of points."""
 
     name: str
-    """In the legend."""
+    """In the legend; empty: not there."""
     points: tuple[tuple[float, float], ...]
     """x and y."""
     kind: Literal["line", "points"] = "line"
@@ -91,7 +93,7 @@ class Chart(Vertical):
 
         Args:
             series: what to draw; those without a point are left out.
-            x_label: name and unit of the x axis.
+            x_label: name and unit of the x axis; empty: no room is kept for it.
             y_label: of the y axis.
             words: the same in a sentence.
             title: a new one; None: it stays.
@@ -133,28 +135,34 @@ class Chart(Vertical):
         plot.set_x_formatter(Ticks(self._formats[0]))
         plot.set_y_formatter(Ticks(self._formats[1]))
         plot.margin_left = 10
+        # Rows are dear: those of names stay away with their names.
+        plot.margin_top = 1 if self._labels[1] else 0
+        plot.margin_bottom = 3 if self._labels[0] else 1
         for one in self._series:
             xs, ys = [x for x, _ in one.points], [y for _, y in one.points]
             colour = self.app.theme_variables.get(one.colour, "white")
             if one.kind == "line" and len(xs) > 1:
-                plot.plot(xs, ys, line_style=colour, hires_mode=HiResMode.BRAILLE, label=one.name)
+                plot.plot(xs, ys, line_style=colour, hires_mode=HiResMode.BRAILLE, label=one.name or None)
             else:
-                plot.scatter(xs, ys, marker=one.marker, marker_style=colour, label=one.name)
+                plot.scatter(xs, ys, marker=one.marker, marker_style=colour, label=one.name or None)
         self._limits(plot)
-        plot.show_legend(LegendLocation.TOPRIGHT, is_visible=len(self._series) > 1)
+        plot.show_legend(LegendLocation.TOPRIGHT, is_visible=sum(bool(one.name) for one in self._series) > 1)
         plot.display = bool(self._series)
 
     def _limits(self, plot: PlotWidget) -> None:
-        """One point alone has no extent; an axis of its own is put around it."""
+        """One point alone has no extent, and points on the rim are not drawn: both get room around them."""
+        rim = _RIM_SHARE if any(one.kind == "points" for one in self._series) else 0.0
         for values, limit in (
             ([x for one in self._series for x, _ in one.points], plot.set_xlimits),
             ([y for one in self._series for _, y in one.points], plot.set_ylimits),
         ):
-            if values and min(values) == max(values):
-                around = abs(values[0]) * 0.1 or 1.0
-                limit(values[0] - around, values[0] + around)
-            else:
+            low, high = min(values, default=0.0), max(values, default=0.0)
+            around = (high - low) * rim if high > low else abs(low) * 0.1 or 1.0
+            if not values or not around:
                 limit(None, None)
+            else:
+                # What is never negative does not begin to be so for the sake of a margin.
+                limit(max(low - around, 0.0) if low > 0 else low - around, high + around)
 
 
 def _plain(value: float) -> str:
