@@ -7,11 +7,13 @@ the run file is kept as it is typed. Closing the terminal loses nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from manager.errors import ExitCode, TunefareError
@@ -23,7 +25,9 @@ from tui.themes import THEMES, theme_name
 from tui.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from textual.command import Provider
 
     from manager.service.context import Context
 
@@ -70,12 +74,23 @@ def _settings() -> Screen[None]:
     return SettingsScreen()
 
 
+def _palette() -> type[Provider]:
+    from tui.palette import Actions
+
+    return Actions
+
+
 class TunefareApp(App[None]):
     """Plan, launch, watch and review from the keyboard."""
 
     TITLE = "tunefare"
     CSS_PATH = "styles/app.tcss"
-    BINDINGS = bindings(APP)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(APP),
+        # Before all others, so that dialogs do not keep it: the one key that everybody tries.
+        Binding("ctrl+c", "app.interrupt", "leave", show=False, priority=True, system=True),
+    ]
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_palette}
     MODES: ClassVar = {
         "plan": _plan,
         "run": _run,
@@ -162,8 +177,12 @@ class TunefareApp(App[None]):
         """Leave."""
         self.exit()
 
-    def action_help_quit(self) -> None:
-        """Ctrl-C, where it copies nothing: the first says how to leave, a second one leaves."""
+    def action_interrupt(self) -> None:
+        """Ctrl-C: copies what is selected; else the first says how to leave, and a second one leaves."""
+        selected = getattr(self.focused, "selected_text", "") or self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+            return
         now_s = time.monotonic()
         if now_s - self._asked_to_leave_s < AGAIN_S:
             self.action_leave()
@@ -175,7 +194,7 @@ class TunefareApp(App[None]):
         """Keys and commands of the present screen."""
         from tui.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(getattr(self.screen, "SCOPE", APP)))
 
     def action_panic(self) -> None:
         """End all that may be billed."""

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.message import Message
@@ -93,9 +94,11 @@ class RowTable(Vertical):
     RowTable { height: 1fr; }
     RowTable > _Rows { height: 1fr; background: transparent; }
     RowTable > Input { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
+    RowTable > Input:focus { border: none; }
     RowTable > Input.-open { display: block; }
     RowTable > Static { height: 1; color: $text-muted; padding: 0 1; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close_filter", "end filter", show=False)]
     STYLES: ClassVar = {"error": "bold", "warning": "", "success": "", "dim": "dim", "": ""}
 
     class Highlighted(Message):
@@ -245,9 +248,13 @@ class RowTable(Vertical):
         line.disabled = True
         self.rows.focus()
 
-    def key_escape(self) -> None:
+    def action_close_filter(self) -> None:
         """Esc ends the filter."""
         self.close_filter()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a filter Esc is the screen's."""
+        return action != "close_filter" or self.query_one("#filter", Input).has_class("-open")
 
     @on(Input.Changed, "#filter")
     def _filter(self, event: Input.Changed) -> None:
