@@ -17,6 +17,7 @@ from manager.catalog.models import check_use, resolve_entry
 from manager.errors import DataError, SpecError, StateError, UsageError
 from manager.service.starting import write_whole
 from manager.spec.edit import key_text, with_key
+from manager.spec.keys import default_value
 from manager.spec.model import RunSpec
 from manager.spec.reader import parse_spec, spec_problems
 from manager.spec.starter import starter_text
@@ -158,6 +159,16 @@ class Draft:
             hint = "name a place that you can write to"
             raise StateError(f"{target} cannot be written: {error.strerror}", hint=hint) from error
         return replace(moved, file=target, folder=target.parent, mark=_mark(target, moved.text), saved_text=moved.text)
+
+
+def default_text(key: str) -> str:
+    """What holds where the file does not name a dotted key, as a form shows it; empty where nothing does."""
+    value = default_value(tuple(key.split(".")))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or isinstance(value, list):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def mark_of(file: Path) -> FileMark:

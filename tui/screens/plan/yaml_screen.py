@@ -1,0 +1,85 @@
+"""The run file as text, checked as it is typed; Esc goes back to the form, which follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Static, TextArea
+
+if TYPE_CHECKING:
+    from manager.service.drafts import Draft
+    from tui.app import TunefareApp
+
+_DEBOUNCE_S = 0.2
+_MOST_SHOWN = 4
+
+
+class YamlScreen(ModalScreen[str]):
+    """Gives back the text."""
+
+    CSS_PATH = "../../styles/plan_dialogs.tcss"
+    # The editor would take Esc for itself.
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f4", "back", "back to the form", priority=True)]
+
+    class Checked(Message):
+        """What is wrong with the text."""
+
+        def __init__(self, problems: tuple[tuple[int | None, str], ...]) -> None:
+            super().__init__()
+            self.problems = problems
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__()
+        self._draft = draft
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The editor, and what is wrong below it."""
+        with Vertical(classes="dialog whole", id="yaml"):
+            yield TextArea(self._draft.text, show_line_numbers=True, tab_behavior="indent", compact=True, id="text")
+            yield Static("checking ...", id="yaml-problems", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin at the top."""
+        box = self.query_one("#yaml")
+        box.border_title = f"{self._draft.title} as YAML"
+        box.border_subtitle = "Esc: back to the form, which follows"
+        self.query_one(TextArea).focus()
+        self._check()
+
+    def action_back(self) -> None:
+        """To the form, with the text as it is."""
+        self.dismiss(self.query_one(TextArea).text)
+
+    @on(TextArea.Changed)
+    def _typed(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_DEBOUNCE_S, self._check)
+
+    def _check(self) -> None:
+        app = cast("TunefareApp", self.app)
+        draft, context = self._draft.with_text(self.query_one(TextArea).text), app.context
+
+        def check() -> Message:
+            from manager.service.kept_drafts import keep_draft
+
+            keep_draft(context, draft)
+            return self.Checked(draft.line_problems())
+
+        app.threads.start(self, check, group="yaml")
+
+    @on(Checked)
+    def _tell(self, event: Checked) -> None:
+        lines = [f"✗ line {line}: {text}" if line else f"✗ {text}" for line, text in event.problems]
+        more = [f"... and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
+        shown = self.query_one("#yaml-problems", Static)
+        shown.update("\n".join(lines[:_MOST_SHOWN] + more) or "✓ can be planned")
+        shown.set_class(bool(lines), "error")
