@@ -47,13 +47,13 @@ def end_target(
         return unconfirmed(target, told=str(error) or type(error).__name__)
 
 
-def unconfirmed(target: PanicTarget, *, told: str, state_known: bool = True) -> PanicEntry:
+def unconfirmed(target: PanicTarget, *, told: str) -> PanicEntry:
     """A run of which nothing is known but that it may be billed."""
     handle = handle_of(target.run_dir)
     by_hand = () if handle is None else commands_by_hand(handle, None)
     return PanicEntry(
         run_id=target.run_id,
-        state=target.state if state_known else None,
+        state=target.state,
         is_gone=False,
         told=told,
         evidence=None,
@@ -144,7 +144,7 @@ def _by_folder(
 ) -> PanicEntry:
     """Without the ledger: what the engine finds by the run's folder is taken down; nothing of it is written down."""
     handle = handle_of(target.run_dir)
-    entry = unconfirmed(target, told=error.message if error else "nothing is known of a launch", state_known=False)
+    entry = unconfirmed(target, told=error.message if error else "nothing is known of a launch")
     if handle is None:
         return entry
     engine = known[handle.engine]

@@ -65,7 +65,7 @@ class PanicEntry:
 
     run_id: str
     state: RunState | None
-    """None: the ledger could not be read."""
+    """As the ledger had it last; None: it could not be read."""
     is_gone: bool
     """Whether the provider confirmed that nothing is left, or nothing was ever started."""
     told: str

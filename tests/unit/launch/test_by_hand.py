@@ -1,0 +1,61 @@
+"""What a user is told to type where an end was not confirmed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.launch.by_hand import commands_by_hand
+from manager.launch.engine import Evidence, Handle
+
+
+def handle(run_dir: Path, engine: str) -> Handle:
+    return Handle(engine=engine, run_dir=str(run_dir), name="tf-job", details={})
+
+
+def left(*names: str) -> Evidence:
+    return Evidence(confirmed=False, asked_at_s=1.0, source="process table", answer="left", left=names)
+
+
+def test_processes_that_are_left_are_killed_by_number(tmp_path: Path) -> None:
+    evidence = left("12 python", "345 sleep")
+    assert commands_by_hand(handle(tmp_path, "local"), evidence) == ("kill -9 12 345",)
+
+
+@pytest.mark.parametrize("evidence", [None, left()])
+def test_processes_nobody_counted_are_looked_for(tmp_path: Path, evidence: Evidence | None) -> None:
+    assert commands_by_hand(handle(tmp_path, "local"), evidence) == ("pgrep -af tf-job",)
+
+
+AWS = "aws ec2 describe-instances --region us-east-1 --filters Name=tag:ray-cluster-name,Values="
+
+
+@pytest.mark.parametrize(
+    ("attempt", "expected"),
+    [
+        (None, ("sky status --refresh tf-job",)),
+        ({"cloud": "aws", "region": "us-east-1", "provider": {"name_on_cloud": "tf-job-1f"}}, (f"{AWS}tf-job-1f*",)),
+        ({"cloud": "aws", "region": "us-east-1", "provider": None}, (f"{AWS}tf-job*",)),
+        (
+            {"cloud": "gcp", "region": "us-central1", "provider": None},
+            ("gcloud compute instances list --filter=labels.ray-cluster-name:tf-job",),
+        ),
+        (
+            {"cloud": "slurm", "region": "lab", "provider": {"name_on_cloud": "tf-job-1f"}},
+            ("squeue --name tf-job-1f", "scancel --name tf-job-1f"),
+        ),
+        (
+            {"cloud": "nebius", "region": None, "provider": None},
+            ("sky status --refresh tf-job", "look for tf-job in the console of nebius"),
+        ),
+    ],
+)
+def test_a_cluster_is_taken_down_then_looked_for(
+    tmp_path: Path, attempt: dict[str, Any] | None, expected: tuple[str, ...]
+) -> None:
+    if attempt is not None:
+        (tmp_path / "sky-attempt.json").write_text(json.dumps(attempt))
+    assert commands_by_hand(handle(tmp_path, "sky"), None) == ("sky down tf-job", *expected)
