@@ -11,11 +11,20 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, VerticalScroll
+from textual.content import Content
 from textual.events import ScreenResume
 from textual.message import Message
 from textual.widgets import ContentSwitcher, Static
 
-from manager.service.cost_accuracy import CostAccuracy, Report, cost_accuracy, metric_title, metric_value, next_metric
+from manager.service.cost_accuracy import (
+    CostAccuracy,
+    Report,
+    cost_accuracy,
+    metric_title,
+    metric_value,
+    next_metric,
+    plain,
+)
 from manager.service.cost_accuracy import waterfall as waterfall_of
 from manager.service.nouns import FINAL, RunSummary
 from manager.service.reporting import build_reports
@@ -172,7 +181,8 @@ class ReportsScreen(BaseScreen):
     def _draw_waterfall(self, run_id: str) -> None:
         report = self._reports.get(run_id)
         if report is not None and self._found is not None:
-            self.query_one("#waterfall-pane").border_title = f"{run_id}: estimate → bill · w"
+            # Content, not text: a run's name is no markup.
+            self.query_one("#waterfall-pane").border_title = Content(f"{plain(run_id)}: estimate → bill · w")
             self.query_one("#waterfall", WaterfallView).show(waterfall_of(report), waterfall_words(report, self._found))
 
     def action_metric(self) -> None:
