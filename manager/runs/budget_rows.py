@@ -1,7 +1,7 @@
 """Budgets in the ledger: their rows, and the sums that they are compared with. SQL alone; the caller holds the
 transaction, so that all figures are of one moment.
 
-Sums are made in whole micro-dollars, the resolution of every charge, and therefore exact.
+Sums are made in whole micro-dollars, the resolution of every charge, and exact up to nine thousand million dollars.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.units import format_usd
 
 _MICRO = Decimal("0.000001")
-_SUM = "coalesce(sum(CAST(round(amount_usd * 1000000) AS INTEGER)), 0), coalesce(sum(amount_usd IS NULL), 0)"
+_SUM = "coalesce(sum(round(amount_usd * 1e6)), 0), count(*) - count(amount_usd)"
 _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL))
 
 
@@ -111,20 +111,34 @@ def spent_in(db: sqlite3.Connection, month: Month) -> Spent:
 
 def spent_between(db: sqlite3.Connection, since_s: float, until_s: float) -> Spent:
     """Charges between two moments; an unknown one counts in each stretch that it reaches into."""
-    inside = f"SELECT {_SUM} FROM charges WHERE to_s > ? AND to_s < ? AND from_s >= ?"
-    whole = _spent(db.execute(inside, (since_s, until_s, since_s)).fetchone())
-    # At the edges: a charge without length belongs to the stretch that its moment begins.
-    edges = (
-        "SELECT from_s, to_s, amount_usd FROM charges WHERE (to_s > :a AND to_s < :b AND from_s < :a)"
-        " OR (to_s >= :b AND from_s < :b) OR (to_s = :a AND from_s = :a)"
-    )
-    for from_s, to_s, amount in db.execute(edges, {"a": since_s, "b": until_s}):
+    # A charge ends within the stretch and may begin before it, or it reaches the end; without length it is one moment.
+    ends = "to_s > :a AND to_s < :b"
+    at = {"a": since_s, "b": until_s}
+    *sums, early = db.execute(f"SELECT {_SUM}, coalesce(sum(from_s < :a), 0) FROM charges WHERE {ends}", at).fetchone()
+    total = _spent(*sums)
+    others = "(to_s >= :b AND from_s < :b) OR (to_s = :a AND from_s = :a)"
+    for from_s, to_s, amount in db.execute(f"SELECT from_s, to_s, amount_usd FROM charges WHERE {others}", at):
         if amount is None:
-            whole = whole.plus(Spent(usd=Decimal(0), unknown_charges=1))
+            total = total.plus(Spent(usd=Decimal(0), unknown_charges=1))
             continue
         part = share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=since_s, until_s=until_s)
-        whole = whole.plus(Spent(usd=part))
-    return whole
+        total = total.plus(Spent(usd=part))
+    return total if not early else Spent(usd=total.usd - _before(db, at), unknown_charges=total.unknown_charges)
+
+
+def _before(db: sqlite3.Connection, at: dict[str, float]) -> Decimal:
+    """Of charges that end between two moments the parts before the first one."""
+    sql = (
+        "SELECT from_s, to_s, amount_usd FROM charges"
+        " WHERE to_s > :a AND to_s < :b AND from_s < :a AND amount_usd IS NOT NULL"
+    )
+    return sum(
+        (
+            share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=from_s, until_s=at["a"])
+            for from_s, to_s, amount in db.execute(sql, at)
+        ),
+        Decimal(0),
+    )
 
 
 def spent_by(db: sqlite3.Connection, project: str) -> Spent:
@@ -141,14 +155,13 @@ def charged(db: sqlite3.Connection, run_id: str) -> Spent:
     bill = bill_of(db, run_id)
     if bill.cost_usd is not None:
         return Spent(usd=bill.cost_usd)
-    return _spent(db.execute(f"SELECT {_SUM} FROM charges WHERE run_id = ?", (run_id,)).fetchone())
+    return _spent(*db.execute(f"SELECT {_SUM} FROM charges WHERE run_id = ?", (run_id,)).fetchone())
 
 
 def open_runs(db: sqlite3.Connection) -> tuple[OpenRun, ...]:
     """Runs that are not over, oldest first: also those that are about to be launched."""
-    found = db.execute(
-        f"SELECT run_id FROM runs EXCEPT SELECT run_id FROM state_changes WHERE state IN ({_FINAL})"
-    ).fetchall()
+    state = "SELECT state FROM state_changes WHERE run_id = runs.run_id ORDER BY id DESC LIMIT 1"
+    found = db.execute(f"SELECT run_id FROM runs WHERE ({state}) NOT IN ({_FINAL})").fetchall()
     runs = [_open_run(db, run_id) for (run_id,) in found]
     return tuple(run for _, run in sorted(runs, key=lambda pair: (pair[0], pair[1].run_id)))
 
@@ -173,8 +186,8 @@ def _open_run(db: sqlite3.Connection, run_id: str) -> tuple[float, OpenRun]:
     )
 
 
-def _spent(row: tuple[int, int]) -> Spent:
-    return Spent(usd=row[0] * _MICRO, unknown_charges=row[1])
+def _spent(micro_usd: float, unknown_charges: int) -> Spent:
+    return Spent(usd=int(micro_usd) * _MICRO, unknown_charges=unknown_charges)
 
 
 def _told(amount_usd: Decimal) -> str:

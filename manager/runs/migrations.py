@@ -104,7 +104,7 @@ def _migrate_to_2(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE stop_requests ADD COLUMN now INTEGER NOT NULL DEFAULT 0 CHECK (now IN (0, 1))")
     for table, columns in _TABLES_OF_2.items():
         _create(db, table, columns)
-    db.execute("CREATE INDEX charges_by_end ON charges (to_s)")
+    db.execute("CREATE INDEX charges_by_end ON charges (to_s, from_s, amount_usd)")
     # In the database, so that clients of the version before, which may go on for hours, write it too.
     db.execute(
         "CREATE TRIGGER events_to_milestones AFTER INSERT ON events "
