@@ -12,6 +12,8 @@ from textual.binding import Binding, BindingType
 
 APP = "app"
 TABLE = "table"
+PARTS = {"offers": "plan"}
+"""Scopes that are a part of a screen -> the screen's."""
 _SCREENS = ("plan", "run", "runs", "reports", "budgets", "prices", "settings")
 
 
@@ -33,6 +35,11 @@ class Action:
     """In the footer."""
     call: str | None = None
     """Textual's action; None: the name after the dot."""
+
+    @property
+    def screen(self) -> str:
+        """Scope of the screen; of actions that are on several, their own."""
+        return PARTS.get(self.scope, self.scope)
 
     @property
     def scope(self) -> str:
@@ -304,6 +311,69 @@ ACTIONS: tuple[Action, ...] = (
         command="tunefare prices --audit",
     ),
     Action(id="prices.back", key="escape", label="back", text="One step back.", is_shown=False),
+    Action(
+        id="offers.compare",
+        key="v",
+        label="compare",
+        text="Show the marked offers side by side; one alone beside the choice.",
+        command="tunefare plan --compare OFFER,OFFER",
+    ),
+    Action(
+        id="offers.why",
+        key="w",
+        label="why",
+        text="Why the offer under the cursor can be chosen or not: bill, memory, where spot stops paying.",
+        command="tunefare plan --why OFFER",
+    ),
+    Action(
+        id="offers.rejected",
+        key="x",
+        label="rejected",
+        text="Show what was rejected and why, or the offers again.",
+        command="tunefare plan --json",
+    ),
+    Action(
+        id="offers.frontier",
+        key="p",
+        label="frontier",
+        text="Show the offers that none beats in dollars and time as a list, or all offers again.",
+        command="tunefare plan --pareto",
+    ),
+    Action(
+        id="offers.fixes",
+        key="f",
+        label="fixes",
+        text="What would make the job fit on the machine under the cursor, each change with its dollars.",
+        command="tunefare memory --gpu CARD",
+    ),
+    Action(
+        id="offers.notes",
+        key="n",
+        label="notes",
+        text="What one should know of this plan.",
+        command="tunefare plan",
+        is_shown=False,
+    ),
+    Action(
+        id="offers.launch",
+        key="ctrl+l",
+        label="launch",
+        text="Launch the chosen offer; a dialog tells what it costs first.",
+        command="tunefare run",
+    ),
+    Action(id="reading.back", key="escape,q", label="back", text="Back to where it was asked."),
+    Action(id="reading.down", key="j", label="down", text="A line down.", is_shown=False),
+    Action(id="reading.up", key="k", label="up", text="A line up.", is_shown=False),
+    Action(id="reading.top", key="g", label="top", text="To the first line.", is_shown=False),
+    Action(id="reading.bottom", key="G,shift+g", label="bottom", text="To the last line.", is_shown=False),
+    Action(
+        id="compare.differing",
+        key="d",
+        label="differing",
+        text="Only rows in which the offers differ, or all again.",
+    ),
+    Action(id="compare.back", key="escape,q", label="back", text="Back to the offers."),
+    Action(id="fixes.back", key="escape", label="back", text="Back to the offers."),
 )
 
 

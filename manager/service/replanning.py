@@ -18,9 +18,10 @@ from threading import Lock
 from manager.errors import TunefareError
 from manager.planner.build import explain_no_choice
 from manager.planner.plan import Estimate, Plan
-from manager.planner.spot_break_even import SpotBreakEven, spot_break_even
+from manager.planner.spot_break_even import spot_break_even
 from manager.prices.offer import Offer
 from manager.profiling.measure import known_data, measure_data
+from manager.reports.why import Why, why
 from manager.service.context import Context
 from manager.service.known_names import check_places
 from manager.service.planning import OpenJob, OpenMarket, open_job, open_market, settle
@@ -56,17 +57,6 @@ class Shown:
     def is_whole(self) -> bool:
         """Whether nothing of it will change."""
         return self.plan is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
-    """One offer in full: what `tunefare plan --why` answers."""
-
-    estimate: Estimate
-    choice: Estimate | None
-    """The plan's choice, for comparison."""
-    break_even: SpotBreakEven | None
-    """Of a spot offer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,19 +141,18 @@ class PlanSession:
         with self._lock, self._aside():
             return self._job_of(spec, is_quick=True).job.find(text)
 
-    def explain(self, spec: RunSpec, key: str, *, choice: Estimate | None = None) -> Explained:
-        """One offer in full; errors as `answer`.
+    def explain(self, spec: RunSpec, estimate: Estimate, *, choice: Estimate | None = None) -> Why:
+        """One offer in full, as `tunefare plan --why` tells it; errors as `answer`.
 
         Args:
             spec: the question.
-            key: of the offer.
-            choice: what it is compared with; None: the cheapest.
+            estimate: of the offer, chosen or not; one that was not estimated, since it is not wanted, is now.
+            choice: what it is compared with.
         """
-        with self._lock:
+        with self._lock, self._aside():
             job = self._job_of(spec, is_quick=True).job
-            estimate = job.find(key)
-            found = spot_break_even(job.planner, estimate, spec.where)
-            return Explained(estimate=estimate, choice=choice or next(iter(job.top(1)), None), break_even=found)
+            told = estimate if estimate.lines else job.find(estimate.offer.key)
+            return why(told, break_even=spot_break_even(job.planner, told, spec.where), choice=choice)
 
     def cheapest_with(self, spec: RunSpec, number: int = 1) -> list[Estimate]:
         """The cheapest offers to a question; the open job stays that of the last answer; errors as `answer`."""

@@ -221,12 +221,16 @@ def test_one_offer_in_full(spec: RunSpec) -> None:
     spotty = of_limits({"spot": True})(spec)
     plan = session.plan(spotty)
     spot = next(estimate for estimate in plan.offers if estimate.offer.use_spot)
-    told = session.explain(spotty, spot.offer.key)
-    assert told.estimate.offer == spot.offer
-    assert told.choice == plan.choice
+    told = session.explain(spotty, spot, choice=plan.choice)
+    assert told.key == spot.offer.key
+    assert told.verdict.startswith("can be chosen")
     assert told.break_even is not None
-    rejected = session.explain(spec, spot.offer.key)
-    assert rejected.estimate.reason == "spot not allowed: where.spot is false"
+    unwanted = next(one for one in session.plan(spec).rejected if one.offer.use_spot)
+    assert unwanted.lines == ()
+    full = session.explain(spec, unwanted)
+    assert full.verdict == "rejected: spot not allowed: where.spot is false"
+    assert full.bill is not None
+    assert full.memory
 
 
 def test_what_is_launched_is_saved(spec: RunSpec) -> None:

@@ -1,0 +1,215 @@
+"""Rows of the three lists of offers: what can be chosen, what was rejected, and the frontier; text alone, no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from manager.service.nouns import Estimate, Offer, ReasonCount
+from manager.service.offer_words import device_name, frontier, price
+from manager.units import Interval, MoneyInterval, format_hours, format_usd
+from tui.widgets.table import Column, Row
+
+BAR_CELLS = 16
+_SCALED_BY = 12
+"""Offers, cheapest first, whose intervals fill the bar; what goes beyond is cut by `»`."""
+CHOICE = "chosen"
+
+OFFER_COLUMNS = (
+    Column(key="usd", title="$ to finish", is_number=True),
+    Column(key="bar", title="low to high", cut=4, widest=36),
+    Column(key="time", title="time", cut=1, is_number=True, widest=26),
+    Column(key="fit", title="fit", cut=3),
+    Column(key="device", title="machine", widest=30),
+    Column(key="price", title="$/h", cut=2, is_number=True),
+    Column(key="place", title="where", cut=5, widest=40),
+)
+REJECTED_COLUMNS = (
+    Column(key="reason", title="why not", widest=60),
+    Column(key="device", title="machine", widest=30),
+    Column(key="usd", title="$ to finish", cut=2, is_number=True),
+    Column(key="time", title="time", cut=3, is_number=True),
+    Column(key="price", title="$/h", cut=1, is_number=True),
+    Column(key="place", title="where", cut=4, widest=40),
+)
+FRONTIER_COLUMNS = (
+    Column(key="usd", title="$ to finish", is_number=True),
+    Column(key="time", title="time", is_number=True),
+    Column(key="saved", title="$ per hour saved", cut=1, is_number=True),
+    Column(key="device", title="machine", widest=30),
+    Column(key="price", title="$/h", cut=2, is_number=True),
+    Column(key="place", title="where", cut=3, widest=40),
+)
+
+
+def keyed(estimates: Iterable[Estimate]) -> dict[str, Estimate]:
+    """Estimates by a key of their own: zones and prices may differ where the offer's key does not."""
+    found: dict[str, Estimate] = {}
+    for estimate in estimates:
+        key, number = estimate.offer.key, 1
+        while key in found:
+            number += 1
+            key = f"{estimate.offer.key}#{number}"
+        found[key] = estimate
+    return found
+
+
+def offer_rows(estimates: dict[str, Estimate], choice: Estimate | None) -> list[Row]:
+    """Offers that can be chosen, with a bar from low to high on one scale."""
+    scale = scale_usd(list(estimates.values()))
+    return [_offer_row(key, one, scale, is_choice=one is choice) for key, one in estimates.items()]
+
+
+def scale_usd(estimates: Sequence[Estimate]) -> Decimal:
+    """Dollars at the right end of the bar; 0 where there is nothing to draw."""
+    costs = [estimate.cost_usd.high for estimate in estimates[:_SCALED_BY] if estimate.cost_usd is not None]
+    return max(costs, default=Decimal(0))
+
+
+def _offer_row(key: str, estimate: Estimate, scale: Decimal, *, is_choice: bool) -> Row:
+    cost, hours, offer = estimate.cost_usd, estimate.hours, estimate.offer
+    return Row(
+        key=key,
+        cells=(
+            _usd(cost),
+            "" if cost is None else f"{interval_bar(cost, scale)} {format_usd(cost.low)}-{format_usd(cost.high)}",
+            _hours_band(hours),
+            fit_words(estimate),
+            _device(offer) + (f" · {CHOICE}" if is_choice else ""),
+            price(offer),
+            place_words(offer),
+        ),
+        sort=(
+            None if cost is None else cost.expected,
+            None if cost is None else cost.high,
+            None if hours is None else hours.expected,
+            used_share(estimate),
+            _device(offer),
+            offer.price_usd_per_hour,
+            place_words(offer),
+        ),
+        style="success" if is_choice else "",
+    )
+
+
+def rejected_rows(estimates: dict[str, Estimate]) -> list[Row]:
+    """Offers that cannot be chosen, those nearest to a choice first."""
+    return [
+        Row(
+            key=key,
+            cells=(
+                one.reason or "",
+                _device(one.offer),
+                _usd(one.cost_usd),
+                _hours(one.hours),
+                price(one.offer),
+                place_words(one.offer),
+            ),
+            sort=(
+                one.reason or "",
+                _device(one.offer),
+                None if one.cost_usd is None else one.cost_usd.expected,
+                None if one.hours is None else one.hours.expected,
+                one.offer.price_usd_per_hour,
+                place_words(one.offer),
+            ),
+        )
+        for key, one in estimates.items()
+    ]
+
+
+def frontier_rows(estimates: dict[str, Estimate]) -> list[Row]:
+    """The frontier as a list, which is the chart in words."""
+    rows = []
+    for key, row in zip(estimates, frontier(tuple(estimates.values())), strict=True):
+        cost, hours, offer = row.estimate.cost_usd, row.estimate.hours, row.estimate.offer
+        saved = row.usd_per_hour_saved
+        rows.append(
+            Row(
+                key=key,
+                cells=(
+                    _usd(cost),
+                    _hours(hours),
+                    "" if saved is None else format_usd(saved),
+                    _device(offer),
+                    price(offer),
+                    place_words(offer),
+                ),
+                sort=(
+                    None if cost is None else cost.expected,
+                    None if hours is None else hours.expected,
+                    saved,
+                    _device(offer),
+                    offer.price_usd_per_hour,
+                    place_words(offer),
+                ),
+            )
+        )
+    return rows
+
+
+def reasons_line(reasons: Sequence[ReasonCount]) -> str:
+    """`rejected 214: 102 spot not allowed · 27 does not fit`; empty where nothing was."""
+    if not reasons:
+        return ""
+    total = sum(count.offers for count in reasons)
+    return f"rejected {total:,}: " + " · ".join(f"{count.offers:,} {count.reason}" for count in reasons)
+
+
+def interval_bar(cost: MoneyInterval, scale: Decimal, cells: int = BAR_CELLS) -> str:
+    """`  ├──●─────┤     `: low, expected and high between 0 and the scale; `»` where it goes on."""
+    if scale <= 0:
+        return " " * cells
+    low, expected, high = (int(end / scale * (cells - 1)) for end in (cost.low, cost.expected, cost.high))
+    drawn = [" "] * cells
+    for at in range(max(low, 0), min(high, cells - 1) + 1):
+        drawn[at] = "─"
+    if low < cells:
+        drawn[low] = "├"
+    if high < cells:
+        drawn[high] = "┤"
+    if expected < cells:
+        drawn[expected] = "●"
+    if high >= cells:
+        drawn[-1] = "»"
+    return "".join(drawn)
+
+
+def fit_words(estimate: Estimate) -> str:
+    """`fits, 68 %`: whether the step fits, and how much of the memory it needs."""
+    share = used_share(estimate)
+    told = "?" if share is None else f"{share:.0%}"
+    if not estimate.fits:
+        return "too large" if share is None else f"too large, {told}"
+    return f"fits, {told}" + (" · on paper" if estimate.on_paper is not None else "")
+
+
+def used_share(estimate: Estimate) -> float | None:
+    """What the step needs by what a device has; None: unknown."""
+    has = estimate.offer.accelerator_memory_bytes or estimate.offer.host_memory_bytes
+    return None if estimate.memory is None or not has else estimate.memory.needed_bytes / has
+
+
+def place_words(offer: Offer) -> str:
+    """`aws us-east-1 g6.xlarge`."""
+    return " ".join(part for part in (offer.cloud, offer.region, offer.instance_type) if part)
+
+
+def _device(offer: Offer) -> str:
+    return f"{device_name(offer)}{', spot' if offer.use_spot else ''}"
+
+
+def _usd(cost: MoneyInterval | None) -> str:
+    return format_usd(None if cost is None else cost.expected)
+
+
+def _hours(hours: Interval | None) -> str:
+    return format_hours(None if hours is None else hours.expected)
+
+
+def _hours_band(hours: Interval | None) -> str:
+    return (
+        "unknown"
+        if hours is None
+        else f"{format_hours(hours.expected)} ({format_hours(hours.low)}-{format_hours(hours.high)})"
+    )
