@@ -61,6 +61,11 @@ class Home:
         return self.root / "drafts"
 
     @property
+    def tour_file(self) -> Path:
+        """Empty; there once the first-run tour was seen or skipped."""
+        return self.root / "tour-seen"
+
+    @property
     def failures_dir(self) -> Path:
         """Details of defects of tunefare itself, a text file each; may be deleted at any time."""
         return self.root / "failures"

@@ -367,12 +367,12 @@ ACTIONS: tuple[Action, ...] = (
     Action(id="reading.top", key="g", label="top", text="To the first line.", is_shown=False),
     Action(id="reading.bottom", key="G,shift+g", label="bottom", text="To the last line.", is_shown=False),
     Action(
-        id="compare.differing",
+        id="offers_compare.differing",
         key="d",
         label="differing",
         text="Only rows in which the offers differ, or all again.",
     ),
-    Action(id="compare.back", key="escape,q", label="back", text="Back to the offers."),
+    Action(id="offers_compare.back", key="escape,q", label="back", text="Back to the offers."),
     Action(id="fixes.back", key="escape", label="back", text="Back to the offers."),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from manager.service.context import Context
 from manager.service.key_names import UnusableKeyError, normal_key
 from manager.service.keys import KeyedAction, UserKeys, read_keys
-from tui.actions import ACTIONS
+from tui.actions import ACTIONS, PARTS
 
 
 def user_keys(context: Context) -> UserKeys:
@@ -15,7 +15,8 @@ def user_keys(context: Context) -> UserKeys:
 
 def keyed(action_id: str, keys: str) -> KeyedAction:
     """An action with its default keys in their one spelling."""
-    return KeyedAction(id=action_id, keys=tuple(dict.fromkeys(map(_spelled, keys.split(",")))))
+    spelled = tuple(dict.fromkeys(map(_spelled, keys.split(","))))
+    return KeyedAction(id=action_id, keys=spelled, part_of=PARTS.get(action_id.partition(".")[0]))
 
 
 def _spelled(key: str) -> str:

@@ -46,12 +46,12 @@ class Actions(Provider):
         tunefare = cast("TunefareApp", self.app)
         scope = _scope_of(self.screen)
         for action in ordered(ACTIONS, scope):
-            is_here = action.scope in (APP, scope) or _owner(self.screen, action) is not None
-            if is_here or action.scope in tunefare.MODES:
+            is_here = action.screen in (APP, scope) or _owner(self.screen, action) is not None
+            if is_here or action.screen in tunefare.MODES:
                 yield action
 
     def _name(self, action: Action) -> str:
-        where = "" if action.scope in (APP, TABLE, _scope_of(self.screen)) else f"{action.scope.capitalize()}: "
+        where = "" if action.screen in (APP, TABLE, _scope_of(self.screen)) else f"{action.screen.capitalize()}: "
         key = self.app.get_key_display(Binding(action.key.split(",")[0], ""))
         return f"{where}{action.label} ({key})"
 
@@ -67,8 +67,8 @@ class Actions(Provider):
 
 async def run_action(app: TunefareApp, screen: Screen[Any], action: Action) -> None:
     """Do what the action's key would do, on its own screen."""
-    if action.scope in app.MODES and action.scope != _scope_of(screen):
-        await app.switch_mode(action.scope)
+    if action.screen in app.MODES and action.screen != _scope_of(screen):
+        await app.switch_mode(action.screen)
         screen = app.screen
     owner = _owner(screen, action)
     await app.run_action(action.call or action.id.partition(".")[2], default_namespace=owner or app)

@@ -31,11 +31,13 @@ class KeyedAction:
     """`scope.name`."""
     keys: tuple[str, ...]
     """By default."""
+    part_of: str | None = None
+    """The screen, where the scope is only a part of one."""
 
     @property
     def scope(self) -> str:
         """The screen that it belongs to; `app` and `table` are on several."""
-        return self.id.partition(".")[0]
+        return self.part_of or self.id.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column(key="keys", title="keys", widest=20),
-    Column(key="text", title="what it does", widest=64),
+    Column(key="text", title="what it does", widest=54),
     Column(key="command", title="as a command", cut=1, widest=44),
     Column(key="where", title="where", cut=2),
 )
@@ -89,7 +89,7 @@ class HelpScreen(ModalScreen[None]):
         return self.app.get_key_display(Binding(key, ""))
 
     def _row(self, action: Action, keys: str) -> Row:
-        where = _EVERYWHERE if action.scope == APP else "tables" if action.scope == TABLE else action.scope
+        where = _EVERYWHERE if action.scope == APP else "tables" if action.scope == TABLE else action.screen
         cells = (keys, action.text, action.command or "", where)
         return Row(key=action.id, cells=cells, sort=cells, style="dim" if is_elsewhere(action, self._scope) else "")
 
@@ -97,9 +97,9 @@ class HelpScreen(ModalScreen[None]):
 def ordered(actions: Iterable[Action], scope: str) -> list[Action]:
     """The actions of one screen, those of tables, those of the whole application, then the others."""
     order = {scope: 0, TABLE: 1, APP: 2}
-    return sorted(actions, key=lambda action: order.get(action.scope, 3))
+    return sorted(actions, key=lambda action: order.get(action.screen, 3))
 
 
 def is_elsewhere(action: Action, scope: str) -> bool:
     """Whether the action belongs to another screen."""
-    return action.scope not in (scope, TABLE, APP)
+    return action.screen not in (scope, TABLE, APP)

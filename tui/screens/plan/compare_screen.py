@@ -28,8 +28,8 @@ class _Rows(DataTable[Text]):
 class CompareScreen(ModalScreen[None]):
     """The comparison; `d` leaves only rows that differ."""
 
-    SCOPE: ClassVar[str] = "compare"
-    BINDINGS = bindings("compare")
+    SCOPE: ClassVar[str] = "offers_compare"
+    BINDINGS = bindings("offers_compare")
     CSS_PATH = "../../styles/compare_screen.tcss"
 
     def __init__(self, estimates: Sequence[Estimate]) -> None:
