@@ -8,15 +8,20 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from tui.actions import bindings
-from tui.screens.base import BaseScreen
+from tui.screens.plan.form import RunForm
+from tui.screens.plan.form_actions import FormActions
 
 
-class PlanScreen(BaseScreen):
+class PlanScreen(FormActions):
     """Form and offers."""
 
     SCOPE: ClassVar[str] = "plan"
     BINDINGS = bindings("plan")
+    CSS_PATH: ClassVar = ["../../styles/form.tcss"]
+    AUTO_FOCUS = ""
+    """A field with the focus would take number keys for text."""
 
     def compose_body(self) -> ComposeResult:
         """Two panes; below each other where the terminal is narrow."""
-        yield Horizontal(id="panes")
+        with Horizontal(id="panes"):
+            yield RunForm()
