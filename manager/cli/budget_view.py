@@ -9,8 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from manager.service.budgets import BudgetState, MonthSpent, Spent
+from manager.service.budgets import BudgetState, MonthSpent
 from manager.service.money import MoneyNow
+from manager.service.money_words import (
+    committed_text,
+    day_text,
+    left_text,
+    rate_text,
+    spent_text,
+    today_text,
+    unconfirmed_text,
+)
 from manager.units import format_usd
 
 SCHEMA = 1
@@ -25,12 +34,8 @@ def print_budgets(states: Sequence[BudgetState], history: Sequence[MonthSpent], 
         for title in ("limit", "spent", "committed", "left"):
             table.add_column(title, justify="right", no_wrap=True)
         for state in states:
-            known = "" if state.is_exact else "at most "
-            left = f"{known}{format_usd(state.left_usd)}"
-            committed = format_usd(state.committed_usd) + (" + unknown" if state.uncapped_runs else "")
-            table.add_row(
-                state.title, format_usd(state.limit.usd), spent_text(state.spent, is_short=True), committed, left
-            )
+            spent = spent_text(state.spent, is_short=True)
+            table.add_row(state.title, format_usd(state.limit.usd), spent, committed_text(state), left_text(state))
         out.print(table)
         for line in _remarks(states):
             out.print(line)
@@ -44,26 +49,9 @@ def print_budgets(states: Sequence[BudgetState], history: Sequence[MonthSpent], 
 
 
 def money_text(money: MoneyNow) -> str:
-    """`$0.85/h now, $20.40/day if left running, $3.20 today`."""
-    unknown = money.unknown_prices
-    at_least = "at least " if unknown else ""
-    parts = [f"{at_least}{format_usd(money.usd_per_hour)}/h now"]
-    if money.runs:
-        parts[0] += f" of {len(money.runs)} {'run' if len(money.runs) == 1 else 'runs'}"
-        parts.append(f"{at_least}{format_usd(money.usd_per_day)}/day if left running")
-    parts.append(f"{spent_text(money.today)} today")
-    if money.unconfirmed:
-        parts.append(f"NOT CONFIRMED as gone: {', '.join(money.unconfirmed)}")
-    return ", ".join(parts)
-
-
-def spent_text(spent: Spent, *, is_short: bool = False) -> str:
-    """`$3.10`, or `at least $3.10, 2 charges unknown`."""
-    if not spent.unknown_charges:
-        return format_usd(spent.usd)
-    number = spent.unknown_charges
-    told = "" if is_short else f", {number} {'charge' if number == 1 else 'charges'} unknown"
-    return f"at least {format_usd(spent.usd)}{told}"
+    """`$0.85/h now, 1 run; $3.20 today; if left running: $20.40/day`."""
+    parts = (rate_text(money), today_text(money), day_text(money), unconfirmed_text(money))
+    return "; ".join(part for part in parts if part)
 
 
 def budgets_to_json(states: Sequence[BudgetState], history: Sequence[MonthSpent], money: MoneyNow) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
@@ -61,6 +62,11 @@ class BaseScreen(Screen[None]):
     def is_busy(self, group: str) -> bool:
         """Whether work of this group still runs."""
         return self.tunefare.threads.is_busy(self, group)
+
+    @on(ScreenResume)
+    def _renew_money(self) -> None:
+        for line in self.query(MoneyLine):
+            line.look()
 
     @on(Failed)
     def _on_failed(self, message: Failed) -> None:
