@@ -105,5 +105,7 @@ def _ratio(run: RunSummary) -> str:
 def _metric(run: RunSummary) -> str:
     if run.metric is None or (run.metric_before is None and run.metric_after is None):
         return "-"
-    before, after = ("-" if value is None else f"{value:.4g}" for value in (run.metric_before, run.metric_after))
+    from manager.reports.wording import metric_value  # only for tables
+
+    before, after = (metric_value(run.metric, value, 1) for value in (run.metric_before, run.metric_after))
     return f"{run.metric} {before} -> {after}"

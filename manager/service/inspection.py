@@ -10,7 +10,7 @@ from typing import Any
 
 from manager.launch.engine import LOG_FILE
 from manager.runs.clients import lives
-from manager.runs.ledger import Ledger
+from manager.runs.ledger import BUSY_TIMEOUT_S, Ledger
 from manager.runs.records import RunEvents, RunRecord
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.service.context import Context
@@ -20,14 +20,18 @@ RUN_JSON_VERSION = 1
 _POLL_S = 0.5
 
 
-def open_ledger(context: Context) -> Ledger:
+def open_ledger(context: Context, *, patience_s: float = BUSY_TIMEOUT_S) -> Ledger:
     """The ledger of this user; it is created when there is none.
+
+    Args:
+        context: surroundings.
+        patience_s: how long to wait for a lock that another process holds, in seconds.
 
     Raises:
         StateError: it cannot be read, written or created.
     """
     context.home.ensure()
-    return Ledger.open(context.home.ledger_file)
+    return Ledger.open(context.home.ledger_file, busy_timeout_s=patience_s)
 
 
 def find_run(context: Context, prefix: str) -> RunRecord:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from manager.errors import StateError, UsageError
+from manager.runs.ledger import BUSY_TIMEOUT_S
 from manager.runs.records import RunRecord
 from manager.runs.states import FINAL, RunState
 from manager.runs.summary import RunSummary
@@ -40,12 +42,25 @@ class RunChoice:
     """The first of them."""
 
 
-def run_summaries(context: Context, *, must_exist: bool = False) -> tuple[RunSummary, ...]:
+LedgerMark = tuple[tuple[int, int] | None, ...]
+"""Differs when the ledger was written."""
+
+
+def ledger_mark(context: Context) -> LedgerMark:
+    """Times and sizes of the ledger's files: who keeps the mark need not read what did not change."""
+    file = context.home.ledger_file
+    return (_stamp(file), _stamp(file.with_name(f"{file.name}-wal")))
+
+
+def run_summaries(
+    context: Context, *, must_exist: bool = False, patience_s: float = BUSY_TIMEOUT_S
+) -> tuple[RunSummary, ...]:
     """All runs, newest first, but those that may still be billed before all others.
 
     Args:
         context: surroundings.
         must_exist: refuse where there is no ledger any more, for who has read it before; else there are no runs then.
+        patience_s: how long to wait for a lock that another process holds, in seconds.
 
     Raises:
         StateError: the ledger cannot be used.
@@ -58,7 +73,7 @@ def run_summaries(context: Context, *, must_exist: bool = False) -> tuple[RunSum
                 hint="Put it back, or restore a backup; check your providers' consoles for machines that still run.",
             )
         return ()
-    with open_ledger(context) as ledger:
+    with open_ledger(context, patience_s=patience_s) as ledger:
         now_s = context.clock()
         found = [
             each if each.state in FINAL else replace(each, has_client=has_client(ledger, each.run_id, now_s))
@@ -111,7 +126,7 @@ def moment_s(text: str, now_s: float) -> float:
 
 
 def billing_text(summaries: Iterable[RunSummary]) -> str | None:
-    """`2 runs may still be billed: $1.20/h`; None where none may."""
+    """`2 runs may still be billed: $1.20/h, 1 without a client (tunefare reconcile)`; None where none may."""
     billing = [each for each in summaries if each.may_bill]
     if not billing:
         return None
@@ -119,10 +134,20 @@ def billing_text(summaries: Iterable[RunSummary]) -> str | None:
     known = sum((price for price in prices if price is not None), Decimal(0))
     unknown = prices.count(None)
     runs = f"{len(billing):,} runs" if len(billing) != 1 else "1 run"
-    if unknown == len(billing):
-        return f"{runs} may still be billed: price unknown"
     also = f" and {unknown} at an unknown price" if unknown else ""
-    return f"{runs} may still be billed: {format_usd(known)}/h{also}"
+    rate = "price unknown" if unknown == len(billing) else f"{format_usd(known)}/h{also}"
+    left = sum(1 for each in billing if each.has_client is False)
+    alone = f", {left:,} without a client (tunefare reconcile)" if left else ""
+    return f"{runs} may still be billed: {rate}{alone}"
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Of a file with content; the log of writes is made empty by each reader that comes first."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return (facts.st_mtime_ns, facts.st_size) if facts.st_size else None
 
 
 def _is_wanted(summary: RunSummary, choice: RunChoice) -> bool:

@@ -41,7 +41,8 @@ def test_nothing_yet(shell: Shell) -> None:
 def test_what_may_be_billed_is_told_with_its_dollars(shell: Shell) -> None:
     keep(shell.folder, one=RunState.UNCONFIRMED, two=RunState.SUCCEEDED, three=RunState.FAILED)
     done = shell.run("runs")
-    assert done.stderr == "1 run may still be billed: $0.80/h; to end them all: tunefare panic\n"
+    alone = "1 without a client (tunefare reconcile)"
+    assert done.stderr == f"1 run may still be billed: $0.80/h, {alone}; to end them all: tunefare panic\n"
     assert listed(done.stdout) == ["one", "three", "two"]
     assert "unconfirmed, no client" in done.stdout
     assert "2023-11-14 22:13:20" in done.stdout
@@ -54,7 +55,7 @@ def test_a_wide_terminal_has_estimate_and_metric(shell: Shell, monkeypatch: pyte
     title, line = shell.good("runs").splitlines()
     assert " ".join(title.split()) == "cost of estimate state run started (UTC) before -> after tuning machine"
     assert "x  succeeded  done" in line
-    assert "accuracy 0.191 -> 0.9686  aws 1x L4" in line
+    assert "accuracy 19.1% -> 96.9%  aws 1x L4" in line
 
 
 def test_a_part_of_them(shell: Shell) -> None:

@@ -218,3 +218,5 @@ def test_what_is_billed_now_in_words() -> None:
     assert billing_text([running, running]) == "2 runs may still be billed: $1.20/h"
     assert billing_text([running, unknown]) == "2 runs may still be billed: $0.60/h and 1 at an unknown price"
     assert billing_text([unknown]) == "1 run may still be billed: price unknown"
+    alone = billing_text([running, replace(running, has_client=False), replace(running, has_client=True)])
+    assert alone == "3 runs may still be billed: $1.80/h, 1 without a client (tunefare reconcile)"
