@@ -212,9 +212,50 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         id="plan.new", key="ctrl+n", label="new", text="Begin a new run file.", command="tunefare init", is_shown=False
     ),
+    Action(
+        id="panic.copy",
+        key="c",
+        label="copy commands",
+        text="Copy what to type where an end is not confirmed.",
+    ),
+    Action(id="panic.back", key="escape", label="back", text="Go back to the screen."),
+    Action(id="stop.copy", key="c", label="copy commands", text="Copy what to type where the end is not confirmed."),
+    Action(id="stop.back", key="escape", label="back", text="Go back to the screen."),
+    Action(
+        id="budgets.add",
+        key="a",
+        label="add",
+        text="Bound the month, or a project: type `month 200`, or a name and dollars.",
+        command="tunefare budget set month USD",
+    ),
+    Action(
+        id="budgets.change",
+        key="e",
+        label="change",
+        text="Give the budget under the cursor another amount; Enter does it too.",
+        command="tunefare budget set project NAME USD",
+    ),
+    Action(
+        id="budgets.remove",
+        key="delete,backspace",
+        label="take away",
+        text="Take the budget under the cursor away; asks for the key again.",
+        command="tunefare budget remove project NAME",
+    ),
+    Action(
+        id="budgets.again",
+        key="r",
+        label="read again",
+        text="Read the ledger again.",
+        command="tunefare budget show",
+    ),
+    Action(id="budgets.back", key="escape", label="back", text="Leave the line, or the budget.", is_shown=False),
     Action(id="error.retry", key="r", label="try again", text="Try again what has failed."),
     Action(id="error.copy", key="c", label="copy", text="Copy the details, for a report."),
     Action(id="error.back", key="escape,enter", label="back", text="Go back to where it happened."),
+    Action(id="tour.next", key="enter,right,n", label="next", text="The next stop of the tour."),
+    Action(id="tour.previous", key="left,p", label="before", text="The stop before."),
+    Action(id="tour.skip", key="escape,q", label="end the tour", text="End the tour; F2 begins it again."),
     Action(
         id="help.back", key="escape,question_mark,f1,q", label="back", text="Go back to the screen.", call="screen.back"
     ),

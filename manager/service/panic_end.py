@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from manager.launch.render import cluster_name
 from manager.launch.sky_attempt import ATTEMPT_FILE
 from manager.runs.clients import Client, lives
 from manager.runs.ledger import Ledger
-from manager.runs.reconcile import stop
+from manager.runs.reconcile import STOP_WAIT_S, stop
 from manager.runs.records import RunRecord
 from manager.runs.session import SuperviseSettings
 from manager.runs.states import FINAL
@@ -24,11 +24,22 @@ from manager.runs.updates import EvidenceUpdate, LogUpdate, StateUpdate, Update
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.panic_report import PanicEntry, PanicTarget, PanicUpdate
+from manager.service.running import engines, supervise_settings
 
 CLIENT_LIMIT_S = 90.0
 """For a living client to take its run one state further; a launch that is broken off takes its machine down first."""
 DETAIL = "tunefare panic"
 OnPanic = Callable[[PanicUpdate], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stop:
+    """How a run is asked to end."""
+
+    detail: str
+    now: bool
+    wait_s: float
+    """For a living client to take its run one state further."""
 
 
 def end_target(
@@ -38,13 +49,33 @@ def end_target(
     try:
         if target.state is None:
             return _by_folder(context, target, known, None)
+        order = _Stop(detail=DETAIL, now=True, wait_s=CLIENT_LIMIT_S)
         with open_ledger(context) as ledger:
-            return _through_ledger(context, target, ledger, known, settings, on_update)
+            return _through_ledger(context, target.run_id, order, ledger, known, settings, on_update)
     except StateError as error:
         on_update(PanicUpdate(run_id=target.run_id, text=f"{error.message}; trying by its folder"))
         return _by_folder(context, target, known, error)
     except Exception as error:  # Whatever it is: the other runs go on, and this one is told of as unconfirmed.
         return unconfirmed(target, told=str(error) or type(error).__name__)
+
+
+def end_and_tell(context: Context, run: str, *, now: bool, on_update: OnPanic) -> PanicEntry:
+    """End one run, with a checkpoint or (`now`) at once, and say what is left of it: `tunefare stop` for a screen.
+
+    Args:
+        context: surroundings.
+        run: id or its unique beginning.
+        now: kill the task at once, without a checkpoint.
+        on_update: called from this thread for whatever is learnt.
+
+    Raises:
+        UsageError: no such run.
+        StateError: the ledger cannot be used.
+    """
+    order = _Stop(detail="tunefare stop --now" if now else "tunefare stop", now=now, wait_s=STOP_WAIT_S)
+    with open_ledger(context) as ledger, engines() as known:
+        run_id = ledger.resolve(run)
+        return _through_ledger(context, run_id, order, ledger, known, supervise_settings(context), on_update)
 
 
 def unconfirmed(target: PanicTarget, *, told: str) -> PanicEntry:
@@ -76,14 +107,13 @@ def handle_of(run_dir: Path) -> Handle | None:
 
 def _through_ledger(
     context: Context,
-    target: PanicTarget,
+    run_id: str,
+    order: _Stop,
     ledger: Ledger,
     known: Mapping[str, Engine],
     settings: SuperviseSettings,
     on_update: OnPanic,
 ) -> PanicEntry:
-    run_id = target.run_id
-
     def tell(update: Update) -> None:
         text = _words(update)
         if text is not None:
@@ -97,9 +127,9 @@ def _through_ledger(
             known,
             context.clock,
             tell,
-            detail=DETAIL,
-            now=True,
-            wait_s=CLIENT_LIMIT_S,
+            detail=order.detail,
+            now=order.now,
+            wait_s=order.wait_s,
             settings=settings,
         )
     except StateError:

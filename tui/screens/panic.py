@@ -1,14 +1,228 @@
-"""Panic; not drawn yet."""
+"""The dialog that ends everything: what it would end with its dollars, the word that must be typed, what came of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, Static
+
+from manager.service.panic import panic, panic_targets, verdict_text
+from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
+from manager.units import format_usd
+from tui.actions import bindings
+from tui.threads import Failed
 
 if TYPE_CHECKING:
-    pass
+    from tui.app import TunefareApp
+
+WORD = "panic"
+"""To be typed, so that no key pressed by mistake ends anything."""
+_LOOK = "look"
+_END = "end"
+
+
+class Found(Message):
+    """The runs that would be ended."""
+
+    def __init__(self, found: PanicTargets) -> None:
+        super().__init__()
+        self.found = found
+
+
+class Told(Message):
+    """Something was learnt of one run."""
+
+    def __init__(self, update: PanicUpdate) -> None:
+        super().__init__()
+        self.update = update
+
+
+class Ended(Message):
+    """Each run is gone, or told of as unconfirmed."""
+
+    def __init__(self, report: PanicReport) -> None:
+        super().__init__()
+        self.report = report
+
+
+EndAll = Callable[["TunefareApp", PanicTargets, Callable[[PanicUpdate], None]], PanicReport]
+
+
+def _end_all(app: TunefareApp, found: PanicTargets, tell: Callable[[PanicUpdate], None]) -> PanicReport:
+    return panic(app.context, found, on_update=tell)
 
 
 class PanicDialog(ModalScreen[None]):
-    """Not drawn yet."""
+    """List, word, progress, result."""
+
+    SCOPE: ClassVar[str] = "panic"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("panic")
+    CSS_PATH = "../styles/panic.tcss"
+
+    def __init__(self, *, end_all: EndAll = _end_all) -> None:
+        """
+        Args:
+            end_all: ends what was found.
+        """
+        super().__init__()
+        self._end_all = end_all
+        self._found: PanicTargets | None = None
+        self._lines: dict[str, Static] = {}
+        self._commands: tuple[str, ...] = ()
+
+    @property
+    def tunefare(self) -> TunefareApp:
+        """The application."""
+        return cast("TunefareApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Title, runs, the line to type in."""
+        with Vertical(classes="dialog"):
+            yield Static("Panic: end every run that may be billed", id="panic-title", markup=False)
+            yield Static("looking into the ledger ...", id="panic-sum", markup=False)
+            yield VerticalScroll(id="panic-runs")
+            yield Static("", id="panic-ask", markup=False)
+            yield Input(id="panic-word", placeholder=WORD, compact=True)
+            yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Look first."""
+        self.query_one("#panic-word").display = False
+        context = self.tunefare.context
+        self.tunefare.threads.start(self, lambda: Found(panic_targets(context)), group=_LOOK)
+
+    @on(Found)
+    async def _show_found(self, message: Found) -> None:
+        found = self._found = message.found
+        runs = self.query_one("#panic-runs", VerticalScroll)
+        if found.ledger_error is not None:
+            await runs.mount(Static(_ledger_text(found), classes="error", markup=False))
+        for target in found.targets:
+            self._lines[target.run_id] = Static(_target_text(target), classes="panic-run", markup=False)
+        await runs.mount_all(self._lines.values())
+        self._sum(_sum_text(found), kind="" if found.targets else "dim")
+        if found.targets:
+            self._ask(f"All of them are ended now, without checkpoints. Type {WORD}, then Enter:")
+            word = self.query_one("#panic-word", Input)
+            word.display = True
+            word.focus()
+
+    @on(Input.Submitted, "#panic-word")
+    def _typed(self, event: Input.Submitted) -> None:
+        event.stop()
+        if event.value.strip() != WORD:
+            self._ask(f"Nothing was ended: type {WORD}, then Enter; Esc goes back.", kind="warning")
+            return
+        self._begin()
+
+    def _begin(self) -> None:
+        found = self._found
+        assert found is not None, "the word is asked for when the runs are known"
+        self.query_one("#panic-word").display = False
+        self._ask("Ending all of them; each is told of as soon as its provider has answered.")
+        self.set_focus(self.query_one("#panic-runs"))
+        app, tell, end_all = self.tunefare, self._post, self._end_all
+        for run_id in self._lines:
+            self._show_told(Told(PanicUpdate(run_id=run_id, text="ending ...")))
+        app.threads.start(self, lambda: Ended(end_all(app, found, tell)), group=_END)
+
+    def _post(self, update: PanicUpdate) -> None:
+        if self.is_running:
+            self.post_message(Told(update))
+
+    @on(Told)
+    def _show_told(self, message: Told) -> None:
+        line, found = self._lines.get(message.update.run_id), self._found
+        if line is None or found is None:
+            return
+        target = next(one for one in found.targets if one.run_id == message.update.run_id)
+        line.update(f"{_price_text(target)}  {target.run_id}\n  {message.update.text}")
+
+    @on(Ended)
+    def _show_ended(self, message: Ended) -> None:
+        report = message.report
+        for entry in report.entries:
+            line = self._lines[entry.run_id]
+            line.update(_entry_text(entry))
+            line.set_class(entry.is_gone, "success")
+            line.set_class(not entry.is_gone, "error")
+        self._commands = tuple(command for entry in report.unconfirmed for command in entry.commands)
+        left, total = len(report.unconfirmed), len(report.entries)
+        if left:
+            self._sum(f"{left} of {total} NOT CONFIRMED to be gone: MAY STILL BE BILLED", kind="error")
+            self._ask("Type these commands, and look at the provider's console.", kind="error")
+        else:
+            self._sum(f"all {total} GONE, confirmed" if total > 1 else "GONE, confirmed", kind="success")
+            self._ask("")
+        self.refresh_bindings()
+
+    @on(Failed)
+    def _failed(self, message: Failed) -> None:
+        message.stop()
+        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
+        self._sum(f"error: {message.error.message}{hint}", kind="error")
+
+    def action_back(self) -> None:
+        """Back; what is being ended goes on being ended as long as the application is open."""
+        if self.tunefare.threads.is_busy(self, _END):
+            self.notify("The runs are still being ended; leave tunefare open until `!` finds none.", severity="warning")
+        self.dismiss()
+
+    def action_copy(self) -> None:
+        """What to type, through the terminal."""
+        self.app.copy_to_clipboard("\n".join(self._commands))
+        self.notify("The commands are on the clipboard, where the terminal allows it.")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Commands can be copied once there are some."""
+        return action != "copy" or bool(self._commands)
+
+    def _sum(self, text: str, *, kind: str = "") -> None:
+        _tell(self.query_one("#panic-sum", Static), text, kind)
+
+    def _ask(self, text: str, *, kind: str = "") -> None:
+        _tell(self.query_one("#panic-ask", Static), text, kind)
+
+
+def _tell(line: Static, text: str, kind: str) -> None:
+    line.update(text)
+    line.set_classes(kind)
+
+
+def _sum_text(found: PanicTargets) -> str:
+    count = len(found.targets)
+    if not count:
+        return "no run was found that may be billed" if found.ledger_error else "nothing to end: no run may be billed"
+    unpriced = f", and {found.unpriced} of unknown price" if found.unpriced else ""
+    return f"{format_usd(found.usd_per_hour)}/h{unpriced}: {count} {'run' if count == 1 else 'runs'} may be billed"
+
+
+def _ledger_text(found: PanicTargets) -> str:
+    error = found.ledger_error
+    assert error is not None, "told only where there is one"
+    return f"error: {error.message}\nLooked for runs in their folders instead; a run without a folder is not found."
+
+
+def _price_text(target: PanicTarget) -> str:
+    price = target.price_usd_per_hour
+    return f"{'unknown' if price is None else f'{format_usd(price)}/h':>10}"
+
+
+def _target_text(target: PanicTarget) -> str:
+    state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
+    client = "" if target.has_client or target.state is None else ", no process supervises it"
+    machine = "" if target.machine is None else f", {target.machine}"
+    return f"{_price_text(target)}  {target.run_id}\n  {state}{client}{machine}"
+
+
+def _entry_text(entry: PanicEntry) -> str:
+    cost = "cost unknown" if entry.cost_usd is None else format_usd(entry.cost_usd)
+    commands = "".join(f"\n    {command}" for command in entry.commands)
+    return f"{cost:>10}  {entry.run_id}\n  {verdict_text(entry)}{commands}"
