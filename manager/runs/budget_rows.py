@@ -150,6 +150,12 @@ def spent_by(db: sqlite3.Connection, project: str) -> Spent:
     return total
 
 
+def projects(db: sqlite3.Connection) -> tuple[str, ...]:
+    """Names of all projects that runs were charged to, in order."""
+    sql = "SELECT DISTINCT project FROM run_facts WHERE project IS NOT NULL ORDER BY project"
+    return tuple(str(name) for (name,) in db.execute(sql))
+
+
 def charged(db: sqlite3.Connection, run_id: str) -> Spent:
     """All charges of a run."""
     bill = bill_of(db, run_id)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from manager.errors import OverBudgetError, StateError, UsageError
 from manager.planner.limits import cost_at, cost_told
 from manager.planner.plan import BudgetCap, Plan
-from manager.runs.budget_rows import limits, spent_in, standings, tightest_for
+from manager.runs.budget_rows import limits, projects, spent_in, standings, tightest_for
 from manager.runs.budgets import (
     BudgetLimit,
     BudgetScope,
@@ -73,6 +73,33 @@ def set_budget(context: Context, scope: str, name: str | None, usd: Decimal | No
         if usd is None and (kind, key) not in present:
             raise UsageError(f"there is no {_title(kind, key)}", hint="`tunefare budget show` lists the budgets")
         ledger.set_budget(kind, key, usd, context.clock())
+
+
+def parse_budget(text: str) -> tuple[str, str | None, Decimal]:
+    """Scope, name and dollars of `month 200` (or `200`) and of `research 50`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    *names, amount = text.split() or [""]
+    try:
+        usd = Decimal(amount.removeprefix("$").replace(",", ""))
+    except InvalidOperation as error:
+        raise UsageError(
+            f"{amount!r} is not an amount in dollars" if amount else "how many dollars?",
+            hint="write `month 200`, or a project's name and dollars: `research 50`",
+        ) from error
+    if len(names) > 1:
+        raise UsageError(f"{' '.join(names)!r} is no project", hint="one name without spaces, then dollars")
+    if not names or names[0] == BudgetScope.MONTH:
+        return str(BudgetScope.MONTH), None, usd
+    return str(BudgetScope.PROJECT), names[0], usd
+
+
+def known_projects(context: Context) -> tuple[str, ...]:
+    """Names of projects that runs were charged to, in order."""
+    with reading(context) as ledger:
+        return () if ledger is None else ledger.look(projects)
 
 
 def budget_states(context: Context) -> tuple[BudgetState, ...]:
