@@ -198,9 +198,24 @@ ACTIONS: tuple[Action, ...] = (
         label="data",
         text="Look at the data: first samples, lengths, label balance.",
         command="tunefare data FILE",
+        is_shown=False,
     ),
-    Action(id="plan.open", key="ctrl+o", label="open", text="Open another run file.", command="tunefare plan FILE"),
-    Action(id="plan.save", key="ctrl+s", label="save", text="Save the run file.", command="tunefare init FILE"),
+    Action(
+        id="plan.open",
+        key="ctrl+o",
+        label="open",
+        text="Open another run file.",
+        command="tunefare plan FILE",
+        is_shown=False,
+    ),
+    Action(
+        id="plan.save",
+        key="ctrl+s",
+        label="save",
+        text="Save the run file.",
+        command="tunefare init FILE",
+        is_shown=False,
+    ),
     Action(
         id="plan.save_as",
         key="S,shift+s",
@@ -219,6 +234,7 @@ ACTIONS: tuple[Action, ...] = (
         text="Copy what to type where an end is not confirmed.",
     ),
     Action(id="panic.back", key="escape", label="back", text="Go back to the screen."),
+    Action(id="stop.confirm", key="enter", label="stop it", text="Save a checkpoint and end the run."),
     Action(id="stop.copy", key="c", label="copy commands", text="Copy what to type where the end is not confirmed."),
     Action(id="stop.back", key="escape", label="back", text="Go back to the screen."),
     Action(
@@ -261,7 +277,13 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(id="table.filter", key="slash", label="filter", text="Show only rows with these words."),
     Action(id="table.mark", key="space", label="mark", text="Mark the row, to compare or report on several."),
-    Action(id="table.sort", key="s", label="sort", text="Sort by the next column, upwards and then downwards."),
+    Action(
+        id="table.sort",
+        key="s",
+        label="sort",
+        text="Sort by the next column, upwards and then downwards.",
+        is_shown=False,
+    ),
     Action(id="table.down", key="j", label="down", text="One row down.", is_shown=False, call="cursor_down"),
     Action(id="table.up", key="k", label="up", text="One row up.", is_shown=False, call="cursor_up"),
     Action(id="table.top", key="g", label="top", text="To the first row.", is_shown=False, call="scroll_top"),
@@ -372,6 +394,7 @@ ACTIONS: tuple[Action, ...] = (
         label="rejected",
         text="Show what was rejected and why, or the offers again.",
         command="tunefare plan --json",
+        is_shown=False,
     ),
     Action(
         id="offers.frontier",
@@ -379,6 +402,7 @@ ACTIONS: tuple[Action, ...] = (
         label="frontier",
         text="Show the offers that none beats in dollars and time as a list, or all offers again.",
         command="tunefare plan --pareto",
+        is_shown=False,
     ),
     Action(
         id="offers.fixes",
@@ -386,6 +410,7 @@ ACTIONS: tuple[Action, ...] = (
         label="fixes",
         text="What would make the job fit on the machine under the cursor, each change with its dollars.",
         command="tunefare memory --gpu CARD",
+        is_shown=False,
     ),
     Action(
         id="offers.notes",

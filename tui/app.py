@@ -104,17 +104,21 @@ class TunefareApp(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 - as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-normal-high"), (45, "-high")]  # noqa: RUF012
 
-    def __init__(self, context: Context, file: Path | None = None, *, background: str | None = None) -> None:
+    def __init__(
+        self, context: Context, file: Path | None = None, *, background: str | None = None, has_tour: bool = False
+    ) -> None:
         """
         Args:
             context: state folder, settings, clock.
             file: run file to open; None: the draft that was kept, else `tunefare.yaml` if it is there.
             background: of the terminal, `dark` or `light`; None: it did not say.
+            has_tour: begin with the first-run tour.
         """
         super().__init__()
         self.context = context
         self.file = file
         self.background = background
+        self._has_tour = has_tour
         self.threads = Threads()
         self.open_run_id: str | None = None
         """The run that the screen Run shows."""
@@ -130,6 +134,8 @@ class TunefareApp(App[None]):
         self.apply_keys()
         if not self.is_headless:
             heed_signals(lambda: self.exit(return_code=ExitCode.INTERRUPTED))
+        if self._has_tour:
+            self.call_after_refresh(self.action_tour)
 
     def apply_settings(self, context: Context | None = None) -> None:
         """Let the settings of a context hold; None: those of the present one."""

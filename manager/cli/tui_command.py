@@ -41,12 +41,18 @@ def tui(
         )
     if file is not None and not file.is_file():
         raise UsageError(f"{file} is not a file", hint="write one with `tunefare init`, or start without a name")
+    from manager.service.first_start import is_first_start
     from tui.app import TunefareApp  # Textual is loaded for the screens alone.
     from tui.terminal import find_background
 
     context = open_context()
     is_asked = context.config.text("theme") in ("auto", "terminal")
-    app = TunefareApp(context, file, background=find_background(os.environ) if is_asked else None)
+    app = TunefareApp(
+        context,
+        file,
+        background=find_background(os.environ) if is_asked else None,
+        has_tour=file is None and is_first_start(context),
+    )
     app.run()
     return app.return_code or ExitCode.DONE
 

@@ -1,4 +1,4 @@
-"""What the first-run tour needs: whether this is a first start, and a job that can be planned with no account.
+"""What the first-run tour opens: a job that can be planned with no account.
 
 The job is real where the demo's packages are installed; else it is a popular model whose step is in the shipped
 archive, on a small made-up data set that is written into the state folder.
@@ -6,7 +6,6 @@ archive, on a small made-up data set that is written into the state folder.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,20 +33,6 @@ class TourExample:
     draft: Draft
     told: str
     """What it is, in one sentence."""
-
-
-def is_first_start(context: Context) -> bool:
-    """Whether nothing was run, typed or toured here before."""
-    home = context.home
-    has_drafts = home.drafts_dir.is_dir() and any(home.drafts_dir.iterdir())
-    return not (home.ledger_file.exists() or home.tour_file.exists() or has_drafts)
-
-
-def end_tour(context: Context) -> None:
-    """Remember that the tour was seen or skipped; where that cannot be written it is offered again."""
-    with contextlib.suppress(StateError, OSError):
-        context.home.ensure()
-        context.home.tour_file.touch(mode=0o600)
 
 
 def tour_example(context: Context) -> TourExample:
