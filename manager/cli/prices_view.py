@@ -11,20 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manager.planner.moved import age_text
 from manager.prices.history import PricePoint
 from manager.prices.price_rules import RULES, RuleCount
-from manager.service.price_rows import LIVE_FLAG, PriceRow
+from manager.service.price_rows import LIVE_FLAG, UNSAID, PriceRow, age_words, remarks
 from manager.service.pricing import PriceTable
-from manager.units import SECONDS_PER_HOUR, format_bytes, format_usd
+from manager.units import format_bytes, format_usd
 
 if TYPE_CHECKING:
     from manager.service.price_refresh import Refreshed
 
 _FOR_MEMORY, _FOR_REMARKS = 90, 125
 """Columns of the terminal from which memory, and age and remarks, have room beside money and machine."""
-_UNSAID = {"unknown_price", "no_spot_price"}
-"""Flags that the cell itself says."""
 
 
 def print_prices(table: PriceTable, console: Console, *, by_spot: bool, with_spot: bool) -> None:
@@ -142,27 +139,17 @@ def _cells(row: PriceRow, *, width: int, with_spot: bool) -> list[str]:
         cells.append("?" if row.accelerator_memory_bytes is None else _memory(row))
     cells.append(escape(" ".join(part for part in (row.cloud, row.region, row.instance_type) if part)))
     if width >= _FOR_REMARKS:
-        cells += [_age(row.age_s), _remarks(row)]
+        cells += [age_words(row.age_s), remarks(row)]
     return cells
-
-
-def _age(age_s: float | None) -> str:
-    if age_s is None:
-        return "?"
-    return "< 1 h" if age_s < SECONDS_PER_HOUR else age_text(age_s)
 
 
 def _memory(row: PriceRow) -> str:
     return format_bytes(row.accelerator_memory_bytes).replace(" ", "") + (" each" if row.accelerator_count > 1 else "")
 
 
-def _remarks(row: PriceRow) -> str:
-    return ", ".join(flag.replace("_", " ") for flag in row.flags if flag not in _UNSAID)
-
-
 def _print_flags(rows: Sequence[PriceRow], console: Console) -> None:
     """What the remarks in the table mean, once each."""
-    shown = dict.fromkeys(flag for row in rows for flag in row.flags if flag not in _UNSAID)
+    shown = dict.fromkeys(flag for row in rows for flag in row.flags if flag not in UNSAID)
     for flag in shown:
         # What was noticed of this machine is no rule of catalogs, and says itself what it means.
         meaning = "AWS's answer of this minute, for its cheapest zone" if flag == LIVE_FLAG else RULES.get(flag)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from manager.errors import UsageError
 from manager.prices.history import PriceHistory, PricePoint
 from manager.service.context import Context
@@ -40,3 +42,17 @@ def price_history(context: Context, text: str) -> dict[str, tuple[PricePoint, ..
                 hint=f"say more, such as {', '.join(found[:_LISTED])}",
             )
         return {key: history.points(key) for key in found}
+
+
+def history_of(context: Context, keys: Iterable[str]) -> dict[str, tuple[PricePoint, ...]]:
+    """Key -> prices, oldest first, of exactly these offers; those without a history are left out.
+
+    Raises:
+        StateError: the history cannot be read.
+    """
+    file = context.home.price_history_file
+    if not file.exists():
+        return {}
+    with PriceHistory(file) as history:
+        found = {key: history.points(key) for key in keys}
+    return {key: points for key, points in found.items() if points}

@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from manager.planner.moved import age_text
 from manager.prices.market import UNKNOWN_USD, Quote, Rental
 from manager.service.live_spot import LiveSpot
+from manager.units import SECONDS_PER_HOUR
 
 LIVE_FLAG = "live_spot_price"
 """Flag of a row whose spot price is AWS's answer, not the catalog's."""
+UNSAID = frozenset({"unknown_price", "no_spot_price"})
+"""Flags that the cell of the price itself says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,18 @@ def price_row(pair: Pair, *, by_spot: bool) -> PriceRow:
         on_demand_key=_key(pair.on_demand, pair.on_demand_quote),
         spot_key=_key(pair.spot, pair.spot_quote),
     )
+
+
+def age_words(age_s: float | None) -> str:
+    """The age of a price in a table; `?` where it is not known."""
+    if age_s is None:
+        return "?"
+    return "< 1 h" if age_s < SECONDS_PER_HOUR else age_text(age_s)
+
+
+def remarks(row: PriceRow) -> str:
+    """What rules noticed of a row, but for what its prices say themselves."""
+    return ", ".join(flag.replace("_", " ") for flag in row.flags if flag not in UNSAID)
 
 
 def _key(rental: Rental | None, quote: Quote | None) -> str | None:

@@ -260,6 +260,8 @@ class RowTable(Vertical):
     def _filter(self, event: Input.Changed) -> None:
         event.stop()
         self._words = tuple(event.value.casefold().split())
+        if self._words:
+            self.rows.move_cursor(row=0)  # Who types words looks for the first row that has them.
         self._draw()
 
     @on(Input.Submitted, "#filter")

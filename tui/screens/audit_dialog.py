@@ -1,0 +1,40 @@
+"""What the rules of prices found in the catalogs, over the screen Prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from manager.service.nouns import RuleCount
+from tui.screens.price_table import AUDIT, audit_rows
+from tui.widgets.table import RowTable
+
+
+class AuditDialog(ModalScreen[None]):
+    """A table of counts; Esc goes back."""
+
+    CSS_PATH = "../styles/prices.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "back")]
+
+    def __init__(self, counts: Sequence[RuleCount]) -> None:
+        super().__init__()
+        self._counts = tuple(counts)
+
+    def compose(self) -> ComposeResult:
+        """The table and what it is."""
+        with Vertical(classes="dialog"):
+            yield Static("A rule never invents a price: what cannot be believed is unknown.", markup=False)
+            yield RowTable(AUDIT, empty="no rule found anything", marks=False)
+            yield Static("/ filter · s sort · Esc: back", classes="dim", markup=False)
+
+    def on_mount(self) -> None:
+        """Show all."""
+        table = self.query_one(RowTable)
+        table.show(audit_rows(self._counts))
+        table.rows.focus()
