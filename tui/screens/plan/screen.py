@@ -4,24 +4,77 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.events import ScreenResume
 
 from tui.actions import bindings
 from tui.screens.plan.form import RunForm
 from tui.screens.plan.form_actions import FormActions
+from tui.screens.plan.offers import OfferPane
+
+_EDITING = "-editing"
 
 
 class PlanScreen(FormActions):
-    """Form and offers."""
+    """Form and offers; where the terminal is narrow, the one that is used."""
 
     SCOPE: ClassVar[str] = "plan"
     BINDINGS = bindings("plan")
-    CSS_PATH: ClassVar = ["../../styles/form.tcss"]
-    AUTO_FOCUS = ""
+    CSS_PATH: ClassVar = [
+        "../../styles/plan.tcss",
+        "../../styles/form.tcss",
+        "../../styles/offers.tcss",
+    ]
+    AUTO_FOCUS = "OfferPane DataTable"
     """A field with the focus would take number keys for text."""
 
     def compose_body(self) -> ComposeResult:
-        """Two panes; below each other where the terminal is narrow."""
+        """Two panes."""
         with Horizontal(id="panes"):
             yield RunForm()
+            yield OfferPane()
+
+    @property
+    def offers(self) -> OfferPane:
+        """The right pane."""
+        return self.query_one(OfferPane)
+
+    def action_edit(self) -> None:
+        """Show the form, and put the cursor into it."""
+        self.add_class(_EDITING)
+        self.call_after_refresh(super().action_edit)
+
+    def action_leave_form(self) -> None:
+        """Back to the offers; single keys are commands again."""
+        self.remove_class(_EDITING)
+        self.call_after_refresh(self.offers.view.table.rows.focus)
+
+    @on(RunForm.SpecChanged)
+    def _spec_changed(self, event: RunForm.SpecChanged) -> None:
+        self.offers.ask(event.spec)
+
+    @on(RunForm.SpecInvalid)
+    def _spec_invalid(self, event: RunForm.SpecInvalid) -> None:
+        key, problem = next(iter(event.problems.items()))
+        self.offers.withdraw(f"the run file cannot be planned: {f'{key}: ' if key else ''}{problem}")
+
+    @on(OfferPane.FixChosen)
+    def _fix_chosen(self, event: OfferPane.FixChosen) -> None:
+        draft = self.form.draft
+        for key, value in event.changes:
+            draft = draft.set(key, "" if value is None else str(value))
+        self.form.show(draft, told="changed as the fix says")
+
+    @on(OfferPane.LaunchAsked)
+    def _launch_asked(self, event: OfferPane.LaunchAsked) -> None:
+        from tui.screens.launch import LaunchDialog  # Loaded when it is first asked for.
+
+        self.app.push_screen(LaunchDialog(event.plan))
+
+    @on(ScreenResume)
+    def _resumed(self) -> None:
+        """Budgets, prices, settings or what own runs teach may have changed on another screen."""
+        if self.offers.shown is not None:
+            self.offers.ask_again()
