@@ -225,6 +225,7 @@ class BudgetsScreen(BaseScreen):
         line.disabled = False
         line.add_class("-open")
         line.focus()
+        self.add_class("-typing")
         self._tell("", "")
         self.refresh_bindings()
 
@@ -235,6 +236,7 @@ class BudgetsScreen(BaseScreen):
         line = self.query_one("#edit", Input)
         line.remove_class("-open")
         line.disabled = True
+        self.remove_class("-typing")
         self._table.rows.focus()
         self.refresh_bindings()
 
