@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from manager.service.replanning import Shown
 
 OFFERS, REJECTED, FRONTIER = "offers", "rejected", "frontier"
-_SHORT_CELLS, _MIDDLE_CELLS, _WIDE_CELLS = 16, 26, 100
+_SHORT_CELLS, _MIDDLE_CELLS, _WIDE_CELLS = 16, 30, 100
 """Rows below which only lists are shown, and below which there is no chart; columns from which chart and memory stand
 side by side."""
 
@@ -138,6 +138,8 @@ class AnswerView(Vertical):
 
     @on(RowTable.Highlighted)
     def _row_highlighted(self, message: RowTable.Highlighted) -> None:
+        if isinstance(message, RowTable.Chosen):
+            return  # a kind of Highlighted, which the pane answers
         message.stop()
         if message.table is self.table:
             self._draw_memory()
@@ -179,7 +181,7 @@ class AnswerView(Vertical):
             self.query_one(MemoryView).show_bar(memory_bar(estimate))
 
     def _summary(self) -> str:
-        """`214 of 428 offers fit · from $1.06 in 20 min · fastest 5 min for $5.20`."""
+        """`from $1.06 in 20 min · 214 of 428 offers · fastest 5 min for $5.20`: money first, it is cut last."""
         shown = self.shown
         if shown is None:
             return ""
@@ -188,9 +190,9 @@ class AnswerView(Vertical):
         if choice is not None and choice.cost_usd is not None and choice.hours is not None:
             parts.append(f"from {format_usd(choice.cost_usd.expected)} in {format_hours(choice.hours.expected)}")
         if plan is None:
-            return parts[0] if parts else ""
+            return "".join(parts)
         total = plan.offers_total or 0
-        parts.insert(0, f"{total:,} of {total + (plan.rejected_total or 0):,} offers can be chosen")
+        parts.append(f"{total:,} of {total + (plan.rejected_total or 0):,} offers")
         fastest = plan.pareto[-1] if len(plan.pareto) > 1 else None
         if fastest is not None and fastest.hours is not None and fastest.cost_usd is not None:
             told = format_hours(fastest.hours.expected)

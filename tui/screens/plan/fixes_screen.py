@@ -33,7 +33,7 @@ _COLUMNS = (
     Column(key="added", title="against choice", cut=1, is_number=True),
     Column(key="hours", title="time", cut=2, is_number=True),
     Column(key="needs", title="needs", cut=3, is_number=True),
-    Column(key="text", title="change", widest=90),
+    Column(key="text", title="change", widest=48),
     Column(key="where", title="where", cut=4, widest=50),
 )
 
@@ -70,7 +70,7 @@ class FixesScreen(ModalScreen[Changes | None]):
         """
         super().__init__()
         self._session, self._spec, self._estimate = session, spec, estimate
-        self._fixes: dict[str, MemoryFix] = {}
+        self.fixes: dict[str, MemoryFix] = {}
 
     def compose(self) -> ComposeResult:
         """Title, state, table."""
@@ -105,8 +105,8 @@ class FixesScreen(ModalScreen[Changes | None]):
 
     @on(FixesFound)
     def _found(self, message: FixesFound) -> None:
-        self._fixes = {str(number): fix for number, fix in enumerate(message.fixes)}
-        rows = [_row(key, fix) for key, fix in self._fixes.items()]
+        self.fixes = {str(number): fix for number, fix in enumerate(message.fixes)}
+        rows = [_row(key, fix) for key, fix in self.fixes.items()]
         self.query_one(RowTable).show(rows)
         number = sum(1 for fix in message.fixes if fix.fits)
         told = f"{number} of {len(rows)} changes would" if rows else "no change is known that would"
@@ -123,13 +123,14 @@ class FixesScreen(ModalScreen[Changes | None]):
     @on(RowTable.Highlighted)
     def _highlighted(self, message: RowTable.Highlighted) -> None:
         message.stop()
-        fix = self._fixes.get(message.key or "")
-        self.query_one("#fixes-reason", Static).update("" if fix is None or fix.reason is None else fix.reason)
+        fix = self.fixes.get(message.key or "")
+        told = "" if fix is None else "\n".join(part for part in (fix.text, fix.offer, fix.reason) if part)
+        self.query_one("#fixes-reason", Static).update(told)
 
     @on(RowTable.Chosen)
     def _chosen(self, message: RowTable.Chosen) -> None:
         message.stop()
-        fix = self._fixes.get(message.key or "")
+        fix = self.fixes.get(message.key or "")
         if fix is None:
             return
         if not fix.changes:

@@ -10,35 +10,38 @@ from manager.service.offer_words import device_name, frontier, price
 from manager.units import Interval, MoneyInterval, format_hours, format_usd
 from tui.widgets.table import Column, Row
 
-BAR_CELLS = 16
-_SCALED_BY = 12
-"""Offers, cheapest first, whose intervals fill the bar; what goes beyond is cut by `»`."""
+BAR_CELLS = 14
+_SCALED_BY, _MOST_TIMES = 12, 5
+"""Offers, cheapest first, whose intervals fill the bar, and how many times the first one's it may be long; what goes
+beyond is cut by `»`."""
 CHOICE = "chosen"
 
 OFFER_COLUMNS = (
     Column(key="usd", title="$ to finish", is_number=True),
-    Column(key="bar", title="low to high", cut=4, widest=36),
-    Column(key="time", title="time", cut=1, is_number=True, widest=26),
+    Column(key="bar", title="low to high", cut=4, widest=BAR_CELLS),
+    Column(key="band", title="$ low-high", cut=5, widest=24),
+    Column(key="time", title="time", cut=1, is_number=True),
+    Column(key="hours", title="low-high", cut=6, widest=24),
     Column(key="fit", title="fit", cut=3),
-    Column(key="device", title="machine", widest=30),
     Column(key="price", title="$/h", cut=2, is_number=True),
-    Column(key="place", title="where", cut=5, widest=40),
+    Column(key="machine", title="machine", widest=46),
+    Column(key="type", title="type", cut=7, widest=28),
 )
 REJECTED_COLUMNS = (
-    Column(key="reason", title="why not", widest=60),
-    Column(key="device", title="machine", widest=30),
-    Column(key="usd", title="$ to finish", cut=2, is_number=True),
-    Column(key="time", title="time", cut=3, is_number=True),
-    Column(key="price", title="$/h", cut=1, is_number=True),
-    Column(key="place", title="where", cut=4, widest=40),
+    Column(key="machine", title="machine", widest=46),
+    Column(key="reason", title="why not", widest=70),
+    Column(key="usd", title="$ to finish", cut=1, is_number=True),
+    Column(key="time", title="time", cut=2, is_number=True),
+    Column(key="price", title="$/h", cut=3, is_number=True),
+    Column(key="type", title="type", cut=4, widest=28),
 )
 FRONTIER_COLUMNS = (
     Column(key="usd", title="$ to finish", is_number=True),
     Column(key="time", title="time", is_number=True),
     Column(key="saved", title="$ per hour saved", cut=1, is_number=True),
-    Column(key="device", title="machine", widest=30),
     Column(key="price", title="$/h", cut=2, is_number=True),
-    Column(key="place", title="where", cut=3, widest=40),
+    Column(key="machine", title="machine", widest=46),
+    Column(key="type", title="type", cut=3, widest=28),
 )
 
 
@@ -63,30 +66,35 @@ def offer_rows(estimates: dict[str, Estimate], choice: Estimate | None) -> list[
 def scale_usd(estimates: Sequence[Estimate]) -> Decimal:
     """Dollars at the right end of the bar; 0 where there is nothing to draw."""
     costs = [estimate.cost_usd.high for estimate in estimates[:_SCALED_BY] if estimate.cost_usd is not None]
-    return max(costs, default=Decimal(0))
+    return min(max(costs), costs[0] * _MOST_TIMES) if costs else Decimal(0)
 
 
 def _offer_row(key: str, estimate: Estimate, scale: Decimal, *, is_choice: bool) -> Row:
     cost, hours, offer = estimate.cost_usd, estimate.hours, estimate.offer
+    name = machine_words(offer)
     return Row(
         key=key,
         cells=(
             _usd(cost),
-            "" if cost is None else f"{interval_bar(cost, scale)} {format_usd(cost.low)}-{format_usd(cost.high)}",
-            _hours_band(hours),
+            "" if cost is None else interval_bar(cost, scale),
+            "" if cost is None else f"{format_usd(cost.low)}-{format_usd(cost.high)}",
+            _hours(hours),
+            "" if hours is None else f"{format_hours(hours.low)}-{format_hours(hours.high)}",
             fit_words(estimate),
-            _device(offer) + (f" · {CHOICE}" if is_choice else ""),
             price(offer),
-            place_words(offer),
+            f"{CHOICE}: {name}" if is_choice else name,
+            offer.instance_type or "",
         ),
         sort=(
-            None if cost is None else cost.expected,
+            _expected_usd(cost),
             None if cost is None else cost.high,
-            None if hours is None else hours.expected,
+            None if cost is None else cost.high,
+            _expected_hours(hours),
+            None if hours is None else hours.high,
             used_share(estimate),
-            _device(offer),
             offer.price_usd_per_hour,
-            place_words(offer),
+            name,
+            offer.instance_type,
         ),
         style="success" if is_choice else "",
     )
@@ -94,28 +102,13 @@ def _offer_row(key: str, estimate: Estimate, scale: Decimal, *, is_choice: bool)
 
 def rejected_rows(estimates: dict[str, Estimate]) -> list[Row]:
     """Offers that cannot be chosen, those nearest to a choice first."""
-    return [
-        Row(
-            key=key,
-            cells=(
-                one.reason or "",
-                _device(one.offer),
-                _usd(one.cost_usd),
-                _hours(one.hours),
-                price(one.offer),
-                place_words(one.offer),
-            ),
-            sort=(
-                one.reason or "",
-                _device(one.offer),
-                None if one.cost_usd is None else one.cost_usd.expected,
-                None if one.hours is None else one.hours.expected,
-                one.offer.price_usd_per_hour,
-                place_words(one.offer),
-            ),
-        )
-        for key, one in estimates.items()
-    ]
+    rows = []
+    for key, one in estimates.items():
+        name, offer = machine_words(one.offer), one.offer
+        cells = (name, one.reason or "", _usd(one.cost_usd), _hours(one.hours), price(offer), offer.instance_type or "")
+        sort = (name, one.reason or "", _expected_usd(one.cost_usd), _expected_hours(one.hours))
+        rows.append(Row(key=key, cells=cells, sort=(*sort, offer.price_usd_per_hour, offer.instance_type)))
+    return rows
 
 
 def frontier_rows(estimates: dict[str, Estimate]) -> list[Row]:
@@ -123,28 +116,11 @@ def frontier_rows(estimates: dict[str, Estimate]) -> list[Row]:
     rows = []
     for key, row in zip(estimates, frontier(tuple(estimates.values())), strict=True):
         cost, hours, offer = row.estimate.cost_usd, row.estimate.hours, row.estimate.offer
-        saved = row.usd_per_hour_saved
-        rows.append(
-            Row(
-                key=key,
-                cells=(
-                    _usd(cost),
-                    _hours(hours),
-                    "" if saved is None else format_usd(saved),
-                    _device(offer),
-                    price(offer),
-                    place_words(offer),
-                ),
-                sort=(
-                    None if cost is None else cost.expected,
-                    None if hours is None else hours.expected,
-                    saved,
-                    _device(offer),
-                    offer.price_usd_per_hour,
-                    place_words(offer),
-                ),
-            )
-        )
+        saved, name = row.usd_per_hour_saved, machine_words(row.estimate.offer)
+        told = "" if saved is None else format_usd(saved)
+        cells = (_usd(cost), _hours(hours), told, price(offer), name, offer.instance_type or "")
+        sort = (_expected_usd(cost), _expected_hours(hours), saved, offer.price_usd_per_hour, name)
+        rows.append(Row(key=key, cells=cells, sort=(*sort, offer.instance_type)))
     return rows
 
 
@@ -190,26 +166,23 @@ def used_share(estimate: Estimate) -> float | None:
     return None if estimate.memory is None or not has else estimate.memory.needed_bytes / has
 
 
-def place_words(offer: Offer) -> str:
-    """`aws us-east-1 g6.xlarge`."""
-    return " ".join(part for part in (offer.cloud, offer.region, offer.instance_type) if part)
+def machine_words(offer: Offer) -> str:
+    """`1 x L40S, spot, aws us-east-1`."""
+    place = " ".join(part for part in (offer.cloud, offer.region) if part)
+    return f"{device_name(offer)}{', spot' if offer.use_spot else ''}, {place}"
 
 
-def _device(offer: Offer) -> str:
-    return f"{device_name(offer)}{', spot' if offer.use_spot else ''}"
+def _expected_usd(cost: MoneyInterval | None) -> Decimal | None:
+    return None if cost is None else cost.expected
+
+
+def _expected_hours(hours: Interval | None) -> float | None:
+    return None if hours is None else hours.expected
 
 
 def _usd(cost: MoneyInterval | None) -> str:
-    return format_usd(None if cost is None else cost.expected)
+    return format_usd(_expected_usd(cost))
 
 
 def _hours(hours: Interval | None) -> str:
-    return format_hours(None if hours is None else hours.expected)
-
-
-def _hours_band(hours: Interval | None) -> str:
-    return (
-        "unknown"
-        if hours is None
-        else f"{format_hours(hours.expected)} ({format_hours(hours.low)}-{format_hours(hours.high)})"
-    )
+    return format_hours(_expected_hours(hours))

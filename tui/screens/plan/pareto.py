@@ -9,14 +9,17 @@ from manager.service.offer_words import device_name, frontier
 from manager.units import format_hours, format_usd, usd
 from tui.widgets.chart import Chart, Series
 
+_TITLE = "$ to finish against time: ─ frontier, ◆ chosen, · others, 1-9 marked"
 _MOST_MARKED = 9
+_ROOM = 2.5
+"""By which the dearest and slowest of the frontier are passed at most: what is far off would leave no room for it."""
 
 
 class ParetoChart(Chart):
     """The chart, with the frontier in words under it."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__("dollars to finish against time · p: as a list", empty="no offer to draw", id=id)
+        super().__init__(_TITLE, empty="no offer to draw", id=id)
 
     def show_offers(
         self,
@@ -27,35 +30,38 @@ class ParetoChart(Chart):
         marked: Sequence[Estimate] = (),
     ) -> None:
         """Draw these offers; marked ones have the numbers in which they were marked."""
+        near = _near(offers, (*pareto, *marked, *([choice] if choice else [])))
+        # Names would make a legend, which hides points where there is little room: the title has the signs.
         series = [
-            Series(name="offers", points=_points(offers), kind="points", colour="foreground-muted", marker="·"),
-            Series(name="none is cheaper and faster", points=_points(pareto), colour="primary"),
+            Series(name="", points=_points(near), kind="points", colour="foreground-muted", marker="·"),
+            Series(name="", points=_points(pareto), colour="primary"),
         ]
         if choice is not None:
-            series.append(Series(name="chosen", points=_points([choice]), kind="points", colour="success", marker="◆"))
+            series.append(Series(name="", points=_points([choice]), kind="points", colour="success", marker="◆"))
         for number, one in enumerate(marked[:_MOST_MARKED], start=1):
-            name = f"{device_name(one.offer)}, {one.offer.cloud}"
-            series.append(Series(name=name, points=_points([one]), kind="points", colour="accent", marker=str(number)))
+            series.append(Series(name="", points=_points([one]), kind="points", colour="accent", marker=str(number)))
         self.show(
             series,
             x_label="time, launch to machine gone",
             y_label="$",
-            words=words(pareto),
+            words=words(pareto, marked),
             x_format=format_hours,
             y_format=lambda value: format_usd(usd(max(value, 0.0))),
         )
 
 
-def words(pareto: Sequence[Estimate]) -> str:
-    """The ends of the frontier in a sentence."""
+def words(pareto: Sequence[Estimate], marked: Sequence[Estimate] = ()) -> str:
+    """The ends of the frontier in a sentence, and the marked offers by number."""
     rows = [row for row in frontier(pareto) if row.estimate.cost_usd is not None and row.estimate.hours is not None]
     if not rows:
         return ""
     first, last = rows[0].estimate, rows[-1].estimate
+    between = f", {len(rows) - 2} between" if len(rows) > 2 else ""
+    told = f"cheapest {_told(first)}; fastest {_told(last)}{between}"
     if first is last:
-        return f"cheapest and fastest: {_told(first)}"
-    between = f"; {len(rows) - 2} between" if len(rows) > 2 else ""
-    return f"cheapest: {_told(first)}; fastest: {_told(last)}{between}"
+        told = f"cheapest and fastest {_told(first)}"
+    numbered = (f"{number} {_told(one)}" for number, one in enumerate(marked[:_MOST_MARKED], start=1))
+    return "; ".join((told, *numbered))
 
 
 def _told(estimate: Estimate) -> str:
@@ -70,3 +76,12 @@ def _points(estimates: Sequence[Estimate]) -> tuple[tuple[float, float], ...]:
         for one in estimates
         if one.hours is not None and one.cost_usd is not None
     )
+
+
+def _near(offers: Sequence[Estimate], kept: Sequence[Estimate]) -> list[Estimate]:
+    """The offers that a chart of the kept ones has room for."""
+    points = _points(kept)
+    if not points:
+        return list(offers)
+    most_hours, most_usd = max(x for x, _ in points) * _ROOM, max(y for _, y in points) * _ROOM
+    return [one for one in offers if any(x <= most_hours and y <= most_usd for x, y in _points([one]))]
