@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from itertools import islice
 
 from manager.errors import StateError, UsageError
 from manager.launch.engine import LOG_FILE
@@ -93,6 +94,15 @@ class Follower:
                 if wanted in line.casefold():
                     found.append(line)
         return tuple(reversed(found))
+
+    def log_since(self, version: int, search: str = "") -> tuple[int, tuple[str, ...]]:
+        """Lines of the log after `LiveRun.log_version` was `version`, as far as they are kept, and the version now; only
+        those that hold `search`, in any case."""
+        wanted = search.casefold()
+        with self._lock:
+            new = min(self._log_version - version, len(self._lines))
+            lines = islice(self._lines, len(self._lines) - new, None)
+            return self._log_version, tuple(line for line in lines if wanted in line.casefold())
 
     def close(self) -> None:
         """Follow no more."""

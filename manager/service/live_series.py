@@ -7,7 +7,7 @@ many points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from manager.units import SECONDS_PER_HOUR
@@ -45,6 +45,17 @@ class LiveSeries:
     def values(self) -> list[float]:
         """The curve's heights."""
         return [point[2] for point in self.points]
+
+    def thinned(self, most_points: int) -> LiveSeries:
+        """The same curve with about so many points at most: peaks, dips, and both ends."""
+        if len(self.points) <= most_points:
+            return self
+        curve = Curve(most_points=most_points)
+        for point in self.points:
+            curve.add(*point)
+        points = curve.points()
+        first = () if points[0] == self.points[0] else self.points[:1]
+        return replace(self, points=(*first, *points))
 
     def across(self, axis: Axis) -> list[float] | None:
         """Where they lie: steps, seconds since billing began or dollars since then; None where that is unknown."""
