@@ -17,6 +17,8 @@ from manager.prices.sky_catalog import default_catalog_dir, has_catalogs, read_c
 from manager.prices.sky_config import PoolReading, load_sky_config, sky_config_path
 from manager.prices.slurm import slurm_pools
 
+FileMark = tuple[str, int, int]
+
 
 def gather_market(
     *,
@@ -54,6 +56,22 @@ def gather_market(
     return Market(
         rentals=(*own.rentals, *cloud.rentals), notes=(*cloud.notes, *slurm.notes, *kubernetes.notes), audit=cloud.audit
     )
+
+
+def market_mark(*, catalogs: Path | None, home: Path, good_copies: Path | None = None) -> tuple[FileMark, ...]:
+    """What changes when a file does from which `gather_market` would read; arguments as there."""
+    folders = [catalogs] if catalogs is not None else [default_catalog_dir(home), good_copies]
+    files = [file for folder in folders if folder is not None for file in sorted(folder.glob("*/*.csv"))]
+    return tuple(mark for file in (*files, sky_config_path(home)) if (mark := file_mark(file)) is not None)
+
+
+def file_mark(file: Path) -> FileMark | None:
+    """Name, time of change in nanoseconds and size of a file; None: it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return str(file), found.st_mtime_ns, found.st_size
 
 
 def _pools(home: Path, now_s: float) -> tuple[PoolReading, PoolReading]:

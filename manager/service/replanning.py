@@ -20,9 +20,13 @@ from manager.planner.build import explain_no_choice
 from manager.planner.plan import Estimate, Plan
 from manager.planner.spot_break_even import spot_break_even
 from manager.prices.offer import Offer
+from manager.prices.sources import file_mark, market_mark
 from manager.profiling.measure import known_data, measure_data
 from manager.reports.why import Why, why
+from manager.runs.states import FINAL
+from manager.service.assumptions import assumptions_file
 from manager.service.context import Context
+from manager.service.inspection import open_ledger
 from manager.service.known_names import check_places
 from manager.service.planning import OpenJob, OpenMarket, open_job, open_market, settle
 from manager.spec.model import RunSpec
@@ -88,6 +92,8 @@ class PlanSession:
         self._tell = tell
         self._lock = Lock()
         self._market: OpenMarket | None = None
+        self._mark: Hashable = None
+        """Of what the market was read from."""
         self._kept: _Kept | None = None
 
     def answer(self, spec: RunSpec, *, top: int = TOP) -> Shown:
@@ -164,10 +170,21 @@ class PlanSession:
         market = self._market
         return () if market is None else tuple(market.index.market.offers())
 
-    def reread(self) -> None:
-        """Forget prices, assumptions and the job: they are read again for the next question."""
+    def refresh(self, context: Context | None = None) -> bool:
+        """Forget prices, assumptions and the job where a file of theirs has changed, or a run of one's own has ended.
+
+        Args:
+            context: the surroundings of today; None: they are what they were.
+
+        Returns:
+            Whether all is read again for the next question.
+        """
         with self._lock:
+            self._context = context or self._context
+            if self._market is None or self._mark == _mark(self._context, self._catalogs):
+                return False
             self._market = self._kept = None
+            return True
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
@@ -193,6 +210,7 @@ class PlanSession:
     def _opened(self, spec: RunSpec, *, is_quick: bool) -> _Kept:
         if self._market is None:
             self._say("reading prices ...")
+            self._mark = _mark(self._context, self._catalogs)
             self._market = open_market(self._context, self._catalogs)
         data, is_measured = self._data(spec, is_quick=is_quick)
         job = open_job(self._context, spec, market=self._market, data=data, tell=self._tell)
@@ -212,6 +230,18 @@ class PlanSession:
     def _say(self, text: str) -> None:
         if self._tell is not None:
             self._tell(text)
+
+
+def _mark(context: Context, catalogs: Path | None) -> Hashable:
+    """What changes when the market would be another one."""
+    files = market_mark(
+        catalogs=catalogs or context.config.catalogs, home=context.user_home, good_copies=context.home.prices_dir
+    )
+    ended = 0
+    if context.home.ledger_file.exists():
+        with open_ledger(context) as ledger:
+            ended = len(ledger.run_ids(FINAL))
+    return (files, file_mark(assumptions_file(context)), context.config.values, ended)
 
 
 def _key(spec: RunSpec) -> Hashable:

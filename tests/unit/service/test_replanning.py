@@ -25,6 +25,7 @@ from manager.spec.model import Budget, RunSpec, Where
 from tests.support.cli import write_news, write_run_file
 from tests.support.market_factory import open_job_of
 from tests.support.plan_factory import make_gpu_offer, make_spec
+from tests.support.price_stage import catalog, stage, write_catalog
 
 D = Decimal
 Calls = list[RunSpec]
@@ -242,15 +243,31 @@ def test_what_is_launched_is_saved(spec: RunSpec) -> None:
     assert find_plan(context, plan.plan_id).choice == plan.choice
 
 
-def test_prices_are_read_again_when_asked(spec: RunSpec, opened: Calls) -> None:
-    session = PlanSession(open_context())
+def test_what_has_changed_is_read_again(spec: RunSpec, opened: Calls, tmp_path: Path) -> None:
+    context = stage(tmp_path, catalogs=str(tmp_path / "catalogs"))
+    write_catalog(tmp_path / "catalogs", "aws", catalog("0.80"))
+    session = PlanSession(context)
     assert session.offers() == ()
-    session.answer(spec)
-    assert len(session.offers()) > 100
-    session.reread()
-    assert session.offers() == ()
-    assert session.answer(spec).offers
-    assert len(opened) == 2
+    assert not session.refresh()
+    aws = of_limits({"clouds": ("aws",)})(spec)
+    before = session.answer(aws).offers[0]
+    assert len(session.offers()) > 7
+    assert not session.refresh()
+    session.answer(aws)
+    assert len(opened) == 1
+    write_catalog(tmp_path / "catalogs", "aws", catalog("1.60", rows=3))
+    assert session.refresh()
+    after = session.answer(aws).offers[0]
+    assert (before.offer.price_usd_per_hour, after.offer.price_usd_per_hour) == (D("0.80"), D("1.60"))
+    # Other settings are other surroundings.
+    dear = stage(tmp_path, catalogs=str(tmp_path / "catalogs"), local_price_usd_per_hour="3")
+    assert session.refresh(dear)
+    assert not session.refresh()
+    context.home.assumptions_file.write_text("", encoding="utf-8")
+    session.answer(aws)
+    assert not session.refresh()
+    context.home.assumptions_file.write_text("# another one", encoding="utf-8")
+    assert session.refresh()
 
 
 def test_threads_are_answered_one_after_the_other(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:

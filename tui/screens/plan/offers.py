@@ -135,10 +135,11 @@ class OfferPane(Vertical):
         self._timer = self.set_timer(_WAIT_S, self._step)
 
     def ask_again(self) -> None:
-        """Read prices again and answer the last question from them."""
-        self._reads_again, self._failed = True, None
-        self.view.say("reading prices ...")
-        self._step()
+        """Answer the last question once more: prices, settings, budgets or own runs may have changed."""
+        if self._wanted is not None:
+            self._reads_again, self._failed = True, None
+            self.view.say("re-planning ...")
+            self._step()
 
     def withdraw(self, reason: str) -> None:
         """There is no question now: what is on the screen is of the last run file that could be read."""
@@ -158,11 +159,12 @@ class OfferPane(Vertical):
     def _start(self, spec: RunSpec, *, is_quick: bool) -> None:
         top = min(_MOST_ROWS, max(_LEAST_ROWS, self.view.rows_in_use))
         reads_again, self._reads_again = self._reads_again, False
+        context = self._tunefare.context
 
         def job() -> Message:
             session = self._opened_session()
             if reads_again:
-                session.reread()
+                session.refresh(context)
             return Answered(session.answer(spec, top=top) if is_quick else session.whole(spec))
 
         self._asked = spec
