@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -96,10 +96,19 @@ class LedgerReader:
             found = db.execute("SELECT run_id FROM runs ORDER BY created_at_s DESC, run_id DESC").fetchall()
             return tuple(self._record(row[0]) for row in found)
 
-    def summaries(self) -> list[RunSummary]:
-        """All runs in one line each, in no order; `has_client` is unknown of all."""
+    def summaries(self, known: Mapping[str, RunSummary] | None = None) -> list[RunSummary]:
+        """All runs in one line each, in no order; `has_client` is unknown of all.
+
+        Args:
+            known: what was read before, by name: runs that were over then are not read again.
+        """
+        over = {run_id: run for run_id, run in (known or {}).items() if run.state in FINAL}
         with self._read() as db:
-            return read_summaries(db)
+            if not over:
+                return read_summaries(db)
+            names = [str(row[0]) for row in db.execute("SELECT run_id FROM runs")]
+            rest = [name for name in names if name not in over]
+            return [*(over[name] for name in names if name in over), *read_summaries(db, rest)]
 
     def run_ids(self, states: Iterable[RunState]) -> tuple[str, ...]:
         """Names of the runs in these states, oldest first."""

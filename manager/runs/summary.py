@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -98,6 +99,7 @@ class RunSummary:
         return self.billed_hours / self.estimated_billed_hours
 
 
+_ONLY = "run_id IN (SELECT value FROM json_each(?1))"
 _NEWEST = "SELECT max(id) FROM {table} WHERE run_id = r.run_id"
 _SUMMARIES = f"""
     SELECT r.run_id, f.name, f.project, f.task, f.model, f.method, f.steps, f.engine,
@@ -107,7 +109,7 @@ _SUMMARIES = f"""
         l.run_id IS NOT NULL, iif(l.offer_json IS e.offer_json, NULL, l.offer_json),
         b.billed_s, b.cost_usd, f.cap_usd, v.confirmed, v.asked_at_s,
         coalesce(b.charge_id, 0) = coalesce(({_NEWEST.format(table="charges")}), 0)
-    FROM (SELECT run_id FROM runs) r
+    FROM (SELECT run_id FROM runs WHERE {{only}}) r
     LEFT JOIN run_facts f ON f.run_id = r.run_id
     JOIN state_changes s ON s.id = ({_NEWEST.format(table="state_changes")})
     LEFT JOIN estimates e ON e.id = ({_NEWEST.format(table="estimates")})
@@ -118,15 +120,23 @@ _SUMMARIES = f"""
 # A start as the first event is no resume.
 _MILESTONES = """
     SELECT run_id, seq, type, stage, step, values_json FROM milestones
-    WHERE (stage IS NULL AND seq > 0) OR stage != 'interval' ORDER BY run_id, seq"""
+    WHERE {only} AND ((stage IS NULL AND seq > 0) OR stage != 'interval') ORDER BY run_id, seq"""
 _json_at = json.JSONDecoder().raw_decode
 
 
-def read_summaries(db: sqlite3.Connection) -> list[RunSummary]:
-    """All runs in no order; the caller holds the transaction. `has_client` is None of all."""
-    scores = {run_id: _scores(list(rows)) for run_id, rows in groupby(db.execute(_MILESTONES), key=itemgetter(0))}
+def read_summaries(db: sqlite3.Connection, only: Collection[str] | None = None) -> list[RunSummary]:
+    """The runs in no order; the caller holds the transaction. `has_client` is None of all.
+
+    Args:
+        db: a ledger.
+        only: names of those that are read; None: all.
+    """
+    which, names = ("1", ()) if only is None else (_ONLY, (json.dumps(list(only)),))
+    milestones = db.execute(_MILESTONES.format(only=which), names)
+    scores = {run_id: _scores(list(rows)) for run_id, rows in groupby(milestones, key=itemgetter(0))}
     none: Scores = ({}, {})
-    return [_summary(db, row, scores.get(row[0], none)) for row in db.execute(_SUMMARIES).fetchall()]
+    rows = db.execute(_SUMMARIES.format(only=which), names).fetchall()
+    return [_summary(db, row, scores.get(row[0], none)) for row in rows]
 
 
 def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> RunSummary:

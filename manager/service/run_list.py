@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -53,7 +53,11 @@ def ledger_mark(context: Context) -> LedgerMark:
 
 
 def run_summaries(
-    context: Context, *, must_exist: bool = False, patience_s: float = BUSY_TIMEOUT_S
+    context: Context,
+    *,
+    must_exist: bool = False,
+    patience_s: float = BUSY_TIMEOUT_S,
+    known: Mapping[str, RunSummary] | None = None,
 ) -> tuple[RunSummary, ...]:
     """All runs, newest first, but those that may still be billed before all others.
 
@@ -61,6 +65,7 @@ def run_summaries(
         context: surroundings.
         must_exist: refuse where there is no ledger any more, for who has read it before; else there are no runs then.
         patience_s: how long to wait for a lock that another process holds, in seconds.
+        known: what was read before, by name: runs that were over then are not read again.
 
     Raises:
         StateError: the ledger cannot be used.
@@ -77,7 +82,7 @@ def run_summaries(
         now_s = context.clock()
         found = [
             each if each.state in FINAL else replace(each, has_client=has_client(ledger, each.run_id, now_s))
-            for each in ledger.summaries()
+            for each in ledger.summaries(known)
         ]
     return tuple(sorted(found, key=lambda each: (not each.may_bill, -each.created_at_s)))
 

@@ -5,7 +5,7 @@ Reads the ledger again while it is shown, and goes on showing what it knows when
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -34,10 +34,16 @@ _LIST = "list"
 class Listed(Message):
     """The runs, and their rows drawn in the thread."""
 
-    def __init__(self, runs: Sequence[RunSummary], mark: LedgerMark | None) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunSummary],
+        mark: LedgerMark | None,
+        known: Mapping[str, RunSummary],
+        drawn: Mapping[str, Row],
+    ) -> None:
         super().__init__()
         self.runs = tuple(runs)
-        self.rows = [run_row(run) for run in runs]
+        self.rows = [drawn[run.run_id] if run is known.get(run.run_id) else run_row(run) for run in runs]
         self.billing = billing_text(runs)
         self.mark = mark
 
@@ -73,16 +79,18 @@ class RunsScreen(BaseScreen):
         if self.focused is None:
             self._table.rows.focus()
 
-    def read(self) -> None:
-        """Read the ledger, unless that is under way."""
+    def read(self, *, anew: bool = False) -> None:
+        """Read the ledger, unless that is under way; `anew`: also the runs that were over when they were read."""
         if self.is_busy(_LIST):
             return
-        context, must_exist = self.context, bool(self._runs)
+        context, must_exist, drawn = self.context, bool(self._runs), self._rows
+        known = {} if anew else self._runs
 
         def job() -> Message:
             # The mark first: what is written meanwhile is seen at the next look.
             mark = ledger_mark(context)
-            return Listed(run_summaries(context, must_exist=must_exist, patience_s=_PATIENCE_S), mark)
+            runs = run_summaries(context, must_exist=must_exist, patience_s=_PATIENCE_S, known=known)
+            return Listed(runs, mark, known, drawn)
 
         self.in_thread(job, group=_LIST)
 
@@ -165,5 +173,5 @@ class RunsScreen(BaseScreen):
             self.notify(f"{key} is on the clipboard, where the terminal allows it.", markup=False)
 
     def action_again(self) -> None:
-        """Read now."""
-        self.read()
+        """Read all of it now."""
+        self.read(anew=True)

@@ -146,6 +146,19 @@ def test_what_may_be_billed_stands_on_top_then_the_newest(context: Context) -> N
     assert [record.run_id for record in records_of(context, found[1:3])] == ["old", "new"]
 
 
+def test_runs_that_were_over_are_not_read_again(context: Context) -> None:
+    keep_runs(context, make_run(run_id="over"), make_run(run_id="open", state=RunState.UNCONFIRMED))
+    known = {run.run_id: run for run in run_summaries(context)}
+    with open_ledger(context) as ledger:
+        ledger.transition("open", RunState.TEARING_DOWN, 7e9)
+        ledger.transition("open", RunState.FAILED, 8e9)
+    keep_runs(context, make_run(run_id="new", state=RunState.RUNNING))
+    again = {run.run_id: run for run in run_summaries(context, known=known)}
+    assert again == {run.run_id: run for run in run_summaries(context)}
+    assert [str(again[run_id].state) for run_id in ("over", "open", "new")] == ["succeeded", "failed", "running"]
+    assert again["over"] is known["over"]
+
+
 def summary(run_id: str, **values: object) -> RunSummary:
     """A run that ended, with what a test is about."""
     plain: dict[str, object] = {name: None for name in RunSummary.__dataclass_fields__}
