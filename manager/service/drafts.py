@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from manager.service.starting import write_whole
 from manager.spec.edit import key_text, with_key
 from manager.spec.keys import default_value
 from manager.spec.model import RunSpec
-from manager.spec.reader import parse_spec, spec_problems
+from manager.spec.reader import SpecProblem, parse_spec, spec_problems
 from manager.spec.starter import starter_text
 from tasks.kinds import DATA_COLUMNS, TASK_KINDS
 
@@ -122,7 +123,7 @@ class Draft:
         found = {
             problem.key: _UNCHOSEN[problem.key]
             if problem.key in _UNCHOSEN and not self.get(problem.key)
-            else _sentence(problem.message, problem.hint)
+            else _beside(problem)
             for problem in spec_problems(self.text, name=self.title, folder=self.folder)
         }
         return found or _source_problems(self.spec())
@@ -221,6 +222,13 @@ def _ruled_out(key: str, typed: str) -> tuple[str, ...]:
     if key == "method.kind":
         return tuple(name for method, names in _OF_METHOD.items() if method != typed for name in names)
     return ()
+
+
+def _beside(problem: SpecProblem) -> str:
+    """The sentence as it is told beside the field, which has a name already."""
+    part = problem.key.partition(".")[0]
+    message = re.sub(rf"^`{re.escape(part)}[^`]*`(: | is )", "", problem.message)
+    return _sentence(message, problem.hint)
 
 
 def _sentence(message: str, hint: str | None) -> str:

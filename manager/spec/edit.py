@@ -206,8 +206,8 @@ def _written(key: str, typed: str) -> str | None:
     if list in types and (_kind(key) == "list" or "," in typed):
         members = [member.strip() for member in typed.strip("[]").split(",")]
         return f"[{', '.join(_quoted(member, in_list=True) for member in members if member)}]"
-    if bool in types and typed in ("true", "false"):
-        return typed
+    if bool in types and typed.lower() in ("true", "false"):
+        return typed.lower()
     if _NUMBER.fullmatch(typed) and types & {int, float, Decimal}:
         return typed
     # A text where only a number may stand is written too: the reader tells what is wrong with it.

@@ -51,7 +51,7 @@ class DataScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         """Read in a thread: the worker loads the tokenizer."""
         box = self.query_one("#data")
-        box.border_title = f"Data · {self._asked.data.source}"
+        box.border_title = f"Data · {self._asked.data.source.rpartition('/')[2]}"
         box.border_subtitle = "Esc: back · tunefare data"
         app, spec = cast("TunefareApp", self.app), self._asked
         context = app.context

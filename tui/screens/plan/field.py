@@ -7,29 +7,15 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import Screen
-from textual.widgets import Input, Select, Static
+from textual.widget import Widget
+from textual.widgets import Input, Static
 
+from tui.screens.plan.choice import Choice
 from tui.screens.plan.fields import FieldKind
 
 
-class Choice(Select[str]):
-    """A list to choose from, that leaves the arrow keys to the form while it is closed."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "show_overlay", "choose", show=False),
-        Binding("down", "go(1)", show=False),
-        Binding("up", "go(-1)", show=False),
-    ]
-
-    def action_go(self, step: int) -> None:
-        """To the next or the previous field."""
-        _go(self.screen, step)
-
-
-class FormField(Vertical):
+class FormField(Widget):
     """A field; it knows the text that it shows and not what that means."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,82 +38,93 @@ class FormField(Vertical):
             super().__init__()
             self.key = key
 
-    def __init__(self, kind: FieldKind) -> None:
+    def __init__(self, kind: FieldKind, *, options: tuple[str, ...], default: str) -> None:
+        """
+        Args:
+            kind: key and words.
+            options: what may be chosen.
+            default: what holds where nothing is typed.
+        """
         super().__init__(id=kind.id)
         self.kind = kind
+        self._options = options
+        self._default = default
         self._shown = ""
-        self._options: tuple[str, ...] = ()
-        self._default = ""
+        self.control: Any = Choice(classes="control") if kind.is_choice else self._line()
+        """What takes the focus."""
 
     def compose(self) -> ComposeResult:
-        """Label and control, then what is to be known of the value, then what is wrong."""
-        with Horizontal(classes="line"):
-            yield Static(self.kind.label, classes="label", markup=False)
-            if self.kind.is_choice:
-                yield Choice([], prompt="", compact=True, classes="control")
-            else:
-                yield Input(compact=True, select_on_focus=False, placeholder=self.kind.hint, classes="control")
-        yield Static(classes="note", markup=False)
-        yield Static(classes="problem", markup=False)
+        """Label and control; what is to be known and what is wrong come when there is something."""
+        yield Static(self.kind.label, classes="label", markup=False)
+        yield self.control
+
+    @property
+    def problem(self) -> str:
+        """What is told to be wrong; empty: nothing."""
+        return self._line_text("problem")
+
+    @property
+    def note(self) -> str:
+        """What is told of the value; empty: nothing."""
+        return self._line_text("note")
 
     def action_go(self, step: int) -> None:
         """To the next or the previous field."""
-        _go(self.screen, step)
-
-    @property
-    def control(self) -> Any:
-        """What takes the focus."""
-        return self.query_one(".control")
-
-    def offer(self, options: tuple[str, ...], default: str) -> None:
-        """What may be chosen, and what holds where nothing is typed."""
-        control = self.control
-        self._default = default
-        if isinstance(control, Choice):
-            self._set_options(control, options)
-        elif default:
-            control.placeholder = f"{default}{f' ({self.kind.hint})' if self.kind.hint else ''}"
+        if step > 0:
+            self.screen.focus_next(".control")
+        else:
+            self.screen.focus_previous(".control")
 
     def show(self, text: str) -> None:
         """Show the file's text; not told as an edit."""
-        control = self.control
-        shown = text or self._default if isinstance(control, Choice) else text
-        self._shown = shown
-        with self.prevent(Input.Changed, Select.Changed):
-            if not isinstance(control, Choice):
-                if control.value != shown:
-                    control.value = shown
-                return
-            if shown not in self._options:  # The file may say what cannot be chosen.
-                self._set_options(control, (*self._options, shown))
-            control.value = shown
+        if not isinstance(self.control, Choice):
+            self._shown = text
+            with self.prevent(Input.Changed):
+                if self.control.value != text:
+                    self.control.value = text
+            return
+        shown = self._shown = text or self._default
+        # The file may say what cannot be chosen.
+        values = self._options if shown in self._options else (*self._options, shown)
+        words = dict(self.kind.words)
+        self.control.options = tuple((value, words.get(value, value)) for value in values)
+        self.control.value = shown
 
     def tell_problem(self, problem: str | None) -> None:
         """What is wrong with the value; None: nothing."""
-        self.query_one(".problem", Static).update(f"✗ {problem}" if problem else "")
-        self.set_class(bool(problem), "-wrong")
+        self._tell("problem", f"✗ {problem}" if problem else "")
 
     def tell_note(self, note: str) -> None:
         """What is to be known of the value; empty: nothing."""
-        self.query_one(".note", Static).update(note)
-        self.set_class(bool(note), "-noted")
+        self._tell("note", note)
 
-    def _set_options(self, control: Choice, options: tuple[str, ...]) -> None:
-        words = dict(self.kind.words)
-        self._options = options
-        with self.prevent(Select.Changed):
-            control.set_options([(words.get(option, option), option) for option in options])
+    def _line(self) -> Input:
+        hint = self.kind.hint
+        if self._default:
+            hint = f"{self._default} ({hint})" if hint else self._default
+        return Input(compact=True, select_on_focus=False, placeholder=hint, classes="control")
+
+    def _tell(self, name: str, text: str) -> None:
+        self.set_class(bool(text), f"-has-{name}")
+        found = self.query(f".{name}")
+        if found:
+            found.first(Static).update(text)
+        elif text:
+            self.mount(Static(text, classes=name, markup=False))
+
+    def _line_text(self, name: str) -> str:
+        found = self.query(f".{name}")
+        return str(found.first(Static).render()) if found and self.has_class(f"-has-{name}") else ""
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
         self._edit(event.value)
 
-    @on(Select.Changed)
-    def _chosen(self, event: Select.Changed) -> None:
+    @on(Choice.Changed)
+    def _chosen(self, event: Choice.Changed) -> None:
         event.stop()
-        if isinstance(event.value, str):
-            self._edit(event.value)
+        self._edit(event.value)
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
@@ -139,10 +136,3 @@ class FormField(Vertical):
         if typed != self._shown:
             self._shown = typed
             self.post_message(self.Edited(self.kind.key, typed))
-
-
-def _go(screen: Screen[Any], step: int) -> None:
-    if step > 0:
-        screen.focus_next(".control")
-    else:
-        screen.focus_previous(".control")

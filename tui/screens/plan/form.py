@@ -7,6 +7,7 @@ on disk at the same time, so that a closed terminal loses nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 
 from manager.errors import SpecError, TunefareError
@@ -73,6 +75,11 @@ class RunForm(VerticalScroll, can_focus=False):
             self.first = first
             self.options = options
 
+    class _Unreadable(Message):
+        def __init__(self, error: TunefareError) -> None:
+            super().__init__()
+            self.error = error
+
     class _Checked(Message):
         def __init__(self, draft: Draft, spec: RunSpec | None, problems: dict[str, str]) -> None:
             super().__init__()
@@ -97,25 +104,30 @@ class RunForm(VerticalScroll, can_focus=False):
         self._told = ""
 
     def compose(self) -> ComposeResult:
-        """All fields; those that the task or the method has no use for are hidden."""
+        """The fields come with the first draft: what they may hold is known then."""
         yield Static("reading the run file ...", id="form-state", markup=False)
-        for section in SECTIONS:
-            yield Static(section.title, classes="section", markup=False)
-            for kind in section.fields:
-                yield FormField(kind)
 
     def on_mount(self) -> None:
-        """Read the first draft, in a thread: YAML and schema take their time to load."""
+        """Read the first draft when the screen has been painted: YAML and schema take their time to load."""
         self.border_title = "Run"
+        self.call_after_refresh(self._read)
+        self.set_interval(_LOOK_OUTSIDE_S, self.look_outside)
+
+    def _read(self) -> None:
         context, file = self._tunefare.context, self._tunefare.file
 
         def read() -> Message:
-            from manager.service.kept_drafts import first_draft
+            from manager.service.drafts import Draft
+            from manager.service.kept_drafts import FirstDraft, first_draft
 
-            return self._Opened(first_draft(context, file), _options())
+            try:
+                first = first_draft(context, file)
+            except TunefareError as error:
+                self.post_message(self._Unreadable(error))
+                first = FirstDraft(draft=Draft.new(), note=error.message)
+            return self._Opened(first, _options())
 
         self._tunefare.threads.start(self, read, group="first draft")
-        self.set_interval(_LOOK_OUTSIDE_S, self.look_outside)
 
     @property
     def draft(self) -> Draft:
@@ -128,6 +140,16 @@ class RunForm(VerticalScroll, can_focus=False):
         if self._draft is None:
             raise SpecError("the run file is not read yet", hint="wait a moment")
         return self._draft
+
+    @property
+    def is_read(self) -> bool:
+        """Whether there is a draft."""
+        return self._draft is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something was typed that is not in the draft yet."""
+        return bool(self._pending)
 
     @property
     def spec(self) -> RunSpec | None:
@@ -188,21 +210,20 @@ class RunForm(VerticalScroll, can_focus=False):
         return cast("TunefareApp", self.app)
 
     @on(_Opened)
-    def _start(self, event: _Opened) -> None:
+    async def _start(self, event: _Opened) -> None:
         event.stop()
-        for key, options in event.options.items():
-            self.query_one(f"#{FIELDS[key].id}", FormField).offer(options.choices, options.default)
-        self.show(event.first.draft, told=event.first.note or "")
+        with self.app.batch_update():
+            await self.mount_all(_widgets(event.options))
+            self.show(event.first.draft, told=event.first.note or "")
+
+    @on(_Unreadable)
+    def _tell_unreadable(self, event: _Unreadable) -> None:
+        event.stop()
+        self._tunefare.fail(event.error)
 
     @on(Failed)
     def _reading_failed(self, event: Failed) -> None:
         event.stop()
-        if event.group == "first draft":
-            from manager.service.drafts import Draft
-
-            self._tunefare.fail(event.error)
-            self._draft, self._told = Draft.new(), f"could not be read: {event.error.message}"
-            self._fill()
         self._problems = {"": event.error.message}
         self._show_problems()
         self.post_message(self.SpecInvalid(self.problems))
@@ -331,6 +352,13 @@ class RunForm(VerticalScroll, can_focus=False):
         state = "\n".join(([self._told] if self._told else []) + lines)
         self.query_one("#form-state", Static).update(state)
         self.query_one("#form-state", Static).display = bool(state)
+
+
+def _widgets(options: dict[str, Options]) -> Iterator[Widget]:
+    for section in SECTIONS:
+        yield Static(section.title, classes="section", markup=False)
+        for kind in section.fields:
+            yield FormField(kind, options=options[kind.key].choices, default=options[kind.key].default)
 
 
 def _options() -> dict[str, Options]:
