@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TOP = 10
 _MOST_TOP = 10_000
+_LEAST_COMPARED = 2
 
 FileArgument = Annotated[Path, typer.Argument(help="Run file.")]
 OnOption = Annotated[
@@ -68,6 +70,10 @@ def plan(
     why: Annotated[
         str | None,
         typer.Option("--why", metavar="OFFER", help="One offer in full, chosen or not: its key, or a part of it."),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", metavar="OFFERS", help="Two offers or more side by side: keys, or parts of them."),
     ] = None,
     pareto: Annotated[
         bool,
@@ -110,6 +116,8 @@ def plan(
     made = settle(context, job.plan())
     if why is not None:
         return _show_one(job, made, why, as_json=as_json)
+    if compare is not None:
+        return _show_compared(job, names(compare) or (), as_json=as_json)
     if as_json:
         emit_json(_to_json(job, made, top=top, has_constraints=constraints))
     else:
@@ -162,6 +170,21 @@ def _show_one(job: OpenJob, made: Plan, key: str, *, as_json: bool) -> int:
         emit_json(why_to_json(estimate, break_even))
     else:
         print_why(estimate, console(), break_even, made.choice)
+    return ExitCode.DONE
+
+
+def _show_compared(job: OpenJob, keys: Sequence[str], *, as_json: bool) -> int:
+    from manager.cli.compare_view import compared_to_json, print_compared
+
+    if len(keys) < _LEAST_COMPARED:
+        raise UsageError(
+            "--compare wants two offers or more", hint="separate their keys by commas: --compare L4:1,H100:1"
+        )
+    estimates = [job.find(key) for key in keys]
+    if as_json:
+        emit_json(compared_to_json(estimates))
+    else:
+        print_compared(estimates, console())
     return ExitCode.DONE
 
 

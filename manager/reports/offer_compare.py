@@ -113,5 +113,5 @@ _PROPERTIES: tuple[tuple[str, str, Callable[[Estimate], str]], ...] = (
     ("training", "sharding", lambda one: one.sharding),
     ("training", "checkpoint every", _checkpoints),
     ("training", "preemptions", _preemptions),
-    ("training", "disk", lambda one: _NONE if one.disk_gib is None else f"{one.disk_gib} GiB"),
+    ("training", "size of the disk", lambda one: _NONE if one.disk_gib is None else f"{one.disk_gib} GiB"),
 )
