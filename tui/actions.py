@@ -122,6 +122,14 @@ ACTIONS: tuple[Action, ...] = (
         text="Read the settings file and look at this machine again.",
         command="tunefare config show",
     ),
+    Action(
+        id="launch.yes",
+        key="y",
+        label="launch",
+        text="Launch the run; a process of its own supervises it.",
+        command="tunefare run --detach",
+    ),
+    Action(id="launch.back", key="escape", label="back", text="Launch nothing."),
     Action(id="run.axis", key="x", label="x axis", text="Draw the charts over steps, time or dollars."),
     Action(
         id="run.chart",
