@@ -47,6 +47,8 @@ class AnswerView(Vertical):
         super().__init__()
         self.shown: Shown | None = None
         self._lists: dict[str, dict[str, Estimate]] = {OFFERS: {}, REJECTED: {}, FRONTIER: {}}
+        self._undrawn: set[str] = set()
+        """Lists whose rows are not yet those of the answer."""
 
     def compose(self) -> ComposeResult:
         """State, error, lists, reasons, pictures."""
@@ -103,15 +105,12 @@ class AnswerView(Vertical):
         """Show an answer in place of the one before."""
         self.shown = shown
         plan = shown.plan
-        self._lists[OFFERS] = offers = keyed(shown.offers)
-        note = f"bar: $0 to {format_usd(scale_usd(shown.offers))}" if offers else ""
-        self.query_one(f"#{OFFERS}", RowTable).show(offer_rows(offers, shown.choice), note=note)
+        self._lists[OFFERS] = keyed(shown.offers)
         if plan is not None:
             self._lists[REJECTED], self._lists[FRONTIER] = keyed(plan.rejected), keyed(plan.pareto)
-            nearest = "" if len(plan.rejected) == (plan.rejected_total or 0) else "those nearest to a choice"
-            self.query_one(f"#{REJECTED}", RowTable).show(rejected_rows(self._lists[REJECTED]), note=nearest)
-            self.query_one(f"#{FRONTIER}", RowTable).show(frontier_rows(self._lists[FRONTIER]))
             self.query_one("#offers-reasons", Static).update(reasons_line(plan.reasons))
+        self._undrawn = {OFFERS} if plan is None else {OFFERS, REJECTED, FRONTIER}
+        self._draw_list()
         self._show_refusal(shown)
         self._draw_chart()
         self._draw_memory()
@@ -126,6 +125,7 @@ class AnswerView(Vertical):
     def toggle(self, name: str) -> None:
         """Show this list, or the offers again."""
         self.query_one(ContentSwitcher).current = OFFERS if self.current == name else name
+        self._draw_list()
         self.table.rows.focus()
         self._draw_memory()
 
@@ -148,6 +148,22 @@ class AnswerView(Vertical):
     def _marks_changed(self, message: RowTable.MarksChanged) -> None:
         message.stop()
         self._draw_chart()
+
+    def _draw_list(self) -> None:
+        """Draw the list that is shown, where its rows have changed: the others cost time that nobody sees."""
+        name, shown = self.current, self.shown
+        if name not in self._undrawn or shown is None:
+            return
+        self._undrawn.discard(name)
+        estimates, plan = self._lists[name], shown.plan
+        if name == OFFERS:
+            note = f"bar: $0 to {format_usd(scale_usd(shown.offers))}" if estimates else ""
+            self.table.show(offer_rows(estimates, shown.choice), note=note)
+        elif name == FRONTIER:
+            self.table.show(frontier_rows(estimates))
+        else:
+            is_all = plan is None or len(plan.rejected) == (plan.rejected_total or 0)
+            self.table.show(rejected_rows(estimates), note="" if is_all else "those nearest to a choice")
 
     def _show_refusal(self, shown: Shown) -> None:
         refusal = shown.refusal
