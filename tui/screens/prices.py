@@ -13,6 +13,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
@@ -36,6 +37,7 @@ from tui.threads import Failed
 from tui.widgets.chart import Chart
 from tui.widgets.table import Row, RowTable
 
+_NO_HISTORY = "No history of this price yet: each update (u) adds to it."
 _READ, _HISTORY, _REFRESH, _AUDIT = "read", "history", "refresh", "audit"
 
 
@@ -93,7 +95,7 @@ class PricesScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """The table, and two panes that are closed at first."""
-        yield RowTable(PRICES, empty="reading prices ...", id="prices", marks=False)
+        yield RowTable(PRICES, empty="no prices", id="prices", marks=False)
         with Horizontal(id="history"):
             yield Chart("History", empty="no history", id="history-chart")
             with VerticalScroll(id="history-lines"):
@@ -104,7 +106,9 @@ class PricesScreen(BaseScreen):
     def on_mount(self) -> None:
         """Read the prices."""
         self.query_one("#news").border_title = "Update of prices"
-        self.query_one("#prices", RowTable).rows.focus()
+        table = self.query_one("#prices", RowTable)
+        table.show([], note="reading ...")
+        table.rows.focus()
         self._read()
 
     def on_unmount(self) -> None:
@@ -150,19 +154,19 @@ class PricesScreen(BaseScreen):
     @on(HistoryRead)
     def _show_history(self, message: HistoryRead) -> None:
         found = message.found
-        title = f"{name_of(message.row)}, $/h over days before now"
+        self.query_one("#history").border_title = Content(f"{name_of(message.row)} · Esc closes")
         chart = self.query_one("#history-chart", Chart)
         chart.show(
             history_series(found, self.context.clock()),
-            title=title,
+            title="$/h over days before now",
             x_label="",
             y_label="",
             words=history_words(found),
             x_format=lambda days: f"{days:,.4g} d",
             y_format=lambda usd: f"${usd:,.4g}",
         )
-        none = "No history of this price yet: each update (u) adds to it."
-        self.query_one("#history-table", Static).update(history_lines(found) if found else none)
+        lines = f"{history_words(found)}\n\n{history_lines(found)}" if found else _NO_HISTORY
+        self.query_one("#history-table", Static).update(lines)
         self._open("#history")
 
     def action_refresh(self) -> None:
@@ -222,6 +226,8 @@ class PricesScreen(BaseScreen):
     def on_failed(self, message: Failed) -> None:
         """An update or a history says it in its own pane; without prices the screen has nothing to show."""
         if message.group not in {_REFRESH, _HISTORY}:
+            if message.group == _READ and not self._prices:
+                self.query_one("#prices", RowTable).show([])
             super().on_failed(message)
             return
         hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
