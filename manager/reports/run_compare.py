@@ -102,6 +102,11 @@ def _ended(report: Report) -> str:
     return _NONE if report.outcome is None else OUTCOME_TITLES[report.outcome]
 
 
+def _price(report: Report) -> str:
+    usd_per_hour = report.price_usd_per_hour
+    return "unknown" if usd_per_hour is None else f"{format_usd(usd_per_hour)}/h"
+
+
 def _rate(report: Report) -> str:
     return UNDEFINED if report.tokens_per_s is None else f"{report.tokens_per_s:,.0f} {report.counted_in}/s"
 
@@ -125,7 +130,7 @@ _PROPERTIES: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
     ("result", "how it ended", _ended),
     ("money", "cost", _gauge("cost", lambda one: format_usd(one.cost_usd))),
     ("money", "billed time", _gauge("hours", lambda one: format_duration(one.billed_s))),
-    ("money", "price", lambda one: f"{format_usd(one.price_usd_per_hour)}/h"),
+    ("money", "price", _price),
     ("money", "cap", lambda one: "none" if one.cap_usd is None else format_usd(one.cap_usd)),
     ("money", "machine afterwards", teardown_text),
     ("machine", "where", where),

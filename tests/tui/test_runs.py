@@ -104,7 +104,7 @@ async def test_what_may_be_billed_stands_on_top_in_words(context: Context) -> No
         )
 
 
-@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("width", [60, 72, 80])
 async def test_dollars_are_the_last_to_be_cut(context: Context, width: int) -> None:
     async with shown(context, (width, 24)) as pilot:
         lines = text_of(app_of(pilot)).splitlines()
