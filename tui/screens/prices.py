@@ -99,6 +99,7 @@ class PricesScreen(BaseScreen):
         with Horizontal(id="history"):
             yield Chart("History", empty="no history", id="history-chart")
             with VerticalScroll(id="history-lines"):
+                yield Static(id="history-words", markup=False)
                 yield Static(id="history-table", markup=False)
         with VerticalScroll(id="news"):
             yield Static(id="news-text", markup=False)
@@ -165,8 +166,8 @@ class PricesScreen(BaseScreen):
             x_format=lambda days: f"{days:,.4g} d",
             y_format=lambda usd: f"${usd:,.4g}",
         )
-        lines = f"{history_words(found)}\n\n{history_lines(found)}" if found else _NO_HISTORY
-        self.query_one("#history-table", Static).update(lines)
+        self.query_one("#history-words", Static).update(history_words(found))
+        self.query_one("#history-table", Static).update(history_lines(found) if found else _NO_HISTORY)
         self._open("#history")
 
     def action_refresh(self) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Format = Callable[[float], str]
 _RIM_SHARE = 0.06
-"""Of the extent of points, kept free around them."""
+"""Of the extent of what is drawn, kept free around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +150,11 @@ class Chart(Vertical):
         plot.display = bool(self._series)
 
     def _limits(self, plot: PlotWidget) -> None:
-        """One point alone has no extent, and points on the rim are not drawn: both get room around them."""
-        rim = _RIM_SHARE if any(one.kind == "points" for one in self._series) else 0.0
-        for values, limit in (
-            ([x for one in self._series for x, _ in one.points], plot.set_xlimits),
-            ([y for one in self._series for _, y in one.points], plot.set_ylimits),
+        """One point alone has no extent, and what lies on the rim is not drawn: both get room around them."""
+        across = _RIM_SHARE if any(one.kind == "points" for one in self._series) else 0.0
+        for values, limit, rim in (
+            ([x for one in self._series for x, _ in one.points], plot.set_xlimits, across),
+            ([y for one in self._series for _, y in one.points], plot.set_ylimits, _RIM_SHARE),
         ):
             low, high = min(values, default=0.0), max(values, default=0.0)
             around = (high - low) * rim if high > low else abs(low) * 0.1 or 1.0
