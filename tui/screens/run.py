@@ -13,7 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.events import ScreenResume
-from textual.widgets import Input, Log, Static
+from textual.widgets import Input, Static
 
 from manager.service.live import MOST_LINES, Follower
 from manager.service.live_run import LiveRun
@@ -25,6 +25,7 @@ from tui.screens.run_choice import COLUMNS, choice_row
 from tui.screens.run_messages import Listed, Opened, Polled, Searched, listed, opened, polled, searched
 from tui.threads import Failed
 from tui.widgets.run_charts import RunCharts
+from tui.widgets.run_log import RunLog
 from tui.widgets.run_panels import BudgetBar, PhaseLine
 from tui.widgets.run_trouble import alarm_text, stale_text, trouble_text
 from tui.widgets.table import RowTable
@@ -78,7 +79,7 @@ class RunScreen(BaseScreen):
             with Vertical(id="log-pane"):
                 yield Static("log · /", id="log-head", markup=False)
                 yield Input(placeholder="text that a line must have; Esc ends the search", id="search", disabled=True)
-                yield Log(id="log", max_lines=MOST_LINES, highlight=False)
+                yield RunLog(id="log", max_lines=MOST_LINES, highlight=False)
 
     def on_mount(self) -> None:
         """Look again and again."""
@@ -147,9 +148,9 @@ class RunScreen(BaseScreen):
         self._follower = message.follower
         self.tunefare.open_run_id = message.follower.run_id
         self._log_version = 0
-        self.query_one("#log", Log).clear()
+        self.query_one(RunLog).replace(())
         self._axis = Axis.STEPS
-        self.query_one("#log", Log).focus()
+        self.query_one(RunLog).focus()
         self._tick()
 
     def _tick(self) -> None:
@@ -171,7 +172,7 @@ class RunScreen(BaseScreen):
         if message.log_before == self._log_version and message.search == self._search:
             self._log_version = message.log_version
             if message.lines:
-                self.query_one("#log", Log).write_lines(message.lines)
+                self.query_one(RunLog).add(message.lines)
         self._draw(live)
         if before is None or before.is_over != live.is_over:
             self.refresh_bindings()
@@ -270,7 +271,7 @@ class RunScreen(BaseScreen):
         """The search, then the run."""
         if self.query_one("#search").has_class("-open"):
             self._close_search()
-            self.query_one("#log", Log).focus()
+            self.query_one(RunLog).focus()
             self._search_again()
         elif not self.has_class("-choosing"):
             self._choose()
@@ -284,19 +285,19 @@ class RunScreen(BaseScreen):
 
     def action_down(self) -> None:
         """One line of the log."""
-        self.query_one("#log", Log).scroll_down(animate=False)
+        self.query_one(RunLog).scroll_down(animate=False)
 
     def action_up(self) -> None:
         """One line of the log."""
-        self.query_one("#log", Log).scroll_up(animate=False)
+        self.query_one(RunLog).scroll_up(animate=False)
 
     def action_top(self) -> None:
         """The first line that is kept."""
-        self.query_one("#log", Log).scroll_home(animate=False)
+        self.query_one(RunLog).scroll_home(animate=False)
 
     def action_bottom(self) -> None:
         """The last line; new ones follow."""
-        self.query_one("#log", Log).scroll_end(animate=False)
+        self.query_one(RunLog).scroll_end(animate=False)
 
     def _may_end(self) -> bool:
         if self._live is not None and not self._live.may_bill:
@@ -316,7 +317,7 @@ class RunScreen(BaseScreen):
     @on(Input.Submitted, "#search")
     def _submit(self, event: Input.Submitted) -> None:
         event.stop()
-        self.query_one("#log", Log).focus()
+        self.query_one(RunLog).focus()
 
     def _search_again(self) -> None:
         follower, search = self._follower, self._search
@@ -327,9 +328,7 @@ class RunScreen(BaseScreen):
     def _found(self, message: Searched) -> None:
         if message.follower is not self._follower or message.search != self._search:
             return
-        log = self.query_one("#log", Log)
-        log.clear()
-        log.write_lines(message.lines)
+        self.query_one(RunLog).replace(message.lines)
         self._log_version = message.log_version
         found = f" · {len(message.lines):,} lines have {message.search!r}" if message.search else ""
         self.query_one("#log-head", Static).update(f"log · /{found}")
