@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.events import ScreenResume
+from textual.events import Resize, ScreenResume
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
@@ -16,6 +16,7 @@ from textual.widgets import Footer
 from tui.threads import Failed
 from tui.widgets.money_line import MoneyLine
 from tui.widgets.tabs_line import TabsLine
+from tui.widgets.too_small import TooSmall
 
 if TYPE_CHECKING:
     from manager.service.context import Context
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 class BaseScreen(Screen[None]):
     """A screen with a number key; subclasses give SCOPE, BINDINGS (`bindings(SCOPE)`) and `compose_body`."""
 
+    DEFAULT_CSS = """
+    BaseScreen { layers: default over; }
+    """
     SCOPE: ClassVar[str]
     """Of its actions in `tui.actions`; also its name among the application's modes."""
 
@@ -45,6 +49,7 @@ class BaseScreen(Screen[None]):
         with Container(id="body"):
             yield from self.compose_body()
         yield Footer(show_command_palette=False)
+        yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
         """What this screen shows."""
@@ -62,6 +67,10 @@ class BaseScreen(Screen[None]):
     def is_busy(self, group: str) -> bool:
         """Whether work of this group still runs."""
         return self.tunefare.threads.is_busy(self, group)
+
+    @on(Resize)
+    def _judge_size(self, event: Resize) -> None:
+        self.query_one(TooSmall).judge(event.size)
 
     @on(ScreenResume)
     def _renew_money(self) -> None:
