@@ -227,9 +227,14 @@ def open_job(
 def planner_of(
     context: Context, catalogs: Path | None, tell: Callable[[str], None] | None
 ) -> Callable[[RunSpec], Plan]:
-    """Plans jobs one after the other over the same market, and saves none; arguments and errors as `plan_job`."""
+    """Plans jobs one after the other over the same market, and saves none; arguments and errors as `plan_job`.
+
+    What the user's budgets leave does not bound them: they answer what a job would cost, and are not launched as such.
+    """
     market = open_market(context, catalogs)
-    return lambda spec: open_job(context, spec, market=market, tell=tell).plan()
+    return lambda spec: dataclasses.replace(
+        open_job(context, spec, market=market, tell=tell), left_for=lambda project: None
+    ).plan()
 
 
 def _planner_of(opened: OpenMarket, first: StepVariant, others: Sequence[StepVariant]) -> Planner:
