@@ -39,13 +39,14 @@ def compare_runs(reports: Sequence[Report], *, metric: str | None = None) -> tup
     """
     found = cost_accuracy(reports, metric=metric)
     verdicts = _verdicts(found, [report.run_id for report in reports])
-    rows = [
+    rows = [_row("money", name, reports, told) for name, told in _MONEY]
+    rows.append(
         ComparedRow(
             group="result",
             name=f"verdict by {metric_title(found.metric)}",
             cells=tuple(verdicts[report.run_id] for report in reports),
         )
-    ]
+    )
     metrics = dict.fromkeys(score.metric for report in reports for score in report.scores)
     rows += [_row("result", metric_title(name), reports, _change(name)) for name in metrics]
     rows += [_row(group, name, reports, told) for group, name, told in _PROPERTIES]
@@ -125,14 +126,16 @@ def _lora(spec: RunSpec) -> str:
     return f"rank {spec.method.lora_rank}, alpha {spec.method.lora_alpha}" if "lora" in spec.method.kind else _NONE
 
 
+_MONEY: tuple[tuple[str, Callable[[Report], str]], ...] = (
+    ("cost", _gauge("cost", lambda one: format_usd(one.cost_usd))),
+    ("billed time", _gauge("hours", lambda one: format_duration(one.billed_s))),
+    ("price", _price),
+    ("cap", lambda one: "none" if one.cap_usd is None else format_usd(one.cap_usd)),
+    ("machine afterwards", teardown_text),
+)
 _PROPERTIES: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
     ("result", "state", state_title),
     ("result", "how it ended", _ended),
-    ("money", "cost", _gauge("cost", lambda one: format_usd(one.cost_usd))),
-    ("money", "billed time", _gauge("hours", lambda one: format_duration(one.billed_s))),
-    ("money", "price", _price),
-    ("money", "cap", lambda one: "none" if one.cap_usd is None else format_usd(one.cap_usd)),
-    ("money", "machine afterwards", teardown_text),
     ("machine", "where", where),
     ("machine", "device", lambda one: one.machine.device_name or UNDEFINED),
     ("machine", "precision", lambda one: one.machine.precision or UNDEFINED),

@@ -86,7 +86,7 @@ class RunCompareDialog(ModalScreen[None]):
     def _draw(self) -> None:
         differing = [row for row in self._rows if row.differs]
         shown = self._rows if self._all else differing
-        also = "all properties" if self._all else f"{len(self._rows) - len(differing)} that are the same are left out"
+        also = "all properties" if self._all else "d shows the others too"
         self.query_one("#compare-told", Static).update(
             f"{len(self._run_ids)} runs: {len(differing)} of {len(self._rows)} properties differ (≠); {also}"
         )

@@ -31,7 +31,7 @@ def test_cheaper_and_better_beats() -> None:
     assert rows["Accuracy"].cells == ("19.10% → 93.00% (+73.90 points)", "19.10% → 97.00% (+77.90 points)")
     assert rows["price"].cells == ("$2.00/h", "$0.80/h")
     assert rows["where"].sign == " "
-    assert rows["cost"].cells[0].startswith("$0.45; estimate $0.20 ($0.13 to $0.31): ")
+    assert rows["cost"].cells[0] == "$0.45; estimate $0.49 ($0.32 to $0.76): \N{MINUS SIGN}8%, inside"
     assert rows["machine afterwards"].cells == ("confirmed gone", "confirmed gone")
 
 
