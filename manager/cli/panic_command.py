@@ -74,8 +74,8 @@ def _tell_found(found: PanicTargets) -> None:
 def _line(target: PanicTarget) -> str:
     price = "unknown" if target.price_usd_per_hour is None else f"{format_usd(target.price_usd_per_hour)}/h"
     state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
-    client = "" if target.has_client else ", no process supervises it"
-    machine = "" if target.machine is None else f", {target.machine}"
+    client = "" if target.has_client or target.state is None else "; no process supervises it"
+    machine = "" if target.machine is None else f" on {target.machine}"
     return f"{price}  {target.run_id}  {state}{machine}{client}"
 
 

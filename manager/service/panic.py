@@ -17,6 +17,7 @@ from pathlib import Path
 from manager.errors import InterruptedRunError, StateError
 from manager.launch.engine import Engine
 from manager.launch.local_process import processes_of, read_leader
+from manager.reports.offer_words import offer_name
 from manager.runs.ledger import Ledger
 from manager.runs.session import SuperviseSettings
 from manager.runs.states import MAY_BILL, RunState
@@ -144,7 +145,7 @@ def _target(ledger: Ledger, run_id: str, now_s: float) -> PanicTarget:
         run_id=run_id,
         run_dir=record.run_dir,
         state=record.state,
-        machine=None if offer is None else offer.key,
+        machine=None if offer is None else offer_name(offer),
         price_usd_per_hour=price_of(record),
         has_client=has_client(ledger, run_id, now_s),
     )

@@ -23,7 +23,7 @@ class PanicTarget:
     state: RunState | None
     """None: the ledger cannot be read, and the run was found by its folder."""
     machine: str | None
-    """Key of the offer taken, or of the one that is being launched; None: unknown."""
+    """Name of the offer taken, or of the one that is being launched; None: unknown."""
     price_usd_per_hour: Decimal | None
     """None: unknown."""
     has_client: bool

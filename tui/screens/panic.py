@@ -217,9 +217,9 @@ def _price_text(target: PanicTarget) -> str:
 
 def _target_text(target: PanicTarget) -> str:
     state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
-    client = "" if target.has_client or target.state is None else ", no process supervises it"
-    machine = "" if target.machine is None else f", {target.machine}"
-    return f"{_price_text(target)}  {target.run_id}\n  {state}{client}{machine}"
+    client = "" if target.has_client or target.state is None else "; no process supervises it"
+    machine = "" if target.machine is None else f" on {target.machine}"
+    return f"{_price_text(target)}  {target.run_id}\n  {state}{machine}{client}"
 
 
 def _entry_text(entry: PanicEntry) -> str:
