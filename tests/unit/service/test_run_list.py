@@ -21,7 +21,7 @@ from manager.service.run_list import RunChoice, billing_text, choose_runs, momen
 from tasks.protocol import EventType
 from tests.support.contexts import make_context
 from tests.support.ledger_runs import keep_runs
-from tests.support.report_factory import cut, make_events, make_offer, make_run
+from tests.support.report_factory import cut, make_estimate, make_events, make_offer, make_run
 
 NOW_S = 1_790_000_000.0
 
@@ -99,6 +99,16 @@ def test_an_unknown_price_is_an_unknown_cost(context: Context) -> None:
     run = one(context, "a")
     assert (run.cost_usd, run.price_usd_per_hour, run.cost_ratio) == (None, None, None)
     assert run.billed_hours is not None
+
+
+def test_a_fall_back_has_its_own_figures_where_the_plan_has_them(context: Context) -> None:
+    run = make_run(run_id="a")
+    other = make_offer(accelerator="A100", cloud="gcp", price="3.20")
+    plan = replace(run.record.plan, offers=(*run.record.plan.offers, make_estimate(other)))
+    keep_runs(context, replace(run, record=replace(run.record, plan=plan, offer=replace(other, price_age_s=7.0))))
+    found, figures = one(context, "a"), make_estimate(other)
+    assert (found.machine, found.price_usd_per_hour) == ("gcp 1x A100", Decimal("3.20"))
+    assert (found.estimate, found.estimated_hours) == (figures.cost_usd, figures.hours)
 
 
 def test_a_fall_back_has_its_own_machine_and_no_figures_of_another(context: Context) -> None:
