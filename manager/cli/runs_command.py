@@ -10,7 +10,7 @@ from manager.cli.output import emit, emit_json, narrate
 from manager.cli.run_list_command import runs
 from manager.errors import EngineError, ExitCode, InterruptedRunError, TeardownUnconfirmedError
 from manager.runs.states import MAY_BILL, RunState
-from manager.service.context import open_context
+from manager.service.context import Context, open_context
 
 RunArgument = Annotated[str, typer.Argument(help="Run id, or its unique beginning.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")]
@@ -25,12 +25,20 @@ def register(app: typer.Typer) -> None:
     app.command("reconcile")(reconcile)
 
 
-def show(run: RunArgument, as_json: JsonOption = False) -> int:
+def show(
+    run: RunArgument,
+    live: Annotated[
+        bool, typer.Option("--live", help="How it stands now: phases, dollars, what is ahead, newest figures.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
     """One run: state, history, charges, evidence of teardown."""
     from manager.service.inspection import find_run, run_json  # the ledger's libraries, only here
     from manager.units import format_seconds, format_usd
 
     context = open_context()
+    if live:
+        return _show_live(context, run, as_json=as_json)
     record = find_run(context, run)
     if as_json:
         emit_json(run_json(context, record))
@@ -46,6 +54,20 @@ def show(run: RunArgument, as_json: JsonOption = False) -> int:
     for evidence in record.evidence:
         word = "gone" if evidence.confirmed else "NOT CONFIRMED"
         emit(f"  {_utc(evidence.asked_at_s)}  {word}: {evidence.answer} ({evidence.source})")
+    return ExitCode.DONE
+
+
+def _show_live(context: Context, run: str, *, as_json: bool) -> int:
+    from manager.service.live import live_run  # as above
+    from manager.service.live_run import live_to_json
+    from manager.service.live_words import live_lines
+
+    found = live_run(context, run)
+    if as_json:
+        emit_json(live_to_json(found))
+    else:
+        for line in live_lines(found):
+            emit(line)
     return ExitCode.DONE
 
 

@@ -96,7 +96,7 @@ class Follower:
         return tuple(reversed(found))
 
     def log_since(self, version: int, search: str = "") -> tuple[int, tuple[str, ...]]:
-        """Lines of the log after `LiveRun.log_version` was `version`, as far as they are kept, and the version now; only
+        """The version of the log now, and its lines since another one as far as they are kept; only
         those that hold `search`, in any case."""
         wanted = search.casefold()
         with self._lock:
@@ -219,6 +219,17 @@ class Follower:
             log_version=self._log_version,
             latest=dict(digest.latest),
         )
+
+
+def live_run(context: Context, run: str) -> LiveRun:
+    """How a run stands now, by its id or the unique beginning of it."""
+    follower = Follower(context, run)
+    try:
+        while (live := follower.poll()).is_catching_up:
+            pass
+        return live
+    finally:
+        follower.close()
 
 
 def _number(value: object) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from dataclasses import replace
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from manager.cli import runs_command
 from manager.launch.engine import LOG_FILE
 from manager.reports.build import build_report
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
-from manager.service.live import Follower
+from manager.service.live import Follower, live_run
 from manager.service.live_phases import PhaseState
 from manager.service.live_run import LiveRun, live_to_json
 from manager.service.live_series import Axis, Curve
+from manager.service.live_words import live_lines
 from manager.units import usd
 from tasks.protocol import Event, EventType
 from tests.support.followed_run import BILLED_FROM, FollowedRun
@@ -315,3 +318,27 @@ def test_a_curve_of_any_length_stays_small_and_keeps_its_peaks() -> None:
     assert points[0][0] < 1000
     assert points[-1][0] == 99_999
     assert [point[0] for point in points] == sorted({point[0] for point in points})
+
+
+def test_the_words_of_a_run_begin_with_what_may_be_lost_then_money(followed: FollowedRun) -> None:
+    followed.run()
+    followed.say(cut(EVENTS, EventType.TRAIN, count=30))
+    followed.charge_to(BILLED_FROM + 300)
+    lines = live_lines(live_run(followed.context, "bbc"))
+    assert lines[0] == "$0.14 so far, 7% of the cap of $2.00"
+    assert lines[1].startswith("will cost $0.15")
+    assert "▶ training" in lines[3]
+    followed.lose_client()
+    assert "NOBODY SUPERVISES" in live_lines(live_run(followed.context, "bbc"))[0]
+
+
+def test_what_a_run_is_now_is_a_command_too(followed: FollowedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed.run()
+    followed.say(EVENTS)
+    told: list[object] = []
+    monkeypatch.setattr(runs_command, "open_context", lambda: followed.context)
+    monkeypatch.setattr(runs_command, "emit_json", told.append)
+    runs_command.show("bbc", live=True, as_json=True)
+    found = json.loads(json.dumps(told[0], allow_nan=False))
+    assert (found["schema"], found["step"], found["state"]) == (1, STEPS, "running")
+    assert found["projected_usd"]["low"] <= found["projected_usd"]["expected"] <= found["projected_usd"]["high"]
