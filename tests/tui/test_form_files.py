@@ -151,7 +151,7 @@ async def test_saving_as_an_existing_file_asks_too(
         await fill(user, "taken.yaml")
         await user.press("enter")
         assert is_on(user, Question)
-        assert "exists already" in seen(user)
+        assert "exists already" in str(user.pilot.app.screen.query_one(".warning", Static).render())
         await user.press("escape")
         assert (tmp_path / "taken.yaml").read_text(encoding="utf-8") == "mine\n"
 
