@@ -30,10 +30,10 @@ _FITS = {True: "fits", False: "too large", None: "?"}
 _COLUMNS = (
     Column(key="fits", title="then"),
     Column(key="usd", title="$ to finish", is_number=True),
-    Column(key="added", title="against choice", cut=1, is_number=True),
+    Column(key="added", title="vs choice", is_number=True),
     Column(key="hours", title="time", cut=2, is_number=True),
     Column(key="needs", title="needs", cut=3, is_number=True),
-    Column(key="text", title="change", widest=48),
+    Column(key="text", title="change", widest=29),
     Column(key="where", title="where", cut=4, widest=50),
 )
 
