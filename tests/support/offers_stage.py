@@ -43,7 +43,7 @@ _REGIONS = {"aws": ("us-east-1", "eu-west-1"), "lambda": ("us-west-1",)}
 _SCALE = {"us-east-1": Decimal(1), "eu-west-1": Decimal("1.12"), "us-west-1": Decimal(1)}
 
 
-def offers_context(folder: Path) -> Context:
+def offers_context(folder: Path, *, theme: str = "dark") -> Context:
     """A context whose catalogs have seven machines on two clouds."""
     for cloud, machines in _MACHINES.items():
         lines = [
@@ -53,7 +53,7 @@ def offers_context(folder: Path) -> Context:
             for region in _REGIONS[cloud]
         ]
         write_catalog(folder / "catalogs", cloud, "\n".join([HEADER, *lines]) + "\n")
-    return tui_context(folder)
+    return tui_context(folder, theme=theme)
 
 
 def offers_spec(folder: Path, **parts: Any) -> RunSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -341,6 +343,14 @@ def test_an_interval_is_drawn_on_one_scale(low: str, expected: str, high: str, b
     assert interval_bar(cost, D(10), 10) == bar
 
 
+def test_the_pane_is_painted_without_the_planner() -> None:
+    code = "import sys, tui.screens.plan.offers; print([name for name in sys.modules if name.startswith('manager.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout
+    assert "manager.units" in loaded
+    assert not [part for part in ("planner", "workload", "reports", "prices") if f"manager.{part}" in loaded]
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
 async def test_money_is_the_last_to_be_cut(tmp_path: Path, spec: RunSpec, size: tuple[int, int]) -> None:
     app = app_in(tmp_path)
@@ -351,3 +361,16 @@ async def test_money_is_the_last_to_be_cut(tmp_path: Path, spec: RunSpec, size: 
         assert "from $" in text
         assert ("$ low-high" in text) == (size[0] > 80)
         assert_snapshot(app, f"offers-{size[0]}x{size[1]}")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("offers", ()), ("offers-why", ("w",)), ("offers-compare", ("space", "j", "space", "v"))],
+)
+async def test_on_a_light_ground(tmp_path: Path, spec: RunSpec, name: str, keys: tuple[str, ...]) -> None:
+    app = OffersApp(offers_context(tmp_path, theme="light"))
+    async with running(app) as pilot:
+        await planned(pilot, app, spec)
+        await pilot.press(*keys)
+        await settled(pilot)
+        assert_snapshot(app, f"{name}-120x40-light")

@@ -15,17 +15,7 @@ from textual.widgets import ContentSwitcher, Static
 
 from manager.units import format_hours, format_usd
 from tui.screens.plan.memory_bar import MemoryView
-from tui.screens.plan.offer_rows import (
-    FRONTIER_COLUMNS,
-    OFFER_COLUMNS,
-    REJECTED_COLUMNS,
-    frontier_rows,
-    keyed,
-    offer_rows,
-    reasons_line,
-    rejected_rows,
-    scale_usd,
-)
+from tui.screens.plan.offer_columns import FRONTIER_COLUMNS, OFFER_COLUMNS, REJECTED_COLUMNS
 from tui.screens.plan.pareto import ParetoChart
 from tui.widgets.table import RowTable
 
@@ -104,6 +94,8 @@ class AnswerView(Vertical):
     def show(self, shown: Shown) -> None:
         """Show an answer in place of the one before."""
         self.shown = shown
+        from tui.screens.plan.offer_rows import keyed, reasons_line  # With the planner: see `OfferPane`.
+
         plan = shown.plan
         self._lists[OFFERS] = keyed(shown.offers)
         if plan is not None:
@@ -154,6 +146,8 @@ class AnswerView(Vertical):
         name, shown = self.current, self.shown
         if name not in self._undrawn or shown is None:
             return
+        from tui.screens.plan.offer_rows import frontier_rows, offer_rows, rejected_rows, scale_usd  # as in `show`
+
         self._undrawn.discard(name)
         estimates, plan = self._lists[name], shown.plan
         if name == OFFERS:
@@ -188,13 +182,13 @@ class AnswerView(Vertical):
         self.query_one(ParetoChart).show_offers(shown.offers, pareto, choice=shown.choice, marked=self.marked)
 
     def _draw_memory(self) -> None:
-        from manager.service.memory_bar import memory_bar  # With the planner's libraries, loaded in a thread before.
-
-        estimate = self.highlighted
+        view, estimate = self.query_one(MemoryView), self.highlighted
         if estimate is None:
-            self.query_one(MemoryView).show_bar(None, reason="memory: no offer is highlighted")
-        else:
-            self.query_one(MemoryView).show_bar(memory_bar(estimate))
+            view.show_bar(None, reason="memory: no offer is highlighted")
+            return
+        from manager.service.memory_bar import memory_bar  # With the planner, as in `show`.
+
+        view.show_bar(memory_bar(estimate))
 
     def _summary(self) -> str:
         """`from $1.06 in 20 min · 214 of 428 offers · fastest 5 min for $5.20`: money first, it is cut last."""

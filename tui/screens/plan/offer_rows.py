@@ -8,41 +8,13 @@ from decimal import Decimal
 from manager.service.nouns import Estimate, Offer, ReasonCount
 from manager.service.offer_words import device_name, frontier, price
 from manager.units import Interval, MoneyInterval, format_hours, format_usd
-from tui.widgets.table import Column, Row
+from tui.screens.plan.offer_columns import BAR_CELLS
+from tui.widgets.table import Row
 
-BAR_CELLS = 14
 _SCALED_BY, _MOST_TIMES = 12, 5
 """Offers, cheapest first, whose intervals fill the bar, and how many times the first one's it may be long; what goes
 beyond is cut by `»`."""
 CHOICE = "chosen"
-
-OFFER_COLUMNS = (
-    Column(key="usd", title="$ to finish", is_number=True),
-    Column(key="bar", title="low to high", cut=4, widest=BAR_CELLS),
-    Column(key="band", title="$ low-high", cut=5, widest=24),
-    Column(key="time", title="time", cut=1, is_number=True),
-    Column(key="hours", title="low-high", cut=6, widest=24),
-    Column(key="fit", title="fit", cut=3),
-    Column(key="price", title="$/h", cut=2, is_number=True),
-    Column(key="machine", title="machine", widest=46),
-    Column(key="type", title="type", cut=7, widest=28),
-)
-REJECTED_COLUMNS = (
-    Column(key="machine", title="machine", widest=46),
-    Column(key="reason", title="why not", widest=70),
-    Column(key="usd", title="$ to finish", cut=1, is_number=True),
-    Column(key="time", title="time", cut=2, is_number=True),
-    Column(key="price", title="$/h", cut=3, is_number=True),
-    Column(key="type", title="type", cut=4, widest=28),
-)
-FRONTIER_COLUMNS = (
-    Column(key="usd", title="$ to finish", is_number=True),
-    Column(key="time", title="time", is_number=True),
-    Column(key="saved", title="$ per hour saved", cut=1, is_number=True),
-    Column(key="price", title="$/h", cut=2, is_number=True),
-    Column(key="machine", title="machine", widest=46),
-    Column(key="type", title="type", cut=3, widest=28),
-)
 
 
 def keyed(estimates: Iterable[Estimate]) -> dict[str, Estimate]:

@@ -176,9 +176,11 @@ class OfferPane(Vertical):
 
     def _opened_session(self) -> PlanSession:
         if self._session is None:
-            # The planner's libraries cost half a second of a cold start: the screen is painted by now.
-            from manager.service import memory_bar  # noqa: F401 - wanted by the first row that is highlighted
+            # The planner's libraries cost a third of a cold start: the screen is painted by now. The first answer
+            # shown wants the other two.
+            from manager.service import memory_bar  # noqa: F401
             from manager.service.replanning import PlanSession
+            from tui.screens.plan import offer_rows  # noqa: F401
 
             self._session = PlanSession(self._tunefare.context, tell=self._tell)
         return self._session

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from manager.service.nouns import Estimate
-from manager.service.offer_words import device_name, frontier
 from manager.units import format_hours, format_usd, usd
 from tui.widgets.chart import Chart, Series
+
+if TYPE_CHECKING:
+    from manager.service.nouns import Estimate
 
 _TITLE = "$ to finish against time: ─ frontier, ◆ chosen, · others, 1-9 marked"
 _MOST_MARKED = 9
@@ -52,6 +54,10 @@ class ParetoChart(Chart):
 
 def words(pareto: Sequence[Estimate], marked: Sequence[Estimate] = ()) -> str:
     """The ends of the frontier in a sentence, and the marked offers by number."""
+    from manager.service.offer_words import (
+        frontier,  # The planner is loaded by the first answer, not by the first paint.
+    )
+
     rows = [row for row in frontier(pareto) if row.estimate.cost_usd is not None and row.estimate.hours is not None]
     if not rows:
         return ""
@@ -65,6 +71,8 @@ def words(pareto: Sequence[Estimate], marked: Sequence[Estimate] = ()) -> str:
 
 
 def _told(estimate: Estimate) -> str:
+    from manager.service.offer_words import device_name  # as above
+
     cost, hours = estimate.cost_usd, estimate.hours
     told_usd = format_usd(None if cost is None else cost.expected)
     return f"{told_usd} in {format_hours(None if hours is None else hours.expected)}, {device_name(estimate.offer)}"
