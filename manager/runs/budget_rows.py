@@ -31,7 +31,7 @@ from manager.units import format_usd
 
 _MICRO = Decimal("0.000001")
 _SUM = "coalesce(sum(round(amount_usd * 1e6)), 0), count(*) - count(amount_usd)"
-_FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL))
+_ENDS = ", ".join(f"'{state}'" for state in RunState if state in FINAL)
 
 
 def insert_budget(db: sqlite3.Connection, scope: BudgetScope, name: str, usd: Decimal | None, at_s: float) -> None:
@@ -166,29 +166,27 @@ def charged(db: sqlite3.Connection, run_id: str) -> Spent:
 
 def open_runs(db: sqlite3.Connection) -> tuple[OpenRun, ...]:
     """Runs that are not over, oldest first: also those that are about to be launched."""
-    state = "SELECT state FROM state_changes WHERE run_id = runs.run_id ORDER BY id DESC LIMIT 1"
-    found = db.execute(f"SELECT run_id FROM runs WHERE ({state}) NOT IN ({_FINAL})").fetchall()
-    runs = [_open_run(db, run_id) for (run_id,) in found]
-    return tuple(run for _, run in sorted(runs, key=lambda pair: (pair[0], pair[1].run_id)))
-
-
-def _open_run(db: sqlite3.Connection, run_id: str) -> tuple[float, OpenRun]:
-    row = db.execute(
-        "SELECT r.created_at_s, r.engine, r.cap_usd, f.project,"
-        " (SELECT state FROM state_changes WHERE run_id = r.run_id ORDER BY id DESC LIMIT 1),"
-        " (SELECT usd_high FROM estimates WHERE run_id = r.run_id ORDER BY id DESC LIMIT 1)"
-        " FROM runs r LEFT JOIN run_facts f ON f.run_id = r.run_id WHERE r.run_id = ?",
-        (run_id,),
-    ).fetchone()
-    created_at_s, engine, cap, project, state, high = row
-    return created_at_s, OpenRun(
-        run_id=run_id,
-        state=RunState(state),
-        engine=engine,
-        project=project,
-        cap_usd=money_from_text(cap),
-        estimate_high_usd=money_from_text(high),
-        charged=charged(db, run_id),
+    latest = "WHERE run_id = r.run_id ORDER BY"
+    found = db.execute(
+        "SELECT r.run_id, r.engine, r.cap_usd, f.project,"
+        f" (SELECT state FROM state_changes {latest} id DESC LIMIT 1),"
+        f" (SELECT usd_high FROM estimates {latest} id DESC LIMIT 1)"
+        " FROM runs r LEFT JOIN run_facts f ON f.run_id = r.run_id"
+        # The list of ends as the index of them has it, word for word; the table of 10,000 runs is then not read.
+        f" WHERE NOT EXISTS (SELECT 1 FROM state_changes e WHERE e.run_id = r.run_id AND e.state IN ({_ENDS}))"
+        " ORDER BY r.created_at_s, r.run_id"
+    )
+    return tuple(
+        OpenRun(
+            run_id=run_id,
+            state=RunState(state),
+            engine=engine,
+            project=project,
+            cap_usd=money_from_text(cap),
+            estimate_high_usd=money_from_text(high),
+            charged=charged(db, run_id),
+        )
+        for run_id, engine, cap, project, state, high in found.fetchall()
     )
 
 

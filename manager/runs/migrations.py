@@ -105,6 +105,8 @@ def _migrate_to_2(db: sqlite3.Connection) -> None:
     for table, columns in _TABLES_OF_2.items():
         _create(db, table, columns)
     db.execute("CREATE INDEX charges_by_end ON charges (to_s, from_s, amount_usd)")
+    ends = "'succeeded', 'stopped', 'failed', 'no_capacity', 'interrupted'"
+    db.execute(f"CREATE INDEX ended_runs ON state_changes (run_id) WHERE state IN ({ends})")
     # In the database, so that clients of the version before, which may go on for hours, write it too.
     db.execute(
         "CREATE TRIGGER events_to_milestones AFTER INSERT ON events "
