@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from manager.service.nouns import Estimate
 
 _WIDEST, _LEAST = 44, 18
-_NAME_CELLS = 30
+_NAME_CELLS, _FRAME = 30, 11
+_PART = 0.96
+"""Of the terminal's width, as the style has it; of that the frame is border, padding and scrollbar."""
 
 
 class _Rows(DataTable[Text]):
@@ -71,7 +73,7 @@ class CompareScreen(ModalScreen[None]):
     def _draw(self) -> None:
         table = self.query_one(_Rows)
         table.clear(columns=True)
-        room = self.app.size.width - _NAME_CELLS - 8
+        room = int(self.app.size.width * _PART) - _NAME_CELLS - _FRAME
         width = max(_LEAST, min(_WIDEST, room // len(self._estimates) - 2))
         table.add_column("", width=_NAME_CELLS, key="name")
         for number, estimate in enumerate(self._estimates, start=1):
