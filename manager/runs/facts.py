@@ -17,28 +17,36 @@ from manager.planner.plan import Estimate
 from manager.prices.offer import Offer, position_of
 from manager.runs.rows import Row, money_to_text, offer_to_json
 
+PlanJson = dict[str, Any]
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, InvalidOperation)
 
 
-def fact_row(plan_json: str) -> Row:
+def read_plan(plan_json: str) -> PlanJson:
+    """The published form of a plan; empty where the text is none."""
+    try:
+        plan = json.loads(plan_json)
+    except ValueError:
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
+def fact_row(plan: PlanJson) -> Row:
     """To (name, project, task, model, method, steps); None where the plan does not say it."""
-    record = _plan(plan_json)
-    spec, profile = _part(record, "spec"), _part(record, "profile")
+    spec, profile = _part(plan, "spec"), _part(plan, "profile")
     model, method = _part(spec, "model").get("source"), _part(spec, "method").get("kind")
     steps = profile.get("steps")
     texts = (spec.get("name"), spec.get("project"), spec.get("task"), model, method)
     return (*(text if isinstance(text, str) else None for text in texts), steps if isinstance(steps, int) else None)
 
 
-def estimate_row(plan_json: str, taken: Offer | None) -> Row | None:
+def estimate_row(plan: PlanJson, taken: Offer | None) -> Row | None:
     """To (offer_json, machine, price_usd_per_hour, usd_low, usd_expected, usd_high, machine_usd, hours_low,
     hours_expected, hours_high, billed_hours): the plan's figures for the offer taken, for its choice before a launch.
 
     Figures are None for an offer that the plan does not know; the row is None where nothing was chosen nor taken.
     """
-    record = _plan(plan_json)
     try:
-        estimate = _estimate(record, taken)
+        estimate = _estimate(plan, taken)
     except _UNREADABLE:
         estimate = None
     offer = taken or (None if estimate is None else estimate.offer)
@@ -57,23 +65,15 @@ def estimate_row(plan_json: str, taken: Offer | None) -> Row | None:
     )
 
 
-def _estimate(record: dict[str, Any], taken: Offer | None) -> Estimate | None:
-    if taken is None:
-        chosen = record["chosen"]
-        return None if chosen is None else estimate_from_json(record["offers"][chosen])
-    entries = [*record["offers"], *record["rejected"]]
+def _estimate(plan: PlanJson, taken: Offer | None) -> Estimate | None:
+    chosen = None if plan["chosen"] is None else estimate_from_json(plan["offers"][plan["chosen"]])
+    if taken is None or (chosen is not None and chosen.offer == taken):
+        return chosen
+    entries = [*plan["offers"], *plan["rejected"]]
     position = position_of(taken, [decoded(Offer, entry) for entry in entries])
     return None if position is None else estimate_from_json(entries[position])
 
 
-def _plan(plan_json: str) -> dict[str, Any]:
-    try:
-        record = json.loads(plan_json)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _part(record: dict[str, Any], name: str) -> dict[str, Any]:
-    part = record.get(name)
+def _part(plan: PlanJson, name: str) -> PlanJson:
+    part = plan.get(name)
     return part if isinstance(part, dict) else {}

@@ -23,7 +23,7 @@ from manager.runs.bills import bill_of
 from manager.runs.budget_rows import check_room, insert_budget
 from manager.runs.budgets import BudgetScope, commitment_usd
 from manager.runs.clients import Client, nobody
-from manager.runs.facts import estimate_row, fact_row
+from manager.runs.facts import PlanJson, estimate_row, fact_row, read_plan
 from manager.runs.ledger_file import explained, open_connection, transaction
 from manager.runs.ledger_reader import LedgerReader
 from manager.runs.migrations import insert
@@ -75,6 +75,7 @@ class Ledger(LedgerReader):
             OverBudgetError: the user's budgets do not hold its cap; another process may have taken what was left.
         """
         plan_json = plan_to_text(plan)
+        planned = read_plan(plan_json)
         choice = plan.choice
         high_usd = None if choice is None or choice.cost_usd is None else choice.cost_usd.high
         with self._write() as db:
@@ -85,9 +86,9 @@ class Ledger(LedgerReader):
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)",
                 (run_id, at_s, plan_json, str(run_dir), engine, rows.money_to_text(cap_usd)),
             )
-            facts = (run_id, at_s, engine, rows.money_to_text(cap_usd), *fact_row(plan_json))
+            facts = (run_id, at_s, engine, rows.money_to_text(cap_usd), *fact_row(planned))
             insert(db, "run_facts", facts)
-            self._insert_estimate(run_id, plan_json, None)
+            self._insert_estimate(run_id, planned, None)
             self._insert_state(run_id, RunState.PLANNED, at_s, None)
             if client is not None:
                 self._insert_client(run_id, client)
@@ -119,7 +120,7 @@ class Ledger(LedgerReader):
             offer = rows.offer_to_json(launched.offer)
             db.execute("INSERT INTO launches VALUES (?, ?, ?, ?)", (run_id, at_s, offer, launched.billing_started_at_s))
             plan_json = db.execute("SELECT plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()[0]
-            self._insert_estimate(run_id, plan_json, launched.offer)
+            self._insert_estimate(run_id, read_plan(plan_json), launched.offer)
             self._insert_attempts(run_id, launched.failed_attempts, at_s)
 
     def add_failed_attempts(self, run_id: str, messages: Sequence[str], at_s: float) -> None:
@@ -232,8 +233,8 @@ class Ledger(LedgerReader):
         sql = "INSERT INTO handles (run_id, at_s, handle_json) VALUES (?, ?, ?)"
         self._db.execute(sql, (run_id, at_s, rows.handle_to_json(handle)))
 
-    def _insert_estimate(self, run_id: str, plan_json: str, taken: Offer | None) -> None:
-        row = estimate_row(plan_json, taken)
+    def _insert_estimate(self, run_id: str, planned: PlanJson, taken: Offer | None) -> None:
+        row = estimate_row(planned, taken)
         if row is not None:
             insert(self._db, "estimates", (None, run_id, *row))
 

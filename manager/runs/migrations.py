@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from manager.runs.facts import estimate_row, fact_row
+from manager.runs.facts import estimate_row, fact_row, read_plan
 from manager.runs.rows import Row, bill_row, charge_from_row, offer_from_json
 
 APPLICATION_ID = 0x54464C31
@@ -119,9 +119,10 @@ def _migrate_to_2(db: sqlite3.Connection) -> None:
 
 def _tell_old_run(db: sqlite3.Connection, run_id: str) -> None:
     run = db.execute("SELECT created_at_s, engine, cap_usd, plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    insert(db, "run_facts", (run_id, *run[:3], *fact_row(run[3])))
+    plan = read_plan(run[3])
+    insert(db, "run_facts", (run_id, *run[:3], *fact_row(plan)))
     launch = db.execute("SELECT offer_json FROM launches WHERE run_id = ?", (run_id,)).fetchone()
-    estimate = estimate_row(run[3], None if launch is None else offer_from_json(launch[0]))
+    estimate = estimate_row(plan, None if launch is None else offer_from_json(launch[0]))
     if estimate is not None:
         insert(db, "estimates", (None, run_id, *estimate))
     charges = db.execute(

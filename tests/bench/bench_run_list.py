@@ -27,7 +27,7 @@ from manager.launch.engine import Evidence  # noqa: E402
 from manager.planner.codec import plan_to_text  # noqa: E402
 from manager.planner.plan import Plan  # noqa: E402
 from manager.runs.charges import charge  # noqa: E402
-from manager.runs.facts import estimate_row, fact_row  # noqa: E402
+from manager.runs.facts import estimate_row, fact_row, read_plan  # noqa: E402
 from manager.runs.ledger import Ledger  # noqa: E402
 from manager.runs.migrations import insert  # noqa: E402
 from manager.runs.rows import charge_to_row, evidence_to_row, offer_to_json  # noqa: E402
@@ -124,8 +124,9 @@ class Planned:
         assert plan.choice is not None, "the market holds an offer that fits"
         self.plan_json = plan_to_text(plan)
         self.offer_json = offer_to_json(plan.choice.offer)
-        self.facts = fact_row(self.plan_json)
-        self.estimate = estimate_row(self.plan_json, plan.choice.offer) or ()
+        written = read_plan(self.plan_json)
+        self.facts = fact_row(written)
+        self.estimate = estimate_row(written, plan.choice.offer) or ()
 
 
 def _add_run(
