@@ -10,10 +10,12 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
+from manager.runs.states import RunState
 from manager.service.context import Context
+from manager.service.inspection import open_ledger
 from tests.support.ledger_runs import keep_runs
 from tests.support.report_factory import make_run, make_spec
-from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context
+from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
 from tui.app import TunefareApp
 from tui.screens.error import ErrorScreen
 from tui.screens.export_dialog import ExportDialog
@@ -134,6 +136,50 @@ async def test_a_narrow_terminal_shows_one_picture_at_a_time(context: Context) -
         assert "over dollars" in shown(pilot)
         await press(pilot, "escape")
         assert "Space marks runs" in shown(pilot)
+
+
+async def test_dollars_that_differ_widely_stand_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    context = tui_context(tmp_path)
+    keep_runs(
+        context,
+        make_run(run_id="penny", price="0.05", final=0.90),
+        make_run(run_id="dime", price="0.5", final=0.93),
+        make_run(run_id="dollar", price="5", final=0.95),
+    )
+    async with running(TunefareApp(context)) as pilot:
+        await reports_of(pilot, "penny", "dime", "dollar")
+        await until(pilot, lambda: "┏" in shown(pilot))
+        told = shown(pilot)
+        assert "(logarithmic)" in told
+        rows = [line[:50] for line in told.splitlines() if "┃" in line[:12] or "┫" in line[:12]]
+        columns = {letter: row.index(letter) for letter in "ABC" for row in rows if letter in row}
+        assert abs((columns["B"] - columns["A"]) - (columns["C"] - columns["B"])) <= 2
+
+
+async def test_the_narrowest_terminal_keeps_the_figures_and_loses_the_bars(context: Context) -> None:
+    async with running(TunefareApp(context), (60, 40)) as pilot:
+        await reports_of(pilot, "cheap")
+        await press(pilot, "w")
+        lines = shown(pilot).splitlines()
+        (training,) = (line for line in lines if "Training steps" in line)
+        assert training.strip("│ ").split()[-3:] == ["$0.0640", "$0.0574", "\N{MINUS SIGN}$0.0066"]
+        assert "░" not in shown(pilot)
+
+
+async def test_a_run_that_goes_on_is_read_again_when_the_screen_comes_back(tmp_path: Path) -> None:
+    context = tui_context(tmp_path)
+    going = make_run(run_id="going", state=RunState.RUNNING)
+    keep_runs(context, going)
+    async with running(TunefareApp(context)) as pilot:
+        await reports_of(pilot, "going")
+        assert "still billed" in shown(pilot)
+        ended = make_run(run_id="going")
+        with open_ledger(context) as ledger:
+            for change in ended.record.history[-2:]:
+                ledger.transition("going", change.state, change.at_s, change.detail)
+        pilot.app.set_focus(None)
+        await press(pilot, "6", "4")
+        assert "still billed" not in shown(pilot)
 
 
 async def test_an_unknown_price_is_no_bar_and_no_zero(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,6 +32,8 @@ from tui.widgets.table import Column, Row
 
 if TYPE_CHECKING:
     from manager.service.nouns import RunSummary
+
+_LOG_FROM_RATIO = 30
 
 CHOICE = (
     Column(key="cost", title="cost", is_number=True),
@@ -89,18 +92,25 @@ def point_rows(found: CostAccuracy, reports: Sequence[Report]) -> list[Row]:
     ]
 
 
+def is_logarithmic(found: CostAccuracy) -> bool:
+    """Whether dollars differ so much that a plain axis would put all cheap runs on one spot."""
+    costs = [point.run.cost_usd or Decimal(0) for point in found.points]
+    return bool(costs) and min(costs) > 0 and max(costs) / min(costs) > _LOG_FROM_RATIO
+
+
 def chart_series(found: CostAccuracy) -> list[Series]:
-    """The frontier as a line, and each run by its letter."""
+    """The frontier as a line, and each run by its letter; over the logarithm of dollars where they differ widely."""
+    is_log = is_logarithmic(found)
     frontier = Series(
         name="frontier: no run is both cheaper and better",
-        points=tuple(_place(point) for point in found.frontier),
+        points=tuple(_place(point, is_log=is_log) for point in found.frontier),
         kind="line",
         colour="accent",
     )
     dots = [
         Series(
             name="",
-            points=(_place(point),),
+            points=(_place(point, is_log=is_log),),
             kind="points",
             colour="primary" if point.run.on_frontier else "foreground",
             marker=point.mark,
@@ -131,11 +141,12 @@ def waterfall_words(report: Report, found: CostAccuracy) -> tuple[str, ...]:
     return ("", summary(report), *apart, *verdict, *(words for words in told if words), gone)
 
 
-def _place(point: CostPoint) -> tuple[float, float]:
+def _place(point: CostPoint, *, is_log: bool) -> tuple[float, float]:
     run = point.run
     assert run.cost_usd is not None
     assert run.value is not None
-    return float(run.cost_usd), run.value
+    usd = float(run.cost_usd)
+    return math.log10(usd) if is_log else usd, run.value
 
 
 def _point_row(point: CostPoint, cost: str, models: dict[str, str], marks: dict[str, str]) -> Row:

@@ -38,6 +38,7 @@ from tui.screens.report_rows import (
     chart_series,
     chart_words,
     choice_row,
+    is_logarithmic,
     point_rows,
     waterfall_words,
 )
@@ -101,7 +102,8 @@ class ReportsScreen(BaseScreen):
     def _on_resume(self) -> None:
         """Show what another screen asked for; else look for runs that have ended meanwhile."""
         asked = self.tunefare.report_run_ids
-        if asked and asked != self._wanted:
+        goes_on = any(report.still_billing for report in self._reports.values())
+        if asked and (asked != self._wanted or goes_on):
             self.show_runs(asked)
         elif self._page == _CHOICE:
             self._list()
@@ -156,13 +158,14 @@ class ReportsScreen(BaseScreen):
         found = self._found = cost_accuracy(reports, metric=self._metric)
         title = metric_title(found.metric)
         frontier, apart = len(found.frontier), len(found.apart)
+        is_log = is_logarithmic(found)
         self.query_one("#chart", Chart).show(
             chart_series(found),
-            title=f"{title} over dollars, runs by their letters",
+            title=f"{title} over dollars{' (logarithmic)' if is_log else ''}, runs by their letters",
             x_label="",
             y_label="",
             words=chart_words(found),
-            x_format=lambda usd: f"${usd:,.4g}",
+            x_format=lambda usd: f"${10**usd:.2g}" if is_log else f"${usd:,.4g}",
             y_format=lambda value: metric_value(found.metric, value, 1),
         )
         note = f"by {title}; {frontier} on the frontier" + (f", {apart} apart" if apart else "")

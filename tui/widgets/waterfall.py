@@ -18,7 +18,7 @@ _TOTAL, _DEARER, _CHEAPER = "█", "▓", "░"
 _NAME, _MONEY = 23, 10
 _LEAST_BAR = 8
 """Columns under which a bar says nothing."""
-_WITH_PLAN = _NAME + 3 * _MONEY
+_FIGURES = _NAME + 3 * _MONEY
 
 
 class WaterfallView(Static):
@@ -57,7 +57,7 @@ class WaterfallView(Static):
         for line in _lines(found, room):
             text.append_text(self._coloured(line))
             text.append("\n")
-        if room >= _WITH_PLAN + _LEAST_BAR and found.planned_usd is not None:
+        if room >= _FIGURES + _LEAST_BAR and found.planned_usd is not None:
             text.append(f"{_DEARER} dearer, {_CHEAPER} cheaper than estimated\n", style=self._colour("text-muted"))
         for words in self._words:
             text.append(_folded(words, room))
@@ -83,21 +83,19 @@ def _lines(found: Waterfall, room: int) -> Iterator[str]:
     )
     planned, actual, rest = money[0], money[1], money[2:]
     changes = usd_column(_size(step.change_usd) for step in steps)
-    bars = list(_bars(found, steps, room - _WITH_PLAN - 1))
-    yield _line("", "change", "estimated", "billed", "", room)
-    yield _line("Estimate", "", planned, "", bars[0], room)
+    bars = list(_bars(found, steps, room - _FIGURES - 1))
+    yield _line("", "change", "estimated", "billed", "")
+    yield _line("Estimate", "", planned, "", bars[0])
     for number, step in enumerate(steps):
         change = "" if step.change_usd is None else f"{_sign(step.change_usd)}{changes[number]}"
         own = rest[2 * number], rest[2 * number + 1]
-        yield _line(phase_title(step.name), change, *own, bars[number + 1], room)
-    yield _line("Bill", "", "", actual, bars[-1], room)
+        yield _line(phase_title(step.name), change, *own, bars[number + 1])
+    yield _line("Bill", "", "", actual, bars[-1])
 
 
-def _line(name: str, change: str, planned: str, actual: str, bar: str, room: int) -> str:
-    """Narrow terminals lose the bar first, then the estimate of each phase, which change and bill imply."""
+def _line(name: str, change: str, planned: str, actual: str, bar: str) -> str:
     name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
-    cells = [actual, change] if room < _WITH_PLAN else [planned, actual, change]
-    return f"{name:<{_NAME}}{''.join(cell.rjust(_MONEY) for cell in cells)} {bar}".rstrip()
+    return f"{name:<{_NAME}}{planned:>{_MONEY}}{actual:>{_MONEY}}{change:>{_MONEY}} {bar}".rstrip()
 
 
 def _bars(found: Waterfall, steps: tuple[WaterfallStep, ...], columns: int) -> Iterator[str]:
