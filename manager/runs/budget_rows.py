@@ -29,6 +29,8 @@ from manager.runs.rows import money_from_text, money_to_text
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.units import format_usd
 
+_ChargeRow = tuple[float, float, str | None]
+"""from_s, to_s, amount_usd."""
 _MICRO = Decimal("0.000001")
 _SUM = "coalesce(sum(round(amount_usd * 1e6)), 0), count(*) - count(amount_usd)"
 _ENDS = ", ".join(f"'{state}'" for state in RunState if state in FINAL)
@@ -109,36 +111,49 @@ def spent_in(db: sqlite3.Connection, month: Month) -> Spent:
     return spent_between(db, month.from_s, month.to_s)
 
 
+def spent_in_each(db: sqlite3.Connection, months: Sequence[Month]) -> tuple[Spent, ...]:
+    """Charges of months that follow each other, newest first; each is read once, with the month in which it ends."""
+    spent: list[Spent] = []
+    reaching: list[_ChargeRow] = []
+    for month in months:
+        total, early = _ending_in(db, month.from_s, month.to_s, upto="<=")
+        for row in reaching:
+            total = total.plus(_part(row, month.from_s, month.to_s))
+        reaching += early
+        spent.append(total)
+    return tuple(spent)
+
+
 def spent_between(db: sqlite3.Connection, since_s: float, until_s: float) -> Spent:
     """Charges between two moments; an unknown one counts in each stretch that it reaches into."""
-    # A charge ends within the stretch and may begin before it, or it reaches the end; without length it is one moment.
-    ends = "to_s > :a AND to_s < :b"
-    at = {"a": since_s, "b": until_s}
-    *sums, early = db.execute(f"SELECT {_SUM}, coalesce(sum(from_s < :a), 0) FROM charges WHERE {ends}", at).fetchone()
-    total = _spent(*sums)
+    total, _ = _ending_in(db, since_s, until_s, upto="<")
+    # Those that reach the end; and at the begin those without length.
     others = "(to_s >= :b AND from_s < :b) OR (to_s = :a AND from_s = :a)"
-    for from_s, to_s, amount in db.execute(f"SELECT from_s, to_s, amount_usd FROM charges WHERE {others}", at):
-        if amount is None:
-            total = total.plus(Spent(usd=Decimal(0), unknown_charges=1))
-            continue
-        part = share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=since_s, until_s=until_s)
-        total = total.plus(Spent(usd=part))
-    return total if not early else Spent(usd=total.usd - _before(db, at), unknown_charges=total.unknown_charges)
+    at = {"a": since_s, "b": until_s}
+    for row in db.execute(f"SELECT from_s, to_s, amount_usd FROM charges WHERE {others}", at):
+        total = total.plus(_part(row, since_s, until_s))
+    return total
 
 
-def _before(db: sqlite3.Connection, at: dict[str, float]) -> Decimal:
-    """Of charges that end between two moments the parts before the first one."""
-    sql = (
-        "SELECT from_s, to_s, amount_usd FROM charges"
-        " WHERE to_s > :a AND to_s < :b AND from_s < :a AND amount_usd IS NOT NULL"
-    )
-    return sum(
-        (
-            share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=from_s, until_s=at["a"])
-            for from_s, to_s, amount in db.execute(sql, at)
-        ),
-        Decimal(0),
-    )
+def _ending_in(db: sqlite3.Connection, since_s: float, until_s: float, *, upto: str) -> tuple[Spent, list[_ChargeRow]]:
+    """Charges that end within a stretch, by their parts in it; and those of them that begin before it."""
+    ending, at = f"FROM charges WHERE to_s > :a AND to_s {upto} :b", {"a": since_s, "b": until_s}
+    *sums, early = db.execute(f"SELECT {_SUM}, coalesce(sum(from_s < :a), 0) {ending}", at).fetchone()
+    total = _spent(*sums)
+    if not early:
+        return total, []
+    rows = db.execute(f"SELECT from_s, to_s, amount_usd {ending} AND from_s < :a", at).fetchall()
+    before = sum((_part(row, row[0], since_s).usd for row in rows), Decimal(0))
+    return Spent(usd=total.usd - before, unknown_charges=total.unknown_charges), rows
+
+
+def _part(row: _ChargeRow, since_s: float, until_s: float) -> Spent:
+    """What of a charge lies between two moments."""
+    from_s, to_s, amount = row
+    if amount is None:
+        reaches = from_s < until_s and (to_s > since_s or to_s == from_s == since_s)
+        return Spent(usd=Decimal(0), unknown_charges=int(reaches))
+    return Spent(usd=share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=since_s, until_s=until_s))
 
 
 def spent_by(db: sqlite3.Connection, project: str) -> Spent:

@@ -6,7 +6,8 @@ What is left then bounds the next one. Months are calendar months of this machin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -14,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from manager.errors import OverBudgetError, StateError, UsageError
 from manager.planner.limits import cost_at, cost_told
 from manager.planner.plan import BudgetCap, Plan
-from manager.runs.budget_rows import limits, projects, spent_in, standings, tightest_for
+from manager.runs.budget_rows import limits, projects, spent_in_each, standings, tightest_for
 from manager.runs.budgets import (
     BudgetLimit,
     BudgetScope,
@@ -154,13 +155,11 @@ def launch_cap(context: Context, plan: Plan, cap_usd: Decimal | None) -> Decimal
 
 def month_history(context: Context, months: int = HISTORY_MONTHS) -> tuple[MonthSpent, ...]:
     """What was charged in each of the last months, the present one first."""
-    month, found = month_of(context.clock()), []
+    shown = [month_of(context.clock())]
+    while len(shown) < months:
+        shown.append(month_before(shown[-1]))
     with reading(context) as ledger:
-        for _ in range(months if ledger is not None else 0):
-            assert ledger is not None
-            found.append(_month_spent(ledger, month))
-            month = month_before(month)
-    return tuple(found)
+        return () if ledger is None else ledger.look(lambda db: _history(db, shown))
 
 
 @contextmanager
@@ -183,11 +182,17 @@ def reading(context: Context) -> Iterator[LedgerReader | None]:
         yield reader
 
 
-def _month_spent(ledger: LedgerReader, month: Month) -> MonthSpent:
-    spent = ledger.look(lambda db: spent_in(db, month))
-    found = ledger.look(lambda db: limits(db, month.to_s))
-    usd = next((limit.usd for limit in found if limit.scope is BudgetScope.MONTH), None)
-    return MonthSpent(month=month, spent=spent, limit_usd=usd)
+def _history(db: sqlite3.Connection, months: Sequence[Month]) -> tuple[MonthSpent, ...]:
+    return tuple(
+        MonthSpent(month=month, spent=spent, limit_usd=_month_limit(db, month))
+        for month, spent in zip(months, spent_in_each(db, months), strict=True)
+    )
+
+
+def _month_limit(db: sqlite3.Connection, month: Month) -> Decimal | None:
+    """As it stood at the month's end."""
+    found = limits(db, month.to_s)
+    return next((limit.usd for limit in found if limit.scope is BudgetScope.MONTH), None)
 
 
 def _scope(text: str) -> BudgetScope:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manager.errors import OverBudgetError
-from manager.runs.budget_rows import spent_in, standings, tightest_for
+from manager.runs.budget_rows import spent_in, spent_in_each, standings, tightest_for
 from manager.runs.budgets import BudgetScope, Month, day_start_s, month_before, month_of, share_usd
 from manager.runs.charges import charge
 from manager.runs.ledger import Ledger
@@ -76,6 +76,7 @@ def test_months_share_all_charges_out(stretches: list[tuple[int, int]], price: D
             ledger.add_charge(name, row)
             total += row.amount_usd or 0
         spent = [ledger.look(partial(spent_in, month=month)) for month in (*months, until)]
+        assert ledger.look(partial(spent_in_each, months=[until, *months])) == (spent[-1], *spent[:-1])
     assert sum(one.usd for one in spent) == total
     assert not any(one.unknown_charges for one in spent)
 
