@@ -35,7 +35,8 @@ def tui(
         return ExitCode.DONE
     if as_json:
         raise UsageError("--json goes with --keys", hint="the commands print JSON: tunefare --help")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Textual draws on standard error, so that the screens stay out of a pipe.
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "the terminal application needs a terminal", hint="in a script use the commands: tunefare --help"
         )
