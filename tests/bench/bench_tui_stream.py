@@ -50,13 +50,23 @@ class Measured:
     """Latencies of keys, and memory."""
 
     latencies_ms: list[float]
+    cpu_ms: list[float]
+    """Of the thread that draws, for each key with all that came between: what remains on a machine that is busy."""
     memory_mib: list[tuple[float, float]]
     """Seconds since the begin, resident size."""
 
     def share(self, percent: int) -> float:
         """The latency that so many percent of the keys stay under."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, round(percent / 100 * len(ordered)))]
+        return _share(self.latencies_ms, percent)
+
+    def cpu_share(self, percent: int) -> float:
+        """The same of processor time."""
+        return _share(self.cpu_ms, percent)
+
+
+def _share(values: list[float], percent: int) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(percent / 100 * len(ordered)))]
 
 
 def write(folder: Path, run_id: str, seconds: float, rate: int) -> None:
@@ -89,18 +99,20 @@ async def press(pilot: Pilot[None], seconds: float) -> Measured:
     """Keys for so long; each is waited for until all that it caused is painted."""
     process = psutil.Process(os.getpid())
     latencies: list[float] = []
+    cpu: list[float] = []
     memory: list[tuple[float, float]] = []
     began = time.monotonic()
     number = 0
     while (passed := time.monotonic() - began) < seconds:
         if not memory or passed - memory[-1][0] >= 1:
             memory.append((passed, process.memory_info().rss / 2**20))
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.thread_time()
         await pilot.press(_KEYS[number % len(_KEYS)])
         latencies.append((time.perf_counter() - start) * 1000)
+        cpu.append((time.thread_time() - cpu_start) * 1000)
         number += 1
         await asyncio.sleep(_PAUSE_S)
-    return Measured(latencies_ms=latencies, memory_mib=memory)
+    return Measured(latencies_ms=latencies, cpu_ms=cpu, memory_mib=memory)
 
 
 async def measure(seconds: float, rate: int) -> tuple[Measured, Measured, int, int]:
@@ -141,11 +153,11 @@ def main() -> None:
         write(Path(options.write[0]), options.write[1], options.seconds, options.rate)
         return
     quiet, loud, written, step = asyncio.run(measure(options.seconds, options.rate))
-    lines = [f"{'':10} {'keys':>6} {'p50 ms':>8} {'p99 ms':>8} {'most ms':>8}"]
+    lines = [f"{'':10} {'keys':>6} {'p50 ms':>8} {'p99 ms':>8} {'most ms':>8} {'cpu p50':>8} {'cpu p99':>8}"]
     for name, measured in (("quiet", quiet), ("stream", loud)):
         lines.append(
             f"{name:10} {len(measured.latencies_ms):>6} {measured.share(50):>8.1f} {measured.share(99):>8.1f} "
-            f"{max(measured.latencies_ms):>8.1f}"
+            f"{max(measured.latencies_ms):>8.1f} {measured.cpu_share(50):>8.1f} {measured.cpu_share(99):>8.1f}"
         )
     early = next((size for passed, size in loud.memory_mib if passed >= min(10.0, options.seconds / 3)), 0.0)
     late = loud.memory_mib[-1][1]

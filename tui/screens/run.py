@@ -24,6 +24,7 @@ from tui.screens.base import BaseScreen
 from tui.screens.run_choice import COLUMNS, choice_row
 from tui.screens.run_messages import Listed, Opened, Polled, Searched, listed, opened, polled, searched
 from tui.threads import Failed
+from tui.widgets.quiet_text import QuietText
 from tui.widgets.run_charts import RunCharts
 from tui.widgets.run_log import RunLog
 from tui.widgets.run_panels import BudgetBar, PhaseLine
@@ -66,15 +67,15 @@ class RunScreen(BaseScreen):
             yield RowTable(COLUMNS, empty="no run yet: plan one (1), then launch it (Ctrl+L)", marks=False)
             yield Static(id="told", markup=False)
         with Vertical(id="run"):
-            yield Static(id="alarm", markup=False)
-            yield Static(id="stale", markup=False)
-            yield Static(id="cost", markup=False)
+            yield QuietText(id="alarm")
+            yield QuietText(id="stale")
+            yield QuietText(id="cost")
             yield BudgetBar(id="bar")
-            yield Static(id="ahead", markup=False)
-            yield Static(id="head", markup=False)
+            yield QuietText(id="ahead")
+            yield QuietText(id="head")
             yield PhaseLine(id="phases")
-            yield Static(id="figures", markup=False)
-            yield Static(id="trouble", markup=False)
+            yield QuietText(id="figures")
+            yield QuietText(id="trouble")
             yield RunCharts(id="charts")
             with Vertical(id="log-pane"):
                 yield Static("log · /", id="log-head", markup=False)
@@ -135,7 +136,7 @@ class RunScreen(BaseScreen):
         self._opening = self.tunefare.open_run_id = run_id
         self._close_search()
         self.remove_class("-choosing")
-        self.query_one("#cost", Static).update(f"opening {run_id} ...")
+        self._say("#cost", f"opening {run_id} ...")
         context = self.context
         self.in_thread(lambda: opened(context, run_id), group=_OPEN)
 
@@ -188,19 +189,19 @@ class RunScreen(BaseScreen):
         self._say("#stale", stale_text(live))
         self._say("#trouble", trouble_text(live))
         self.set_class(live.alarm is not None, "-alarmed")
-        self.query_one("#trouble").set_class(live.error is not None, "-error")
-        self.query_one("#trouble").set_class(live.error is None and not live.is_over, "-mild")
-        self.query_one("#cost", Static).update(cost_words(live))
-        self.query_one("#ahead", Static).update(ahead_words(live))
-        self.query_one("#ahead").display = bool(ahead_words(live))
-        self.query_one("#head", Static).update(head_words(live))
-        self.query_one("#figures", Static).update(" · ".join(figure_words(live)))
+        trouble = self.query_one("#trouble")
+        trouble.set_class(live.error is not None, "-error")
+        trouble.set_class(live.error is None and not live.is_over, "-mild")
+        self._say("#cost", cost_words(live))
+        self._say("#ahead", ahead_words(live))
+        self._say("#head", head_words(live))
+        self._say("#figures", " · ".join(figure_words(live)))
         self.query_one(BudgetBar).show(live)
         self.query_one(PhaseLine).show(live)
 
     def _say(self, where: str, text: str) -> None:
-        line = self.query_one(where, Static)
-        line.update(text)
+        line = self.query_one(where, QuietText)
+        line.put(text)
         line.set_class(bool(text), "-on")
 
     def on_failed(self, message: Failed) -> None:
@@ -231,7 +232,8 @@ class RunScreen(BaseScreen):
 
     def action_chart(self) -> None:
         """Where one chart has room, the other one."""
-        self.toggle_class("-metric")
+        if self.has_class("-narrow"):
+            self.query_one(RunCharts).toggle_class("-metric")
 
     def action_stop(self) -> None:
         """Ask for an end with a checkpoint."""

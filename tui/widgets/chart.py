@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Static
+
+from tui.widgets.quiet_text import QuietText
 
 if TYPE_CHECKING:
     from textual_plot import PlotWidget
@@ -65,9 +66,9 @@ class Chart(Vertical):
 
     def compose(self) -> ComposeResult:
         """Title, place of the plot, words."""
-        yield Static(self._title, id="chart-title", markup=False)
+        yield QuietText(self._title, id="chart-title")
         yield Vertical(id="chart-plot")
-        yield Static(self._empty, id="chart-words", markup=False)
+        yield QuietText(self._empty, id="chart-words")
 
     def on_mount(self) -> None:
         """The plot comes when the screen has been painted."""
@@ -106,8 +107,8 @@ class Chart(Vertical):
         self._words = words if self._series else ""
         if title is not None:
             self._title = title
-            self.query_one("#chart-title", Static).update(title)
-        self.query_one("#chart-words", Static).update(self.words)
+            self.query_one("#chart-title", QuietText).put(title)
+        self.query_one("#chart-words", QuietText).put(self.words)
         self._draw()
 
     async def _load(self) -> None:

@@ -30,12 +30,14 @@ class BudgetBar(Widget):
 
     def show(self, live: LiveRun) -> None:
         """Draw this run's."""
+        before = (self._spent, self._ahead, self._when)
         self._spent = live.cap_share
         projected, cap = live.projected_usd, live.cap_usd
         self._ahead = None if projected is None or not cap else float(projected.expected / cap)
         self._when = "in all" if live.is_over else "now"
         self.display = live.cap_usd is not None
-        self.refresh()
+        if before != (self._spent, self._ahead, self._when):
+            self.refresh()
 
     def render(self) -> RenderResult:
         """The bar takes what its words leave."""
@@ -68,6 +70,7 @@ class PhaseLine(Static):
     def __init__(self, id: str | None = None) -> None:  # noqa: A002 - as any widget's
         super().__init__(id=id, markup=False)
         self._phases: tuple[LivePhase, ...] = ()
+        self._drawn = Text()
 
     def show(self, live: LiveRun) -> None:
         """Draw this run's."""
@@ -90,4 +93,7 @@ class PhaseLine(Static):
             gap = "  " if column else ""
             text.append(gap + words, style=_WORDS.get(phase.state, ""))
             column += len(gap) + len(words)
-        self.update(text)
+        if text != self._drawn:
+            is_as_high = text.plain.count("\n") == self._drawn.plain.count("\n")
+            self._drawn = text
+            self.update(text, layout=not is_as_high)
