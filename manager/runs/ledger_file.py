@@ -15,6 +15,7 @@ from pathlib import Path
 
 from manager.errors import StateError
 from manager.runs.migrations import APPLICATION_ID, LEDGER_VERSION, migrate
+from manager.runs.old_runs import has_untold, tell_untold
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -46,6 +47,9 @@ def open_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
             with transaction(db):
                 _refuse_foreign(db, path)
                 migrate(db)
+            while has_untold(db):
+                with transaction(db):
+                    tell_untold(db)
         except BaseException:
             db.close()
             raise

@@ -17,8 +17,9 @@ columns carry the value of that name.
 | clients | a process that took over the supervision |
 | stop_requests | somebody asked for an end; `now` (since version 2): without a checkpoint |
 
-What a list needs of many runs, told again from the rows above when those are written, so that it reads neither plans
-nor all charges and events (`manager.runs.summary` reads it); since version 2:
+What a list needs of many runs, told again from the rows above when those are written (of runs that an older version
+wrote by `manager.runs.old_runs`), so that it reads neither plans nor all charges and events (`manager.runs.summary`
+reads it); since version 2:
 
 | table | one row is |
 |---|---|
@@ -39,8 +40,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from manager.runs.facts import estimate_row, fact_row, read_plan
-from manager.runs.rows import Row, bill_row, charge_from_row, offer_from_json
+from manager.runs.rows import Row
 
 APPLICATION_ID = 0x54464C31
 """`TFL1` in the file's header: a ledger, not just any SQLite file."""
@@ -113,24 +113,6 @@ def _migrate_to_2(db: sqlite3.Connection) -> None:
         f"BEGIN INSERT INTO milestones {_MILESTONE.format(row='NEW', source='')}; END"
     )
     db.execute(f"INSERT INTO milestones {_MILESTONE.format(row='events', source='FROM events')}")
-    for (run_id,) in db.execute("SELECT run_id FROM runs").fetchall():
-        _tell_old_run(db, run_id)
-
-
-def _tell_old_run(db: sqlite3.Connection, run_id: str) -> None:
-    run = db.execute("SELECT created_at_s, engine, cap_usd, plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    plan = read_plan(run[3])
-    insert(db, "run_facts", (run_id, *run[:3], *fact_row(plan)))
-    launch = db.execute("SELECT offer_json FROM launches WHERE run_id = ?", (run_id,)).fetchone()
-    estimate = estimate_row(plan, None if launch is None else offer_from_json(launch[0]))
-    if estimate is not None:
-        insert(db, "estimates", (None, run_id, *estimate))
-    charges = db.execute(
-        "SELECT at_s, from_s, to_s, price_usd_per_hour, amount_usd, what, id FROM charges WHERE run_id = ? ORDER BY id",
-        (run_id,),
-    ).fetchall()
-    if charges:
-        insert(db, "bills", (run_id, charges[-1][6], *bill_row([charge_from_row(row) for row in charges])))
 
 
 def _create(db: sqlite3.Connection, table: str, columns: str) -> None:

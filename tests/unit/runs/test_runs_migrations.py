@@ -117,3 +117,20 @@ def test_the_migration_is_done_once(path: Path) -> None:
         Ledger.open(path).close()
     assert len(rows_of(path, "run_facts")) == 1
     assert LEDGER_VERSION == len(MIGRATIONS) == 2
+
+
+def test_many_old_runs_are_told_a_few_at_a_time(path: Path) -> None:
+    """Each of them once, and also those that a client of the old version adds later."""
+    old = ledger_of_version_1(path, plan_to_text(plan()))
+    text = plan_to_text(plan())
+    for number in range(60):
+        old.execute("INSERT INTO runs VALUES (?, 1.0, ?, '/runs/x', 'local', NULL)", (f"old-{number}", text))
+        old.execute("INSERT INTO state_changes (run_id, state, at_s) VALUES (?, 'planned', 1.0)", (f"old-{number}",))
+    Ledger.open(path).close()
+    old.execute("INSERT INTO runs VALUES ('late', 1.0, ?, '/runs/x', 'local', NULL)", (text,))
+    old.close()
+    assert len(rows_of(path, "run_facts")) == 61
+    Ledger.open(path).close()
+    told = [str(row[0]) for row in rows_of(path, "run_facts")]
+    assert sorted(told) == sorted([RUN, "late", *(f"old-{number}" for number in range(60))])
+    assert len(rows_of(path, "estimates")) == 62

@@ -120,10 +120,28 @@ def test_a_fall_back_has_its_own_machine_and_no_figures_of_another(context: Cont
     assert (found.estimate, found.estimated_machine_usd, found.estimated_hours, found.cost_ratio) == (None,) * 4
 
 
-def test_a_run_that_an_older_client_wrote_stands_there_too(context: Context) -> None:
-    """What lists need of it is unknown then, and never its state, its cost or its machine."""
+def test_a_run_that_an_older_client_writes_stands_there_too(context: Context) -> None:
+    """Until the ledger is opened again, what lists need of it is unknown; never its state, its cost or its machine."""
     keep_runs(context, make_run(run_id="a"))
-    db = sqlite3.connect(context.home.ledger_file)
+    with open_ledger(context) as ledger:
+        _write_as_before(context.home.ledger_file)
+        run = next(each for each in ledger.summaries() if each.run_id == "b")
+    assert (run.run_id, run.name, run.task, run.estimate, run.metric) == ("b", None, None, None, None)
+    assert (run.created_at_s, run.state, run.may_bill) == (7.0, RunState.RUNNING, True)
+    assert (run.cost_usd, run.machine) == (Decimal("0.03"), "aws 1x L4")
+    assert run.billed_hours == pytest.approx(30 / 3600)
+    assert run.price_usd_per_hour == Decimal(3)
+    again = run_summaries(context)[0]
+    assert (again.run_id, again.name, again.cost_usd, again.has_client) == (
+        "b",
+        "bbc-news-minilm",
+        Decimal("0.03"),
+        False,
+    )
+
+
+def _write_as_before(file: Path) -> None:
+    db = sqlite3.connect(file)
     db.execute("INSERT INTO runs SELECT 'b', 7.0, plan_json, '/r', 'sky', NULL FROM runs")
     db.execute("INSERT INTO state_changes (run_id, state, at_s) VALUES ('b', 'running', 8.0)")
     db.execute("INSERT INTO launches VALUES ('b', 8.0, ?, 8.0)", (offer_to_json(make_offer(price="3")),))
@@ -131,12 +149,6 @@ def test_a_run_that_an_older_client_wrote_stands_there_too(context: Context) -> 
     db.execute(f"INSERT INTO charges (run_id, at_s, from_s, to_s, price_usd_per_hour, amount_usd, what) VALUES {row}")
     db.commit()
     db.close()
-    run = run_summaries(context)[0]
-    assert (run.run_id, run.name, run.task, run.estimate, run.metric) == ("b", None, None, None, None)
-    assert (run.created_at_s, run.state, run.has_client) == (7.0, RunState.RUNNING, False)
-    assert (run.cost_usd, run.machine) == (Decimal("0.03"), "aws 1x L4")
-    assert run.billed_hours == pytest.approx(30 / 3600)
-    assert run.price_usd_per_hour == Decimal(3)
 
 
 def test_what_may_be_billed_stands_on_top_then_the_newest(context: Context) -> None:
