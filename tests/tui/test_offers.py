@@ -77,8 +77,9 @@ class TestAnswers:
             assert costs == sorted(costs)
             assert len(costs) == len(shown.offers) == len(app.pane.view.table.shown_keys)
             text = text_of(app)
-            assert "chosen: 1 x " in text
-            assert "fits, " in text
+            assert "◆ A10, lambda us-west-1" in text
+            assert "◆ chosen" in text
+            assert "fits " in text
             assert "●" in text
             assert "rejected " in text
             assert "spot not allowed" in text
@@ -357,7 +358,7 @@ async def test_money_is_the_last_to_be_cut(tmp_path: Path, spec: RunSpec, size: 
     async with running(app, size) as pilot:
         await planned(pilot, app, spec)
         text = text_of(app)
-        assert "$ to finish" in text
+        assert "$ total" in text
         assert "from $" in text
         assert ("$ low-high" in text) == (size[0] > 80)
         assert_snapshot(app, f"offers-{size[0]}x{size[1]}")

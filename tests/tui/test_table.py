@@ -6,6 +6,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.widgets import Input
 
+from tui.widgets.columns import layout
 from tui.widgets.table import MARK, Column, Row, RowTable
 
 COLUMNS = (
@@ -159,3 +160,16 @@ async def test_a_row_changes_in_its_place() -> None:
         assert str(app.table.rows.get_cell("k2", "usd")) == "$7.77"
         with pytest.raises(KeyError):
             app.table.update_row(Row(key="no", cells=("", "", "", ""), sort=("", "", "", 0)))
+
+
+def test_a_column_that_can_gives_way_before_another_is_left_out() -> None:
+    columns = (
+        Column(key="usd", title="$"),
+        Column(key="note", title="note", cut=1),
+        Column(key="name", title="name", least=6),
+    )
+    assert layout(columns, (5, 10, 20), 50) == {0: 5, 1: 10, 2: 20}
+    assert layout(columns, (5, 10, 20), 32) == {0: 5, 1: 10, 2: 9}
+    assert layout(columns, (5, 10, 20), 27) == {0: 5, 1: 10, 2: 6}
+    assert layout(columns, (5, 10, 20), 26) == {0: 5, 2: 15}
+    assert layout(columns, (5, 10, 20), 4) == {0: 5, 2: 6}

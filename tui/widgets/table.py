@@ -20,28 +20,13 @@ from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
 from tui.actions import TABLE, bindings
+from tui.widgets.columns import Column as Column
+from tui.widgets.columns import layout
 
 MARK = "●"
-_PADDING = 2
-"""Of a cell, both sides together."""
-_WIDEST = 48
 _CHUNK = 500
 """Rows that are drawn at once; more come when the cursor gets near their end, so that 20,000 open in no time."""
 _NEAR = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column."""
-
-    key: str
-    title: str
-    cut: int = 0
-    """The higher, the earlier the column is left out when the terminal is narrow; 0: never."""
-    is_number: bool = False
-    """Numbers stand to the right."""
-    widest: int = _WIDEST
-    """Cells of text beyond this are cut by `…`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +127,8 @@ class RowTable(Vertical):
         self.has_marks = marks
         self._rows: dict[str, Row] = {}
         self._widths = tuple(self._width(number) for number in range(len(self._columns)))
-        self._visible: tuple[int, ...] = ()
+        self._visible: dict[int, int] = {}
+        """Numbers of the columns that are shown, with their widths."""
         self._shown: list[str] = []
         self._drawn = 0
         """Of the shown ones, from the top."""
@@ -284,26 +270,26 @@ class RowTable(Vertical):
     @on(DataTable.HeaderSelected)
     def _sort_by(self, event: DataTable.HeaderSelected) -> None:
         event.stop()
-        number = self._visible[event.column_index]
+        number = tuple(self._visible)[event.column_index]
         self._sort = (number, self._sort == (number, False))
         self._draw()
 
     def on_resize(self, event: Resize) -> None:
         """Columns come and go with the width."""
-        if self._fitting() != self._visible:
+        if self._layout() != self._visible:
             self._draw()
 
     def _draw(self) -> None:
         table, key = self.rows, self.cursor_key
         place = table.cursor_row
-        self._visible = self._fitting()
+        self._visible = self._layout()
         keys = [row.key for row in self._rows.values() if self._is_wanted(row)]
         self._shown = self._sorted(keys)
         with self.app.batch_update():
             table.clear(columns=True)
-            for number in self._visible:
+            for number, width in self._visible.items():
                 column = self._columns[number]
-                table.add_column(self._title(number), width=self._widths[number], key=column.key)
+                table.add_column(self._title(number), width=width, key=column.key)
             self._drawn = 0
             row = self._place(key, place)
             self._draw_chunk(row + _NEAR)
@@ -342,16 +328,8 @@ class RowTable(Vertical):
         text = " ".join(row.cells).casefold()
         return all(word in text for word in self._words)
 
-    def _fitting(self) -> tuple[int, ...]:
-        """Columns that have room, in their order; those that are cut first go first."""
-        wanted = list(range(len(self._columns)))
-        room = self.size.width or self.app.size.width
-        while sum(self._widths[number] + _PADDING for number in wanted) > room:
-            goes = max(wanted, key=lambda number: (self._columns[number].cut, number))
-            if self._columns[goes].cut == 0:
-                break
-            wanted.remove(goes)
-        return tuple(wanted)
+    def _layout(self) -> dict[int, int]:
+        return layout(self._columns, self._widths, self.size.width or self.app.size.width)
 
     def _width(self, number: int) -> int:
         column = self._columns[number]
@@ -364,14 +342,14 @@ class RowTable(Vertical):
         column = self._columns[number]
         arrow = "" if self._sort is None or self._sort[0] != number else " ▼" if self._sort[1] else " ▲"
         title = f"{column.title}{arrow}"
-        return title.rjust(self._widths[number]) if column.is_number else title
+        return title.rjust(self._visible[number]) if column.is_number else title
 
     def _cells(self, row: Row) -> list[Text]:
         return [self._cell(row, number) for number in self._visible]
 
     def _cell(self, row: Row, number: int) -> Text:
         column, text = self._columns[number], row.cells[number]
-        if number == self._visible[0] and self.has_marks:
+        if number == next(iter(self._visible)) and self.has_marks:
             text = f"{MARK if row.key in self._marked else ' '} {text}"
         style = self._style(row.style)
         justify = "right" if column.is_number else "left"
@@ -383,7 +361,7 @@ class RowTable(Vertical):
 
     def _draw_mark(self, key: str) -> None:
         if key in self._shown[: self._drawn] and self._visible:
-            number = self._visible[0]
+            number = next(iter(self._visible))
             self.rows.update_cell(key, self._columns[number].key, self._cell(self._rows[key], number))
 
     def _count(self) -> None:

@@ -146,12 +146,18 @@ class AnswerView(Vertical):
         name, shown = self.current, self.shown
         if name not in self._undrawn or shown is None:
             return
-        from tui.screens.plan.offer_rows import frontier_rows, offer_rows, rejected_rows, scale_usd  # as in `show`
+        from tui.screens.plan.offer_rows import (  # as in `show`
+            CHOICE,
+            frontier_rows,
+            offer_rows,
+            rejected_rows,
+            scale_usd,
+        )
 
         self._undrawn.discard(name)
         estimates, plan = self._lists[name], shown.plan
         if name == OFFERS:
-            note = f"bar: $0 to {format_usd(scale_usd(shown.offers))}" if estimates else ""
+            note = f"range: $0 to {format_usd(scale_usd(shown.offers))} · {CHOICE} chosen" if estimates else ""
             self.table.show(offer_rows(estimates, shown.choice), note=note)
         elif name == FRONTIER:
             self.table.show(frontier_rows(estimates))

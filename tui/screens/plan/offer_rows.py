@@ -14,7 +14,8 @@ from tui.widgets.table import Row
 _SCALED_BY, _MOST_TIMES = 12, 5
 """Offers, cheapest first, whose intervals fill the bar, and how many times the first one's it may be long; what goes
 beyond is cut by `»`."""
-CHOICE = "chosen"
+CHOICE = "◆"
+"""The sign of the chosen offer, as in the chart."""
 
 
 def keyed(estimates: Iterable[Estimate]) -> dict[str, Estimate]:
@@ -54,7 +55,7 @@ def _offer_row(key: str, estimate: Estimate, scale: Decimal, *, is_choice: bool)
             "" if hours is None else f"{format_hours(hours.low)}-{format_hours(hours.high)}",
             fit_words(estimate),
             price(offer),
-            f"{CHOICE}: {name}" if is_choice else name,
+            f"{CHOICE if is_choice else ' '} {name}",
             offer.instance_type or "",
         ),
         sort=(
@@ -124,12 +125,12 @@ def interval_bar(cost: MoneyInterval, scale: Decimal, cells: int = BAR_CELLS) ->
 
 
 def fit_words(estimate: Estimate) -> str:
-    """`fits, 68 %`: whether the step fits, and how much of the memory it needs."""
+    """`fits 68%`: whether the step fits, and how much of the memory it needs."""
     share = used_share(estimate)
     told = "?" if share is None else f"{share:.0%}"
     if not estimate.fits:
-        return "too large" if share is None else f"too large, {told}"
-    return f"fits, {told}" + (" · on paper" if estimate.on_paper is not None else "")
+        return "too large" if share is None else f"too large {told}"
+    return f"fits {told}" + (" · on paper" if estimate.on_paper is not None else "")
 
 
 def used_share(estimate: Estimate) -> float | None:
@@ -139,9 +140,12 @@ def used_share(estimate: Estimate) -> float | None:
 
 
 def machine_words(offer: Offer) -> str:
-    """`1 x L40S, spot, aws us-east-1`."""
+    """`8 x L40S spot, aws us-east-1`; one card without a number."""
+    device = device_name(offer)
+    if offer.num_nodes == 1 and offer.accelerator is not None and offer.accelerator_count == 1:
+        device = offer.accelerator
     place = " ".join(part for part in (offer.cloud, offer.region) if part)
-    return f"{device_name(offer)}{', spot' if offer.use_spot else ''}, {place}"
+    return f"{device}{' spot' if offer.use_spot else ''}, {place}"
 
 
 def _expected_usd(cost: MoneyInterval | None) -> Decimal | None:
