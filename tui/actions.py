@@ -182,9 +182,8 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         id="plan.leave_form",
         key="escape",
-        label="leave",
-        text="Leave the form: single keys are commands again.",
-        is_shown=False,
+        label="offers",
+        text="Leave the form for the offers: single keys are commands again.",
     ),
     Action(
         id="plan.yaml",

@@ -31,6 +31,13 @@ class FormActions(BaseScreen):
         """The run form."""
         return self.query_one(RunForm)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The form is left where it is used, and entered where it is not."""
+        if action in ("edit", "leave_form"):
+            is_used = self.has_class("-editing") or (self.focused is not None and self.form in self.focused.ancestors)
+            return is_used == (action == "leave_form")
+        return super().check_action(action, parameters)
+
     def action_edit(self) -> None:
         """Put the cursor into the form."""
         self.form.focus_first()
