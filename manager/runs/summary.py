@@ -187,7 +187,7 @@ def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> Ru
 
 def _scores(rows: list[tuple[Any, ...]]) -> Scores:
     """From the milestones of one run."""
-    milestones = [Milestone(*row[1:5]) for row in rows]
+    milestones = [Milestone._make(row[1:5]) for row in rows]
     before, after = (holding_seqs(milestones, stage) for stage in (EvaluationStage.BASELINE, EvaluationStage.FINAL))
     return _metrics(rows, before), _metrics(rows, after)
 
