@@ -16,7 +16,8 @@ from manager.service.live_run import Alarm, LiveError
 from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval, format_usd
 from tasks.protocol import EventType
 
-FROM_PLAN = "plan"
+FROM_PLAN = "the plan"
+OUTLASTED = "nothing: it takes longer than planned, and no step is done yet"
 _NOT_BEGUN = frozenset({RunState.PLANNED, RunState.LAUNCHING})
 
 
@@ -133,11 +134,21 @@ def estimate_of(plan: Plan, digest: RunDigest) -> Estimate | None:
 
 
 def _from_plan(plan: Plan, digest: RunDigest, now_s: float) -> Ahead:
+    """The plan's figures, as far as the run has not gone beyond them already."""
     estimate = estimate_of(plan, digest)
     if estimate is None or estimate.hours is None:
         return Ahead(usd=None, left_s=None, basis=FROM_PLAN)
     begun = next((change.at_s for change in digest.history if change.state is RunState.LAUNCHING), now_s)
-    return Ahead(usd=estimate.cost_usd, left_s=_left_s(estimate.hours, now_s - begun), basis=FROM_PLAN)
+    passed_s = now_s - begun
+    if passed_s > estimate.hours.high * SECONDS_PER_HOUR:
+        return Ahead(usd=None, left_s=None, basis=OUTLASTED)
+    spent, planned = cost_usd(digest, now_s) or Decimal(0), estimate.cost_usd
+    least = None
+    if planned is not None:
+        least = MoneyInterval(
+            low=max(planned.low, spent), expected=max(planned.expected, spent), high=max(planned.high, spent)
+        )
+    return Ahead(usd=least, left_s=_left_s(estimate.hours, passed_s), basis=FROM_PLAN)
 
 
 def _left_s(hours: Interval, passed_s: float) -> Interval:

@@ -98,7 +98,7 @@ class LiveRun:
     projected_usd: MoneyInterval | None
     """Final cost of the machine; None: unknown."""
     projected_basis: str
-    """What the projection rests on: `plan`, or steps so far."""
+    """What the projection rests on: `the plan`, `120 steps so far` ..."""
     left_s: Interval | None
     """Until the task is through; None: unknown, or over."""
     evidence: Evidence | None
@@ -121,6 +121,11 @@ class LiveRun:
     def active(self) -> LivePhase | None:
         """The phase it is in; None before and after."""
         return next((phase for phase in self.phases if phase.state is PhaseState.ACTIVE), None)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether something went wrong, rather than that somebody ended it."""
+        return self.error is not None and self.state not in {RunState.STOPPED, RunState.INTERRUPTED}
 
     @property
     def axes(self) -> tuple[Axis, ...]:

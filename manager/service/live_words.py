@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from manager.reports.wording import metric_title, metric_value, plain, usd_column
 from manager.runs.states import FINAL, RunState
+from manager.service.live_figures import OUTLASTED
 from manager.service.live_phases import LivePhase, PhaseState
-from manager.service.live_run import LiveRun
+from manager.service.live_run import LiveError, LiveRun
 from manager.service.live_series import Axis, LiveSeries
 from manager.units import Interval, MoneyInterval, format_bytes, format_duration, format_usd
 
@@ -63,7 +64,7 @@ def cost_words(live: LiveRun) -> str:
 def ahead_words(live: LiveRun) -> str:
     """`will cost $0.19 ($0.17 to $0.23), 3.2 min left (2.1 to 4.4 min); from 120 steps so far`; empty when over."""
     if live.projected_usd is None and live.left_s is None:
-        return ""
+        return "" if live.projected_basis != OUTLASTED else "it takes longer than planned, and no step is done yet"
     parts = []
     if live.projected_usd is not None:
         over = live.cap_usd is not None and live.projected_usd.expected > live.cap_usd
@@ -141,12 +142,17 @@ def live_lines(live: LiveRun) -> list[str]:
     lines += [f"{chart_title(live, name)}: {curve_words(live.series, name)}" for name in (LOSS, live.metric)]
     lines += [f"warning: {plain(warning)}" for warning in live.warnings]
     if live.error is not None:
-        lines.append(f"error: {plain(live.error.message)}")
-        lines += [f"hint: {plain(live.error.hint)}"] if live.error.hint else []
+        lines += error_lines(live.error, is_failure=live.is_failure)
     if live.evidence is not None:
         word = "confirmed gone" if live.evidence.confirmed else "NOT CONFIRMED"
         lines.append(f"teardown: {word}: {plain(live.evidence.answer)} ({live.evidence.source})")
     return lines
+
+
+def error_lines(error: LiveError, *, is_failure: bool) -> list[str]:
+    """Why a run was not through; what the user or a cap ended is no error."""
+    lines = [f"{'error' if is_failure else 'ended'}: {plain(error.message)}"]
+    return [*lines, f"hint: {plain(error.hint)}"] if error.hint else lines
 
 
 def _is_untouched(live: LiveRun, split: str) -> bool:

@@ -53,6 +53,8 @@ class RunScreen(BaseScreen):
         """The run that is being opened."""
         self._axis = Axis.STEPS
         self._search = ""
+        self._found_lines = 0
+        """When the search was asked."""
         self._log_version = 0
         self._drawn_at_s = -_DRAW_S
 
@@ -78,7 +80,7 @@ class RunScreen(BaseScreen):
             yield QuietText(id="trouble")
             yield RunCharts(id="charts")
             with Vertical(id="log-pane"):
-                yield Static("log · /", id="log-head", markup=False)
+                yield QuietText("log · /", id="log-head")
                 yield Input(placeholder="text that a line must have; Esc ends the search", id="search", disabled=True)
                 yield RunLog(id="log", max_lines=MOST_LINES, highlight=False)
 
@@ -174,6 +176,7 @@ class RunScreen(BaseScreen):
             self._log_version = message.log_version
             if message.lines:
                 self.query_one(RunLog).add(message.lines)
+        self._say_log(live)
         self._draw(live)
         if before is None or before.is_over != live.is_over:
             self.refresh_bindings()
@@ -190,7 +193,7 @@ class RunScreen(BaseScreen):
         self._say("#trouble", trouble_text(live))
         self.set_class(live.alarm is not None, "-alarmed")
         trouble = self.query_one("#trouble")
-        trouble.set_class(live.error is not None, "-error")
+        trouble.set_class(live.is_failure, "-error")
         trouble.set_class(live.error is None and not live.is_over, "-mild")
         self._say("#cost", cost_words(live))
         self._say("#ahead", ahead_words(live))
@@ -332,8 +335,19 @@ class RunScreen(BaseScreen):
             return
         self.query_one(RunLog).replace(message.lines)
         self._log_version = message.log_version
-        found = f" · {len(message.lines):,} lines have {message.search!r}" if message.search else ""
-        self.query_one("#log-head", Static).update(f"log · /{found}")
+        self._found_lines = len(message.lines)
+        if self._live is not None:
+            self._say_log(self._live)
+
+    def _say_log(self, live: LiveRun) -> None:
+        """What the lines below are."""
+        if self._search:
+            text = f"log · / · {self._found_lines:,} lines had {self._search!r}, new ones follow"
+        elif not live.log_version:
+            text = "log · the program has printed nothing but its figures"
+        else:
+            text = "log · /"
+        self.query_one("#log-head", QuietText).put(text)
 
     def _close_search(self) -> None:
         line = self.query_one("#search", Input)

@@ -17,7 +17,8 @@ MOST_POINTS = 400
 _MOST_MARKS = 60
 """The same of a curve that is drawn as marks."""
 _COLOURS = {"training": "primary", "validation": "accent", "test": "success"}
-_MARKS = {"training": "─", "validation": "o", "test": "x"}
+_LINE = "─"
+_MARKS = {"training": "•", "validation": "o", "test": "x"}
 """In the title and, of single points, in the plot: curves differ in more than their colour."""
 _TIMES = ((180.0, 1.0, "s"), (10_800.0, 60.0, "min"), (float("inf"), 3600.0, "h"))
 """Longest time that is drawn in a unit, its seconds, its name."""
@@ -49,7 +50,7 @@ class RunCharts(Horizontal):
         seconds, unit = _unit(live, axis)
         for name, chart in ((LOSS, "#chart-loss"), (live.metric, "#chart-metric")):
             found = [one for one in live.series if one.name == name]
-            marks = "  ".join(f"{_MARKS[one.split]} {one.split}" for one in found)
+            marks = "  ".join(f"{_LINE if _is_line(one) else _MARKS[one.split]} {one.split}" for one in found)
             self.query_one(chart, Chart).show(
                 [curve for curve in (self._curve(one, axis, seconds) for one in found) if curve is not None],
                 x_label="",
@@ -61,8 +62,7 @@ class RunCharts(Horizontal):
             )
 
     def _curve(self, series: LiveSeries, axis: Axis, seconds: float) -> Series | None:
-        # A metric's own curve is that of validation; beside the loss of training the few points of others are marks.
-        is_line = series.split == "training" or (series.split == "validation" and series.name != LOSS)
+        is_line = _is_line(series)
         thin = series.thinned(MOST_POINTS if is_line else _MOST_MARKS)
         places = thin.across(axis)
         if places is None:
@@ -74,6 +74,11 @@ class RunCharts(Horizontal):
             colour=_COLOURS[series.split],
             marker=_MARKS[series.split],
         )
+
+
+def _is_line(series: LiveSeries) -> bool:
+    """A metric's own curve is that of validation; beside the loss of training the few points of others are marks."""
+    return series.split == "training" or (series.split == "validation" and series.name != LOSS)
 
 
 def _unit(live: LiveRun, axis: Axis) -> tuple[float, str]:

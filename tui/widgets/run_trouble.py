@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from manager.service.live_run import LiveRun
+from manager.service.live_words import error_lines
 from manager.service.nouns import RunState
 from manager.units import format_duration
 
@@ -25,8 +26,7 @@ def stale_text(live: LiveRun) -> str:
 def trouble_text(live: LiveRun) -> str:
     """Why a run ended, with what to do; the newest warning of one that goes on."""
     if live.error is not None:
-        hint = f"\nhint: {live.error.hint}" if live.error.hint else ""
-        return f"error: {live.error.message}{hint}"
+        return "\n".join(error_lines(live.error, is_failure=live.is_failure))
     if live.state is RunState.SUCCEEDED:
         gone = "; its machine is confirmed gone" if live.evidence is not None and live.evidence.confirmed else ""
         return f"succeeded{gone}. r shows its report."

@@ -20,7 +20,7 @@ from manager.service.live import Follower, live_run
 from manager.service.live_phases import PhaseState
 from manager.service.live_run import LiveRun, live_to_json
 from manager.service.live_series import Axis, Curve
-from manager.service.live_words import live_lines
+from manager.service.live_words import ahead_words, live_lines
 from manager.units import usd
 from tasks.protocol import Event, EventType
 from tests.support.followed_run import BILLED_FROM, FollowedRun
@@ -41,7 +41,7 @@ def _phase(live: LiveRun, name: str) -> PhaseState:
 
 def test_before_the_launch_nothing_is_billed_and_the_plan_is_ahead(followed: FollowedRun) -> None:
     live = Follower(followed.context, "bbc").poll()
-    assert (live.state, live.cost_usd, live.projected_basis) == (RunState.PLANNED, Decimal(0), "plan")
+    assert (live.state, live.cost_usd, live.projected_basis) == (RunState.PLANNED, Decimal(0), "the plan")
     assert live.left_s is not None
     assert live.left_s.low < live.left_s.expected < live.left_s.high
     assert live.active is None
@@ -53,6 +53,20 @@ def test_while_it_is_launched_the_bill_is_unknown_not_zero(followed: FollowedRun
     assert live.cost_usd is None
     assert live.active is not None
     assert live.active.name == "provisioning"
+
+
+def test_a_plan_that_the_run_has_gone_beyond_promises_nothing(followed: FollowedRun) -> None:
+    followed.run()
+    follower = Follower(followed.context, "bbc")
+    followed.clock.now_s = T0 + 1000
+    live = follower.poll()
+    assert live.projected_usd is not None
+    assert live.cost_usd is not None
+    assert live.projected_usd.low >= live.cost_usd
+    followed.clock.now_s = T0 + 7200
+    live = follower.poll()
+    assert (live.projected_usd, live.left_s) == (None, None)
+    assert "longer than planned" in ahead_words(live)
 
 
 def test_each_poll_takes_what_is_new(followed: FollowedRun) -> None:
@@ -209,6 +223,16 @@ def test_no_capacity_is_an_error_that_names_what_was_tried(followed: FollowedRun
     assert live.error is not None
     assert live.error.message == "none of 2 offers had capacity"
     assert _phase(live, "training") is PhaseState.SKIPPED
+
+
+def test_what_the_user_ended_is_no_error(followed: FollowedRun) -> None:
+    followed.run()
+    followed.enter(RunState.STOPPING, T0 + 300, "stop requested: tunefare stop")
+    followed.enter(RunState.TEARING_DOWN, T0 + 330, "stop requested: tunefare stop")
+    followed.enter(RunState.STOPPED, T0 + 340, "the run was stopped on request")
+    live = live_run(followed.context, "bbc")
+    assert not live.is_failure
+    assert "ended: the run was stopped on request" in live_lines(live)
 
 
 def test_an_end_that_is_not_confirmed_is_an_alarm_with_what_to_type(followed: FollowedRun) -> None:
