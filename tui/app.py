@@ -137,6 +137,10 @@ class TunefareApp(App[None]):
         if self._has_tour:
             self.call_after_refresh(self.action_tour)
 
+    def on_ready(self) -> None:
+        """The first paint is done: slow work may begin."""
+        self.threads.begin()
+
     def apply_settings(self, context: Context | None = None) -> None:
         """Let the settings of a context hold; None: those of the present one."""
         self.context = context or self.context

@@ -2,7 +2,7 @@
 
 Threads of Textual's own workers are joined when the application ends, so that a provider which does not answer would
 keep the terminal; these are daemons, and the application leaves without them. A thread that was overtaken by a newer
-one of its group is not heard.
+one of its group is not heard. None begins before the terminal has been painted: loading code would hold that up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from textual.message_pump import MessagePump
 
 from manager.errors import TunefareError
 from manager.service.failures import internal_error
+
+_LONGEST_WAIT_S = 2.0
 
 
 class Failed(Message, namespace="thread"):
@@ -31,8 +33,13 @@ class Threads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._may_work = threading.Event()
         self._newest: dict[tuple[int, str], int] = {}
         self._busy: dict[tuple[int, str], int] = {}
+
+    def begin(self) -> None:
+        """The terminal has been painted: let threads work."""
+        self._may_work.set()
 
     def start(self, owner: MessagePump, job: Callable[[], Message], *, group: str) -> None:
         """Run the job in a thread; its message, or Failed, is posted to the owner unless it was overtaken."""
@@ -54,6 +61,7 @@ class Threads:
 
     def _work(self, owner: MessagePump, job: Callable[[], Message], key: tuple[int, str], number: int) -> None:
         message: Message
+        self._may_work.wait(_LONGEST_WAIT_S)
         try:
             message = job()
         except TunefareError as error:
