@@ -67,10 +67,15 @@ def state(cli: Cli, run_id: str) -> str:
 
 
 def test_a_run_outlives_the_terminal_that_started_it(cli: Cli, tmp_path: Path, model: Path) -> None:
-    training = {"epochs": 150, "eval_every_steps": 200}
+    training = {"epochs": 60, "eval_every_steps": 200}
     write_run_file(tmp_path, model=model, data=write_news(tmp_path), training=training)
     command = " ".join([sys.executable, "-m", "manager.cli", *DETACH])
-    environment = {"TUNEFARE_HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        "TUNEFARE_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     # The shell of a terminal: leader of the session and the group that a hang-up is sent to.
     with (tmp_path / "said").open("w") as said:
         shell = subprocess.Popen(
