@@ -29,7 +29,7 @@ class RunCharts(Horizontal):
 
     DEFAULT_CSS = """
     RunCharts { height: 1fr; }
-    RunCharts > Chart { width: 1fr; }
+    RunCharts > Chart { width: 1fr; padding: 0 1; }
     """
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002 - as any widget's
