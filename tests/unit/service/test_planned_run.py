@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from manager.errors import NothingFitsError, OverBudgetError, TunefareError, UsageError
-from manager.planner.plan import Plan
+from manager.planner.plan import BudgetCap, Plan
 from manager.prices.market import Market
 from manager.prices.offer import Offer
 from manager.service import planned_run
+from manager.service.budgets import set_budget
 from manager.service.planned_run import Revisited, capped, revisit
 from manager.spec.model import Budget
 from manager.workload.profile import DataStats
@@ -144,3 +145,23 @@ def test_the_cap_can_be_lowered_and_not_raised() -> None:
     for wrong in (Decimal("8.01"), Decimal(0), Decimal("NaN")):
         with pytest.raises(TunefareError):
             capped(plan_of(), wrong)
+
+
+def test_what_a_budget_leaves_today_is_the_cap(again: Revisit, tmp_path: Path) -> None:
+    stale = BudgetCap(usd=Decimal(1), name="month budget 2026-08", text="month budget 2026-08 leaves $1.00 of $9.00")
+    notes = (f"{stale.text}: the cap of this run is $1.00", "kept")
+    plan = replace(plan_of(max_usd=None), budget_cap=stale, notes=notes)
+    context = make_context(tmp_path)
+    assert again(plan).plan.budget_cap is None
+    set_budget(context, "month", None, Decimal(5))
+    found = again(plan)
+    assert found.plan.limits.max_usd == Decimal(5)
+    assert found.plan.notes[0] == "kept"
+    assert "leaves $5.00 of $5.00: the cap of this run is $5.00" in found.told[-1]
+    # The fall-back at $6 is not launched without another question.
+    assert len(found.plan.offers) == 1
+    set_budget(context, "month", None, Decimal(3))
+    with pytest.raises(
+        OverBudgetError, match=r"costs \$4.00 \(expected\), and month budget .* leaves \$3.00 of \$3.00"
+    ):
+        again(plan)
