@@ -6,57 +6,16 @@ Owns names, keys and wording. What an action does stands in the screen or widget
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+
+from tui.action import PARTS as PARTS
+from tui.action import Action as Action
+from tui.plan_actions import PLAN_ACTIONS
 
 APP = "app"
 TABLE = "table"
-PARTS = {"offers": "plan"}
-"""Scopes that are a part of a screen -> the screen's."""
 _SCREENS = ("plan", "run", "runs", "reports", "budgets", "prices", "settings")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One thing that a user can do."""
-
-    id: str
-    """`scope.name`; the user's own keys name it so."""
-    key: str
-    """Textual's spelling; several are separated by commas."""
-    label: str
-    """One or two words for the footer."""
-    text: str
-    """One sentence for help and palette."""
-    command: str | None = None
-    """The command line that does the same; None where it moves within the screen alone."""
-    is_shown: bool = True
-    """In the footer."""
-    call: str | None = None
-    """Textual's action; None: the name after the dot."""
-
-    @property
-    def screen(self) -> str:
-        """Scope of the screen; of actions that are on several, their own."""
-        return PARTS.get(self.scope, self.scope)
-
-    @property
-    def scope(self) -> str:
-        """The screen or widget that it belongs to."""
-        return self.id.partition(".")[0]
-
-    def binding(self) -> Binding:
-        """As Textual wants it; `set_keymap` finds it by its id."""
-        return Binding(
-            self.key,
-            self.call or self.id.partition(".")[2],
-            self.label,
-            show=self.is_shown,
-            id=self.id,
-            tooltip=self.text,
-        )
-
 
 ACTIONS: tuple[Action, ...] = (
     *(
@@ -178,62 +137,7 @@ ACTIONS: tuple[Action, ...] = (
         text="To the last line of the log, which new ones follow.",
         is_shown=False,
     ),
-    Action(id="plan.edit", key="e", label="edit", text="Put the cursor into the run form; Esc takes it out again."),
-    Action(
-        id="plan.leave_form",
-        key="escape",
-        label="offers",
-        text="Leave the form for the offers: single keys are commands again.",
-    ),
-    Action(
-        id="plan.yaml",
-        key="y,f4",
-        label="YAML",
-        text="Edit the text of the run file, checked as it is typed; F4 from within the form.",
-        command="tunefare check FILE",
-    ),
-    Action(
-        id="plan.model",
-        key="m",
-        label="model",
-        text="Search for a model by words, in the catalog, the hub's cache and folders.",
-        is_shown=False,
-    ),
-    Action(
-        id="plan.data",
-        key="d",
-        label="data",
-        text="Look at the data: first samples, lengths, label balance.",
-        command="tunefare data FILE",
-        is_shown=False,
-    ),
-    Action(
-        id="plan.open",
-        key="ctrl+o",
-        label="open",
-        text="Open another run file.",
-        command="tunefare plan FILE",
-        is_shown=False,
-    ),
-    Action(
-        id="plan.save",
-        key="ctrl+s",
-        label="save",
-        text="Save the run file.",
-        command="tunefare init FILE",
-        is_shown=False,
-    ),
-    Action(
-        id="plan.save_as",
-        key="S,shift+s",
-        label="save as",
-        text="Save the run file under another name.",
-        command="tunefare init FILE",
-        is_shown=False,
-    ),
-    Action(
-        id="plan.new", key="ctrl+n", label="new", text="Begin a new run file.", command="tunefare init", is_shown=False
-    ),
+    *PLAN_ACTIONS,
     Action(
         id="panic.copy",
         key="c",
@@ -381,72 +285,6 @@ ACTIONS: tuple[Action, ...] = (
         command="tunefare prices --audit",
     ),
     Action(id="prices.back", key="escape", label="back", text="One step back.", is_shown=False),
-    Action(
-        id="offers.compare",
-        key="v",
-        label="compare",
-        text="Show the marked offers side by side; one alone beside the choice.",
-        command="tunefare plan --compare OFFER,OFFER",
-    ),
-    Action(
-        id="offers.why",
-        key="w",
-        label="why",
-        text="Why the offer under the cursor can be chosen or not: bill, memory, where spot stops paying.",
-        command="tunefare plan --why OFFER",
-    ),
-    Action(
-        id="offers.rejected",
-        key="x",
-        label="rejected",
-        text="Show what was rejected and why, or the offers again.",
-        command="tunefare plan --json",
-        is_shown=False,
-    ),
-    Action(
-        id="offers.frontier",
-        key="p",
-        label="frontier",
-        text="Show the offers that none beats in dollars and time as a list, or all offers again.",
-        command="tunefare plan --pareto",
-        is_shown=False,
-    ),
-    Action(
-        id="offers.fixes",
-        key="f",
-        label="fixes",
-        text="What would make the job fit on the machine under the cursor, each change with its dollars.",
-        command="tunefare memory --gpu CARD",
-        is_shown=False,
-    ),
-    Action(
-        id="offers.notes",
-        key="n",
-        label="notes",
-        text="What one should know of this plan.",
-        command="tunefare plan",
-        is_shown=False,
-    ),
-    Action(
-        id="offers.launch",
-        key="ctrl+l",
-        label="launch",
-        text="Launch the chosen offer; a dialog tells what it costs first.",
-        command="tunefare run",
-    ),
-    Action(id="reading.back", key="escape,q", label="back", text="Back to where it was asked."),
-    Action(id="reading.down", key="j", label="down", text="A line down.", is_shown=False),
-    Action(id="reading.up", key="k", label="up", text="A line up.", is_shown=False),
-    Action(id="reading.top", key="g", label="top", text="To the first line.", is_shown=False),
-    Action(id="reading.bottom", key="G,shift+g", label="bottom", text="To the last line.", is_shown=False),
-    Action(
-        id="offers_compare.differing",
-        key="d",
-        label="differing",
-        text="Only rows in which the offers differ, or all again.",
-    ),
-    Action(id="offers_compare.back", key="escape,q", label="back", text="Back to the offers."),
-    Action(id="fixes.back", key="escape", label="back", text="Back to the offers."),
 )
 
 

@@ -1,0 +1,130 @@
+"""Actions of the screen Plan: its form, its offers and their dialogs; a part of the table in `tui.actions`."""
+
+from __future__ import annotations
+
+from tui.action import Action
+
+PLAN_ACTIONS: tuple[Action, ...] = (
+    Action(id="plan.edit", key="e", label="edit", text="Put the cursor into the run form; Esc takes it out again."),
+    Action(
+        id="plan.leave_form",
+        key="escape",
+        label="offers",
+        text="Leave the form for the offers: single keys are commands again.",
+    ),
+    Action(
+        id="plan.yaml",
+        key="y,f4",
+        label="YAML",
+        text="Edit the text of the run file, checked as it is typed; F4 from within the form.",
+        command="tunefare check FILE",
+    ),
+    Action(
+        id="plan.model",
+        key="m",
+        label="model",
+        text="Search for a model by words, in the catalog, the hub's cache and folders.",
+        is_shown=False,
+    ),
+    Action(
+        id="plan.data",
+        key="d",
+        label="data",
+        text="Look at the data: first samples, lengths, label balance.",
+        command="tunefare data FILE",
+        is_shown=False,
+    ),
+    Action(
+        id="plan.open",
+        key="ctrl+o",
+        label="open",
+        text="Open another run file.",
+        command="tunefare plan FILE",
+        is_shown=False,
+    ),
+    Action(
+        id="plan.save",
+        key="ctrl+s",
+        label="save",
+        text="Save the run file.",
+        command="tunefare init FILE",
+        is_shown=False,
+    ),
+    Action(
+        id="plan.save_as",
+        key="S,shift+s",
+        label="save as",
+        text="Save the run file under another name.",
+        command="tunefare init FILE",
+        is_shown=False,
+    ),
+    Action(
+        id="plan.new", key="ctrl+n", label="new", text="Begin a new run file.", command="tunefare init", is_shown=False
+    ),
+    Action(
+        id="offers.compare",
+        key="v",
+        label="compare",
+        text="Show the marked offers side by side; one alone beside the choice.",
+        command="tunefare plan --compare OFFER,OFFER",
+    ),
+    Action(
+        id="offers.why",
+        key="w",
+        label="why",
+        text="Why the offer under the cursor can be chosen or not: bill, memory, where spot stops paying.",
+        command="tunefare plan --why OFFER",
+    ),
+    Action(
+        id="offers.rejected",
+        key="x",
+        label="rejected",
+        text="Show what was rejected and why, or the offers again.",
+        command="tunefare plan --json",
+        is_shown=False,
+    ),
+    Action(
+        id="offers.frontier",
+        key="p",
+        label="frontier",
+        text="Show the offers that none beats in dollars and time as a list, or all offers again.",
+        command="tunefare plan --pareto",
+        is_shown=False,
+    ),
+    Action(
+        id="offers.fixes",
+        key="f",
+        label="fixes",
+        text="What would make the job fit on the machine under the cursor, each change with its dollars.",
+        command="tunefare memory --gpu CARD",
+        is_shown=False,
+    ),
+    Action(
+        id="offers.notes",
+        key="n",
+        label="notes",
+        text="What one should know of this plan.",
+        command="tunefare plan",
+        is_shown=False,
+    ),
+    Action(
+        id="offers.launch",
+        key="ctrl+l",
+        label="launch",
+        text="Launch the chosen offer; a dialog tells what it costs first.",
+        command="tunefare run",
+    ),
+    Action(id="reading.back", key="escape,q", label="back", text="Back to where it was asked."),
+    Action(id="reading.down", key="j", label="down", text="A line down.", is_shown=False),
+    Action(id="reading.up", key="k", label="up", text="A line up.", is_shown=False),
+    Action(id="reading.top", key="g", label="top", text="To the first line.", is_shown=False),
+    Action(id="reading.bottom", key="G,shift+g", label="bottom", text="To the last line.", is_shown=False),
+    Action(
+        id="offers_compare.differing",
+        key="d",
+        label="differing",
+        text="Only rows in which the offers differ, or all again.",
+    ),
+    Action(id="offers_compare.back", key="escape,q", label="back", text="Back to the offers."),
+    Action(id="fixes.back", key="escape", label="back", text="Back to the offers."),
+)
