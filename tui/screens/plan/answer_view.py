@@ -214,5 +214,5 @@ class AnswerView(Vertical):
             told = format_hours(fastest.hours.expected)
             parts.append(f"fastest {told} for {format_usd(fastest.cost_usd.expected)}")
         if shown.notes:
-            parts.append(f"{len(shown.notes)} notes: n")
+            parts.append("1 note: n" if len(shown.notes) == 1 else f"{len(shown.notes)} notes: n")
         return " · ".join(parts)
