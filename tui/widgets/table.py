@@ -25,7 +25,7 @@ from tui.widgets.columns import layout
 
 MARK = "●"
 _CHUNK = 500
-"""Rows that are drawn at once; more come when the cursor gets near their end, so that 20,000 open in no time."""
+"""Rows that are drawn at once; more come when the cursor gets near an end of them, so that 20,000 open in no time."""
 _NEAR = 100
 
 
@@ -61,9 +61,15 @@ class _Rows(DataTable[Text]):
         """Nothing is marked where marks mean nothing."""
         return action != "mark" or self._table.has_marks
 
+    def action_scroll_top(self) -> None:
+        self._table.go_to(0)
+
     def action_scroll_bottom(self) -> None:
-        self._table.draw_all()
-        super().action_scroll_bottom()
+        self._table.go_to(-1)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._table.reach(round(new_value) + self.size.height)
 
     @property
     def _table(self) -> RowTable:
@@ -130,8 +136,8 @@ class RowTable(Vertical):
         self._visible: dict[int, int] = {}
         """Numbers of the columns that are shown, with their widths."""
         self._shown: list[str] = []
-        self._drawn = 0
-        """Of the shown ones, from the top."""
+        self._first = self._drawn = 0
+        """Of the shown ones, the stretch that is drawn: from the first to before the second."""
         self._marked: dict[str, None] = {}
         self._words: tuple[str, ...] = ()
         self._sort: tuple[int, bool] | None = None
@@ -156,8 +162,8 @@ class RowTable(Vertical):
     @property
     def cursor_key(self) -> str | None:
         """Key of the row under the cursor."""
-        row = self.rows.cursor_row
-        return self._shown[row] if 0 <= row < len(self._shown) else None
+        place = self._first + self.rows.cursor_row
+        return self._shown[place] if 0 <= place < self._drawn else None
 
     @property
     def shown_keys(self) -> tuple[str, ...]:
@@ -183,7 +189,7 @@ class RowTable(Vertical):
         if before is None:
             raise KeyError(row.key)
         self._rows[row.key] = row
-        if before == row or row.key not in self._shown[: self._drawn]:
+        if before == row or row.key not in self._shown[self._first : self._drawn]:
             return
         for number, cell in zip(self._visible, self._cells(row), strict=True):
             self.rows.update_cell(row.key, self._columns[number].key, cell)
@@ -258,8 +264,10 @@ class RowTable(Vertical):
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
-        if self.rows.cursor_row + _NEAR >= self._drawn:
-            self._draw_chunk()
+        row = self.rows.cursor_row
+        self.reach(row)
+        if row < _NEAR and self._first:
+            self._draw_window(self._first + row)
         self.post_message(self.Highlighted(self, self.cursor_key))
 
     @on(DataTable.RowSelected)
@@ -281,7 +289,7 @@ class RowTable(Vertical):
 
     def _draw(self) -> None:
         table, key = self.rows, self.cursor_key
-        place = table.cursor_row
+        place = self._first + table.cursor_row
         self._visible = self._layout()
         keys = [row.key for row in self._rows.values() if self._is_wanted(row)]
         self._shown = self._sorted(keys)
@@ -290,19 +298,28 @@ class RowTable(Vertical):
             for number, width in self._visible.items():
                 column = self._columns[number]
                 table.add_column(self._title(number), width=width, key=column.key)
-            self._drawn = 0
-            row = self._place(key, place)
-            self._draw_chunk(row + _NEAR)
-            if self._shown:
-                table.move_cursor(row=row)
+            self._draw_window(self._place(key, place))
         self._count()
 
-    def draw_all(self) -> None:
-        """Draw also the rows that are far from the cursor."""
-        self._draw_chunk(len(self._shown))
+    def go_to(self, place: int) -> None:
+        """Put the cursor on a row of the shown ones; -1 is the last. Rows far from it are left out again."""
+        if self._shown:
+            self._draw_window(place % len(self._shown))
 
-    def _draw_chunk(self, least: int = 0) -> None:
-        until = max(self._drawn + _CHUNK, least)
+    def reach(self, row: int) -> None:
+        """Draw further rows, where a drawn one is near their end."""
+        if row + _NEAR >= self._drawn - self._first and self._drawn < len(self._shown):
+            self._draw_rows(self._drawn + _CHUNK)
+
+    def _draw_window(self, place: int) -> None:
+        """Draw the rows around a place, and put the cursor there."""
+        self.rows.clear()
+        self._first = self._drawn = max(0, place - _CHUNK // 2)
+        self._draw_rows(self._first + _CHUNK)
+        if self._shown:
+            self.rows.move_cursor(row=place - self._first)
+
+    def _draw_rows(self, until: int) -> None:
         for row_key in self._shown[self._drawn : until]:
             self.rows.add_row(*self._cells(self._rows[row_key]), key=row_key)
         self._drawn = min(until, len(self._shown))
@@ -360,7 +377,7 @@ class RowTable(Vertical):
         return f"{self.STYLES[name]} {colour}".strip() if colour and colour.startswith("#") else self.STYLES[name]
 
     def _draw_mark(self, key: str) -> None:
-        if key in self._shown[: self._drawn] and self._visible:
+        if key in self._shown[self._first : self._drawn] and self._visible:
             number = next(iter(self._visible))
             self.rows.update_cell(key, self._columns[number].key, self._cell(self._rows[key], number))
 
