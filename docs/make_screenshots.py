@@ -1,15 +1,18 @@
-"""Pictures of README: a real plan and the report of the latest real run, drawn as SVG.
+"""Pictures of README and docs: a real plan, the report of the latest real run, and the screens over both, as SVG.
 
-Run `make demo` first: the report comes from its state folder. Usage: python docs/make_screenshots.py [STATE_FOLDER]
+Run `make demo` first: the runs come from its state folder. Usage: python docs/make_screenshots.py [STATE_FOLDER]
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -17,13 +20,21 @@ from manager.cli.plan_view import print_plan
 from manager.paths import HOME_VARIABLE
 from manager.spec.model import Where
 
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+    from manager.service.context import Context
+    from tui.app import TunefareApp
+
 IMAGES = Path(__file__).parent / "images"
 DEMO = Path(__file__).parents[1] / ".demo"
 COLUMNS = 110
+SCREEN = (120, 40)
+_LONGEST_WAIT_S = 120.0
 
 
 def main() -> None:
-    """Write docs/images/plan.svg and docs/images/report.svg."""
+    """Write docs/images/plan.svg, report.svg and a picture of each screen."""
     os.environ[HOME_VARIABLE] = sys.argv[1] if len(sys.argv) > 1 else str(DEMO / "home")
     # The service reads the environment when it opens its context.
     from manager.reports.build import build_report
@@ -43,6 +54,42 @@ def main() -> None:
     report_console = _console()
     report_console.print(report_renderable(build_report(run)))
     report_console.save_svg(str(IMAGES / "report.svg"), title="tunefare report")
+    asyncio.run(draw_screens(context, run.record.run_id))
+
+
+async def draw_screens(context: Context, run_id: str) -> None:
+    """Write docs/images/tui-SCREEN.svg: the demo planned, its run, the ledger, budgets, prices, its report."""
+    from tui.app import TunefareApp
+    from tui.screens.plan.screen import PlanScreen
+
+    file = DEMO / "tunefare.yaml"
+    app = TunefareApp(context, file if file.exists() else None)
+    async with app.run_test(size=SCREEN) as pilot:
+        plan = app.screen
+        assert isinstance(plan, PlanScreen)
+        await _until(pilot, lambda: plan.offers.is_up_to_date)
+        await _save(pilot, app, "plan")
+        await app.open_run(run_id)
+        await _save(pilot, app, "run")
+        for number, name in ((3, "runs"), (5, "budgets"), (6, "prices")):
+            await pilot.press(str(number))
+            await _save(pilot, app, name)
+        await app.open_reports([run_id])
+        await _save(pilot, app, "reports")
+
+
+async def _save(pilot: Pilot[None], app: TunefareApp, name: str) -> None:
+    await _until(pilot, lambda: not app.threads.is_busy())
+    (IMAGES / f"tui-{name}.svg").write_text(app.export_screenshot(title=f"tunefare tui: {name}"), encoding="utf-8")
+
+
+async def _until(pilot: Pilot[None], is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, for a while."""
+    async with asyncio.timeout(_LONGEST_WAIT_S):
+        calm = 0
+        while calm < 5:
+            await pilot.pause(0.05)
+            calm = calm + 1 if is_so() else 0
 
 
 def _console() -> Console:

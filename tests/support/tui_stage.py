@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from textual.app import App
 from textual.pilot import Pilot
 
 from manager.service.context import Context
@@ -41,31 +42,30 @@ async def running(app: TunefareApp, size: tuple[int, int] = (120, 40)) -> AsyncI
 
 
 async def settled(pilot: Pilot[Any]) -> None:
-    """Wait until no thread works and all messages are handled.
-
-    Raises:
-        TimeoutError: that took more than a minute.
-    """
+    """Wait until no thread works and all messages are handled; errors as `until`."""
     app = pilot.app
     assert isinstance(app, TunefareApp)
     await until(pilot, lambda: not app.threads.is_busy())
 
 
-async def until(pilot: Pilot[Any], is_so: Callable[[], bool]) -> None:
+async def until(pilot: Pilot[Any], is_so: Callable[[], bool], *, limit_s: float = _LONGEST_WAIT_S) -> None:
     """Wait until something is so, and all messages are handled.
 
     Raises:
-        TimeoutError: that took more than a minute.
+        AssertionError: that took longer than the limit; with what stands on the screen.
     """
-    async with asyncio.timeout(_LONGEST_WAIT_S):
-        calm = 0
-        while calm < 2:
-            await pilot.pause()
-            calm = calm + 1 if is_so() else 0
-            await asyncio.sleep(_LOOK_S)
+    try:
+        async with asyncio.timeout(limit_s):
+            calm = 0
+            while calm < 2:
+                await pilot.pause()
+                calm = calm + 1 if is_so() else 0
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain; the screen:\n{text_of(pilot.app)}") from None
 
 
-def text_of(app: TunefareApp) -> str:
+def text_of(app: App[Any]) -> str:
     """What stands on the screen, as plain lines."""
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
 

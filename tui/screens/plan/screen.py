@@ -58,7 +58,8 @@ class PlanScreen(FormActions):
     @on(RunForm.SpecInvalid)
     def _spec_invalid(self, event: RunForm.SpecInvalid) -> None:
         key, problem = next(iter(event.problems.items()))
-        self.offers.withdraw(f"the run file cannot be planned: {f'{key}: ' if key else ''}{problem}")
+        named = problem if not key or problem.startswith(key) else f"{key}: {problem}"
+        self.offers.withdraw(f"the run file cannot be planned: {named}")
 
     @on(OfferPane.FixChosen)
     def _fix_chosen(self, event: OfferPane.FixChosen) -> None:
