@@ -93,7 +93,7 @@ def _batch(spec: RunSpec, number: int) -> RunSpec:
 
 
 def _rank(spec: RunSpec, number: int) -> RunSpec:
-    return replace(spec, method=replace(spec.method, lora_rank=4 * (number + 1)))
+    return replace(spec, method=replace(spec.method, lora_rank=2 * (number + 1)))
 
 
 _CHANGES: dict[str, Change] = {
