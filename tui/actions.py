@@ -15,7 +15,7 @@ from tui.plan_actions import PLAN_ACTIONS
 
 APP = "app"
 TABLE = "table"
-_SCREENS = ("plan", "run", "runs", "reports", "budgets", "prices", "settings")
+SCREENS = ("plan", "run", "runs", "reports", "budgets", "prices", "settings")
 
 ACTIONS: tuple[Action, ...] = (
     *(
@@ -27,7 +27,7 @@ ACTIONS: tuple[Action, ...] = (
             is_shown=False,
             call=f"app.show('{name}')",
         )
-        for number, name in enumerate(_SCREENS, start=1)
+        for number, name in enumerate(SCREENS, start=1)
     ),
     Action(
         id="app.help",

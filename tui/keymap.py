@@ -5,7 +5,7 @@ from __future__ import annotations
 from manager.service.context import Context
 from manager.service.key_names import UnusableKeyError, normal_key
 from manager.service.keys import KeyedAction, UserKeys, read_keys
-from tui.actions import ACTIONS, PARTS
+from tui.actions import ACTIONS, APP, PARTS, SCREENS, TABLE
 
 
 def user_keys(context: Context) -> UserKeys:
@@ -16,7 +16,10 @@ def user_keys(context: Context) -> UserKeys:
 def keyed(action_id: str, keys: str) -> KeyedAction:
     """An action with its default keys in their one spelling."""
     spelled = tuple(dict.fromkeys(map(_spelled, keys.split(","))))
-    return KeyedAction(id=action_id, keys=spelled, part_of=PARTS.get(action_id.partition(".")[0]))
+    scope = action_id.partition(".")[0]
+    screen = PARTS.get(scope, scope)
+    is_of_dialog = screen not in (APP, TABLE, *SCREENS)
+    return KeyedAction(id=action_id, keys=spelled, part_of=PARTS.get(scope), is_of_dialog=is_of_dialog)
 
 
 def _spelled(key: str) -> str:

@@ -33,6 +33,8 @@ class KeyedAction:
     """By default."""
     part_of: str | None = None
     """The screen, where the scope is only a part of one."""
+    is_of_dialog: bool = False
+    """While a dialog is open, the keys of the whole application do not hold."""
 
     @property
     def scope(self) -> str:
@@ -170,6 +172,8 @@ def _clash(
     keys = set(own[action.id])
     for other in actions:
         meet = action.scope == other.scope or action.scope in _SHARED_SCOPES or other.scope in _SHARED_SCOPES
+        if "app" in (action.scope, other.scope) and (action.is_of_dialog or other.is_of_dialog):
+            meet = False
         if other.id != action.id and meet and keys.intersection(own.get(other.id, other.keys)):
             return other
     return None

@@ -41,6 +41,14 @@ def test_the_same_key_on_two_screens_is_no_clash(tmp_path: Path) -> None:
     assert read(tmp_path, '[keys]\n"plan.why" = "x"\n"run.stop" = "x"\n').problems == ()
 
 
+def test_a_dialogs_key_may_be_the_applications(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text('[keys]\n"app.help" = "f2"\n')
+    dialog = KeyedAction(id="tour.skip", keys=("f2",), is_of_dialog=True)
+    assert read_keys(file, (*ACTIONS, dialog)).problems == ()
+    assert read_keys(file, (*ACTIONS, KeyedAction(id="run.skip", keys=("f2",)))).problems != ()
+
+
 def test_two_actions_can_change_their_keys(tmp_path: Path) -> None:
     keys = read(tmp_path, '[keys]\n"plan.why" = "space"\n"plan.mark" = "w"\n')
     assert keys.problems == ()
