@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from textual.app import App
+from textual.events import Key
 from textual.pilot import Pilot
 
 from manager.launch.engine import LOG_FILE
@@ -32,6 +34,8 @@ from tui.screens.run import RunScreen
 _KEYS = ("j", "k", "x", "G", "c", "g")
 _PAUSE_S = 0.05
 _BATCH_S = 0.1
+_FRAME_S = 1 / 60
+"""Textual paints so often at most; it is part of every latency here."""
 _GOAL_P99_MS = 100.0
 
 
@@ -95,6 +99,24 @@ def write(folder: Path, run_id: str, seconds: float, rate: int) -> None:
     sys.stdout.write(f"{written}\n")
 
 
+async def painted(app: App[None], key: str) -> None:
+    """Until a key's action is through and the screen has been painted after it.
+
+    Not `pilot.press`: that also waits until the whole process is idle, which it never is while a stream is read.
+    """
+    driver = app._driver
+    assert driver is not None
+    driver.send_message(Key(key, key))
+    handled, drawn = asyncio.Event(), asyncio.Event()
+    # Messages of the application are handled in their order: this one after the key.
+    app.call_later(handled.set)
+    await handled.wait()
+    # Widgets tell the screen what they want painted when they are idle; a frame later all of them have.
+    await asyncio.sleep(_FRAME_S)
+    app.screen.call_after_refresh(drawn.set)
+    await drawn.wait()
+
+
 async def press(pilot: Pilot[None], seconds: float) -> Measured:
     """Keys for so long; each is waited for until all that it caused is painted."""
     process = psutil.Process(os.getpid())
@@ -107,7 +129,7 @@ async def press(pilot: Pilot[None], seconds: float) -> Measured:
         if not memory or passed - memory[-1][0] >= 1:
             memory.append((passed, process.memory_info().rss / 2**20))
         start, cpu_start = time.perf_counter(), time.thread_time()
-        await pilot.press(_KEYS[number % len(_KEYS)])
+        await painted(pilot.app, _KEYS[number % len(_KEYS)])
         latencies.append((time.perf_counter() - start) * 1000)
         cpu.append((time.thread_time() - cpu_start) * 1000)
         number += 1
@@ -129,8 +151,10 @@ async def measure(seconds: float, rate: int) -> tuple[Measured, Measured, int, i
             await app.open_run(followed.run_id)
             screen = app.screen
             assert isinstance(screen, RunScreen)
-            while screen.live is None:
+            # The plotting library is loaded after the first paint.
+            while screen.live is None or not screen.query("PlotWidget"):
                 await pilot.pause(0.1)
+            await pilot.pause(2.0)
             quiet = await press(pilot, min(10.0, seconds))
             arguments = ["--write", str(folder), followed.run_id, "--seconds", str(seconds), "--rate", str(rate)]
             writer = subprocess.Popen(

@@ -34,7 +34,7 @@ class RunCharts(Horizontal):
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002 - as any widget's
         super().__init__(id=id)
-        self._drawn: object = None
+        self._drawn: dict[str, object] = {}
 
     def compose(self) -> ComposeResult:
         """Loss and metric."""
@@ -43,13 +43,13 @@ class RunCharts(Horizontal):
 
     def show(self, live: LiveRun, axis: Axis) -> None:
         """Draw this run's, if anything of it is new."""
-        shown = (live.run_id, axis, live.metric, tuple(id(one.points) for one in live.series), len(live.axes))
-        if shown == self._drawn:
-            return
-        self._drawn = shown
         seconds, unit = _unit(live, axis)
         for name, chart in ((LOSS, "#chart-loss"), (live.metric, "#chart-metric")):
             found = [one for one in live.series if one.name == name]
+            shown = (live.run_id, axis, unit, name, tuple((one.split, one.seen, one.points[-1]) for one in found))
+            if self._drawn.get(chart) == shown:
+                continue
+            self._drawn[chart] = shown
             marks = "  ".join(f"{_LINE if _is_line(one) else _MARKS[one.split]} {one.split}" for one in found)
             self.query_one(chart, Chart).show(
                 [curve for curve in (self._curve(one, axis, seconds) for one in found) if curve is not None],
