@@ -293,6 +293,11 @@ def actions_of(scope: str) -> Iterable[Action]:
     return (action for action in ACTIONS if action.scope == scope)
 
 
+def action_named(name: str) -> Action:
+    """The action of this id."""
+    return next(action for action in ACTIONS if action.id == name)
+
+
 def bindings(scope: str) -> list[BindingType]:
     """The key bindings of a scope, for `BINDINGS`."""
     return [action.binding() for action in actions_of(scope)]

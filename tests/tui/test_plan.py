@@ -9,6 +9,7 @@ import pytest
 from manager.service.starting import write_run_file
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
 from tui.app import TunefareApp
+from tui.screens.launch import LaunchDialog
 from tui.screens.plan.screen import PlanScreen
 from tui.themes import DARK, LIGHT
 
@@ -92,6 +93,20 @@ async def test_where_the_terminal_is_narrow_the_form_has_all_of_it_while_it_is_u
         await settled(pilot)
         assert panes(screen) == (False, True)
         assert app.focused is screen.offers.view.table.rows
+
+
+async def test_from_within_the_form_a_launch_waits_for_the_last_key(tmp_path: Path, run_file: Path) -> None:
+    app = TunefareApp(tui_context(tmp_path), run_file)
+    async with running(app, (120, 40)) as pilot:
+        screen = plan_screen(app)
+        await until(pilot, lambda: screen.offers.is_up_to_date)
+        await pilot.press("e", "x", "ctrl+l")
+        assert app.screen is screen
+        await until(pilot, lambda: "cannot be planned" in text_of(app))
+        await pilot.press("backspace")
+        await until(pilot, lambda: screen.offers.is_up_to_date and not screen.form.is_behind)
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog))
 
 
 @pytest.mark.parametrize("size", SIZES)

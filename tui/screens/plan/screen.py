@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 from textual import on
@@ -9,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.events import ScreenResume
 
-from tui.actions import bindings
+from tui.actions import action_named, bindings
 from tui.screens.plan.form import RunForm
 from tui.screens.plan.form_actions import FormActions
 from tui.screens.plan.offers import OfferPane
@@ -21,7 +22,11 @@ class PlanScreen(FormActions):
     """Form and offers; where the terminal is narrow, the one that is used."""
 
     SCOPE: ClassVar[str] = "plan"
-    BINDINGS = bindings("plan")
+    BINDINGS: ClassVar = [
+        *bindings("plan"),
+        dataclasses.replace(action_named("offers.launch").binding(), priority=True),
+    ]
+    """The launch is asked for from within the form too."""
     CSS_PATH: ClassVar = [
         "../../styles/plan.tcss",
         "../../styles/form.tcss",
@@ -50,6 +55,13 @@ class PlanScreen(FormActions):
         """Back to the offers; single keys are commands again."""
         self.remove_class(_EDITING)
         self.call_after_refresh(self.offers.view.table.rows.focus)
+
+    def action_launch(self) -> None:
+        """Launch the choice of a plan that has heard of every key."""
+        if self.form.is_behind or self.tunefare.threads.is_busy(self.form, "check"):
+            self.notify("What was typed last is not planned yet; try again in a moment.")
+            return
+        self.offers.action_launch()
 
     @on(RunForm.SpecChanged)
     def _spec_changed(self, event: RunForm.SpecChanged) -> None:
