@@ -172,9 +172,16 @@ def _pixels(svg: str) -> bytes:
         import resvg_py
     except ImportError as error:
         raise UsageError("pictures in pixels need resvg-py", hint=how_to_install("png")) from error
-    if _draw(resvg_py, _ONE_LETTER) == _draw(resvg_py, _NO_LETTER):
+    if not has_font():
         raise StateError("this machine has no font to write with", hint="install one, or write an SVG instead")
     return _draw(resvg_py, svg)
+
+
+def has_font() -> bool:
+    """Whether this machine has a font that pictures in pixels can be written with; needs the library that draws them."""
+    import resvg_py  # as above
+
+    return _draw(resvg_py, _ONE_LETTER) != _draw(resvg_py, _NO_LETTER)
 
 
 _NO_LETTER = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"></svg>'

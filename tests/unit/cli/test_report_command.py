@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.contexts import make_context
+from tests.support.fonts import needs_font
 from tests.support.in_process import Shell
 from tests.support.ledger_runs import keep_runs
 from tests.support.report_factory import make_run
@@ -24,6 +25,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Shell(folder=tmp_path, monkeypatch=monkeypatch, capsys=capsys)
 
 
+@needs_font
 def test_pictures_are_written_and_told(shell: Shell) -> None:
     done = shell.run("report", "cheap", "good", "--svg", "a.svg", "--png", "a.png")
     assert done.code == 0

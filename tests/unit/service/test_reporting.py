@@ -16,6 +16,7 @@ from manager.reports.model import Report
 from manager.service.context import Context
 from manager.service.reporting import FORMATS, build_reports, check_metric, reports_json, write_report
 from tests.support.contexts import make_context
+from tests.support.fonts import needs_font
 from tests.support.ledger_runs import keep_runs
 from tests.support.report_factory import make_run, make_spec
 
@@ -74,6 +75,7 @@ def test_the_picture_of_one_run_leads_from_the_estimate_to_the_bill(context: Con
     assert {"cheaper", "dearer"} <= set(bars)
 
 
+@needs_font
 def test_the_pixels_are_the_picture_at_twice_its_size(context: Context, tmp_path: Path) -> None:
     reports = _reports(context)
     for kind in ("svg", "png"):

@@ -203,7 +203,7 @@ class RunForm(VerticalScroll, can_focus=False):
     def focus_first(self) -> None:
         """Put the cursor into the first field that is wrong, else into the first."""
         keys = [key for key in FIELDS if key in self._problems] or list(FIELDS)
-        self.query_one(f"#{FIELDS[keys[0]].id}", FormField).control.focus()
+        self.screen.set_focus(self.query_one(f"#{FIELDS[keys[0]].id}", FormField).control)
 
     @property
     def _tunefare(self) -> TunefareApp:

@@ -47,9 +47,12 @@ class PlanScreen(FormActions):
         return self.query_one(OfferPane)
 
     def action_edit(self) -> None:
-        """Show the form, and put the cursor into it."""
+        """Show the form, and put the cursor into it; at once where it can be seen: the next key is meant for it."""
         self.add_class(_EDITING)
-        self.call_after_refresh(super().action_edit)
+        if self.form.display:
+            super().action_edit()
+        else:
+            self.call_after_refresh(super().action_edit)
 
     def action_leave_form(self) -> None:
         """Back to the offers; single keys are commands again."""
