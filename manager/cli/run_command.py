@@ -89,7 +89,9 @@ def run(
         print_plan(made, console(to_stderr=as_json), top=5)
     cap = made.limits.max_usd
     if not yes:
-        confirm(launch_terms(context, made))
+        terms = launch_terms(context, made)
+        confirm(terms)
+        cap = terms.cap_usd
     if detach:
         return run_detached(context, made, cap_usd=cap, as_json=as_json)
     with LiveView(steps=made.profile.steps, as_json=as_json) as view:
