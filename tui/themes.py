@@ -6,7 +6,9 @@ Text has a contrast of 4.5 at least (WCAG 2.1, AA) on every background that scre
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from textual.app import App
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui import terminal
@@ -79,3 +81,12 @@ def theme_name(setting: str, background: str | None) -> str:
     if setting == "terminal":
         return _OF_TERMINAL[background or terminal.DARK]
     return _OWN[(background or terminal.DARK) if setting == "auto" else setting]
+
+
+def colour(app: App[Any], name: str) -> str:
+    """A variable of the theme as a colour of Rich's, for what is no CSS: `#7aa2f7`, `blue`; empty where the theme has
+    none of its own. Shares of opacity are dropped."""
+    value = app.theme_variables.get(name, "").partition(" ")[0]
+    if value.startswith("#"):
+        return value[:7]
+    return value.removeprefix("ansi_") if value.startswith("ansi_") else ""

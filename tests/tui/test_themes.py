@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.style import Style
 from textual.color import Color
 from textual.theme import Theme
 
-from tests.support.tui_stage import running, tui_context
+from tests.support.tui_stage import running, settled, text_of, tui_context, until
 from tui.app import TunefareApp
 from tui.terminal import background_of_answer, background_of_variable, find_background
-from tui.themes import DARK, LIGHT, theme_name
+from tui.themes import DARK, LIGHT, THEMES, colour, theme_name
+from tui.widgets.chart import Chart, Series
 
 READABLE = 4.5
 """WCAG 2.1, level AA, success criterion 1.4.3."""
@@ -125,3 +127,35 @@ async def test_the_terminals_own_background_is_left_alone(tmp_path: Path, settin
         assert app.native_ansi_color is is_native
         painted = app.screen.background_colors[1]
         assert (painted.ansi == -1) is is_native
+
+
+@pytest.mark.parametrize("background", ["dark", "light"])
+async def test_curves_have_the_terminals_colours_too(tmp_path: Path, background: str) -> None:
+    app = TunefareApp(tui_context(tmp_path, theme="terminal"), background=background)
+    async with running(app) as pilot:
+        chart = Chart("loss", empty="nothing yet")
+        await app.screen.mount(chart)
+        await until(pilot, lambda: bool(chart.query("PlotWidget")))
+        points = ((0.0, 1.0), (1.0, 2.0), (2.0, 1.5))
+        names = ("primary", "success", "accent", "foreground", "foreground-muted")
+        chart.show(
+            [Series(name=name, points=points, colour=name) for name in names]
+            + [Series(name="points", points=points, kind="points", colour="primary")],
+            x_label="steps",
+            y_label="loss",
+            words="",
+        )
+        await settled(pilot)
+        assert "foreground-muted" in text_of(app)
+        assert colour(app, "primary") == "blue"
+
+
+async def test_a_colour_of_the_theme_is_one_that_a_drawing_knows(tmp_path: Path) -> None:
+    app = TunefareApp(tui_context(tmp_path, theme="light"))
+    async with running(app):
+        assert colour(app, "primary").casefold() == LIGHT.primary
+        assert colour(app, "no-such-variable") == ""
+        for theme in THEMES:
+            app.theme = theme.name
+            for name in ("primary", "success", "foreground", "foreground-muted", "text-error", "text-muted"):
+                Style.parse(colour(app, name))

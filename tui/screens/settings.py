@@ -21,6 +21,7 @@ from manager.errors import TunefareError
 from manager.service.settings import ChangedSetting, SettingState, reread, set_setting, settings, unset_setting
 from tui.actions import bindings
 from tui.screens.base import BaseScreen
+from tui.themes import colour
 from tui.threads import Failed
 from tui.widgets.table import Column, Row, RowTable
 
@@ -146,13 +147,10 @@ class SettingsScreen(BaseScreen):
     def on_examined(self, event: Examined) -> None:
         """Draw what was found."""
         found = Text()
-        colours = self.app.theme_variables
         for check in event.checks:
             mark, name = _MARKS[check.state]
-            colour = colours.get(f"text-{name}", "")
-            found.append(
-                f"{mark} {check.name}: {check.state}\n", style=f"bold {colour}" if colour.startswith("#") else "bold"
-            )
+            style = f"bold {colour(self.app, f'text-{name}')}".strip()
+            found.append(f"{mark} {check.name}: {check.state}\n", style=style)
             found.append(f"  {check.detail}\n")
             if check.hint:
                 found.append(f"  {check.hint}\n", style="italic")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from tui.themes import colour
 from tui.widgets.quiet_text import QuietText
 
 if TYPE_CHECKING:
@@ -141,11 +142,11 @@ class Chart(Vertical):
         plot.margin_bottom = 3 if self._labels[0] else 1
         for one in self._series:
             xs, ys = [x for x, _ in one.points], [y for _, y in one.points]
-            colour = self.app.theme_variables.get(one.colour, "white")
+            style = colour(self.app, one.colour)
             if one.kind == "line" and len(xs) > 1:
-                plot.plot(xs, ys, line_style=colour, hires_mode=HiResMode.BRAILLE, label=one.name or None)
+                plot.plot(xs, ys, line_style=style, hires_mode=HiResMode.BRAILLE, label=one.name or None)
             else:
-                plot.scatter(xs, ys, marker=one.marker, marker_style=colour, label=one.name or None)
+                plot.scatter(xs, ys, marker=one.marker, marker_style=style, label=one.name or None)
         self._limits(plot)
         plot.show_legend(LegendLocation.TOPRIGHT, is_visible=sum(bool(one.name) for one in self._series) > 1)
         plot.display = bool(self._series)

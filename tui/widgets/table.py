@@ -20,6 +20,7 @@ from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
 from tui.actions import TABLE, bindings
+from tui.themes import colour
 from tui.widgets.columns import Column as Column
 from tui.widgets.columns import layout
 
@@ -373,8 +374,7 @@ class RowTable(Vertical):
         return Text(text, style=style, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
 
     def _style(self, name: str) -> str:
-        colour = self.app.theme_variables.get(f"text-{name}") or self.app.theme_variables.get(name)
-        return f"{self.STYLES[name]} {colour}".strip() if colour and colour.startswith("#") else self.STYLES[name]
+        return f"{self.STYLES[name]} {colour(self.app, f'text-{name}') or colour(self.app, name)}".strip()
 
     def _draw_mark(self, key: str) -> None:
         if key in self._shown[self._first : self._drawn] and self._visible:

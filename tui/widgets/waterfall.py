@@ -13,6 +13,7 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from manager.service.cost_accuracy import Waterfall, WaterfallStep, phase_title, usd_column
+from tui.themes import colour
 
 _TOTAL, _DEARER, _CHEAPER = "█", "▓", "░"
 _NAME, _MONEY = 23, 10
@@ -58,7 +59,7 @@ class WaterfallView(Static):
             text.append_text(self._coloured(line))
             text.append("\n")
         if room >= _FIGURES + _LEAST_BAR and found.planned_usd is not None:
-            text.append(f"{_DEARER} dearer, {_CHEAPER} cheaper than estimated\n", style=self._colour("text-muted"))
+            text.append(f"{_DEARER} dearer, {_CHEAPER} cheaper than estimated\n", style=colour(self.app, "text-muted"))
         for words in self._words:
             text.append(_folded(words, room))
         return text
@@ -68,12 +69,8 @@ class WaterfallView(Static):
         text = Text(line)
         for mark, name in ((_DEARER, "text-error"), (_CHEAPER, "text-success"), (_TOTAL, "primary")):
             if mark in line:
-                text.stylize(self._colour(name), line.index(mark), line.rindex(mark) + 1)
+                text.stylize(colour(self.app, name), line.index(mark), line.rindex(mark) + 1)
         return text
-
-    def _colour(self, name: str) -> str:
-        colour = self.app.theme_variables.get(name, "")
-        return colour if colour.startswith("#") else ""
 
 
 def _lines(found: Waterfall, room: int) -> Iterator[str]:
