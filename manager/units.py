@@ -95,6 +95,24 @@ def format_usd(value: Decimal | None) -> str:
     return f"${value.quantize(_CENT, rounding=ROUND_HALF_UP):,}"
 
 
+def signed_usd(value: Decimal | None) -> str:
+    """`+$1.00`, `-$1.00`: of a change; none at all is `$0.00`, None is `unknown`."""
+    return f"+{format_usd(value)}" if value is not None and value > 0 else format_usd(value)
+
+
+def interval_usd(interval: MoneyInterval | None) -> str:
+    """`$1.20 ($0.90 to $1.70)`: expected, low and high; None is `unknown`."""
+    if interval is None:
+        return format_usd(None)
+    return f"{format_usd(interval.expected)} ({format_usd(interval.low)} to {format_usd(interval.high)})"
+
+
+def tick_usd(value: float, digits: int = 4) -> str:
+    """`$0.8048`, `$12,340`: a place on an axis, where neighbours are to differ; never with an exponent."""
+    number = Decimal(f"{abs(value):.{digits}g}")
+    return f"{'-' if value < 0 and number else ''}${number:,f}"
+
+
 def format_bytes(value: float | None) -> str:
     """`1.23 GiB`, MiB when under 0.1 GiB, KiB when under 0.1 MiB; None is `unknown`."""
     if value is None:
@@ -118,6 +136,13 @@ def format_hours(hours: float | None) -> str:
     if seconds < SECONDS_PER_HOUR:
         return f"{seconds / 60:.1f} min"
     return f"{hours:.1f} h"
+
+
+def interval_hours(interval: Interval | None) -> str:
+    """`3.2 h (2.8 h to 4.0 h)`: expected, low and high; None is `unknown`."""
+    if interval is None:
+        return format_hours(None)
+    return f"{format_hours(interval.expected)} ({format_hours(interval.low)} to {format_hours(interval.high)})"
 
 
 def format_seconds(seconds: float) -> str:

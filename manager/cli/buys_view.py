@@ -10,9 +10,9 @@ from rich.table import Table
 
 from manager.planner.buys import Bought
 from manager.planner.plan import Estimate
-from manager.reports.offer_words import money, offer_name
+from manager.reports.offer_words import offer_name
 from manager.service.buying import LargestModel, Purchase
-from manager.units import MoneyInterval, format_hours, format_usd
+from manager.units import MoneyInterval, format_hours, format_usd, interval_usd
 
 BUYS_JSON_VERSION = 1
 _NARROW = 100
@@ -56,7 +56,7 @@ def purchase_to_json(purchase: Purchase, *, top: int | None = None) -> dict[str,
 
 def _choice_text(choice: Estimate) -> str:
     hours = format_hours(None if choice.hours is None else choice.hours.expected)
-    return f"{money(choice.cost_usd)}, {hours} on {offer_name(choice.offer)}"
+    return f"{interval_usd(choice.cost_usd)}, {hours} on {offer_name(choice.offer)}"
 
 
 def _largest_text(purchase: Purchase) -> str:

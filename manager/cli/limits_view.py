@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +19,7 @@ from manager.planner.what_if import LimitCost
 from manager.reports.frontier import FRONTIER, frontier
 from manager.reports.offer_words import offer_name
 from manager.reports.why import why
-from manager.units import format_hours, format_usd
+from manager.units import format_hours, format_usd, signed_usd
 
 
 def print_why(
@@ -94,15 +93,9 @@ def print_limit_costs(costs: list[LimitCost], console: Console) -> None:
         table.add_row(
             escape(cost.change),
             format_usd(None if best.cost_usd is None else best.cost_usd.expected),
-            "" if cost.added_usd is None else _signed(cost.added_usd),
+            "" if cost.added_usd is None else signed_usd(cost.added_usd),
             format_hours(None if best.hours is None else best.hours.expected),
             escape(offer_name(best.offer)),
         )
     console.print(table)
     console.print()
-
-
-def _signed(usd: Decimal) -> str:
-    if usd == 0:
-        return "none"
-    return f"+{format_usd(usd)}" if usd > 0 else f"-{format_usd(-usd)}"

@@ -24,7 +24,7 @@ from manager.runs.updates import (
     Update,
     update_to_json,
 )
-from manager.units import MoneyInterval, format_usd
+from manager.units import format_usd, interval_usd
 from tasks.protocol import Event, EventType
 
 _STEP_INTERVAL_S = 1.0
@@ -146,8 +146,4 @@ def _dollars(update: EventUpdate) -> str:
     if update.event.type not in {EventType.TRAIN, EventType.EVALUATION}:
         return ""
     so_far = f"  {format_usd(update.cost_usd)} so far"
-    return so_far if update.projected_usd is None else f"{so_far}, {_money(update.projected_usd)} projected"
-
-
-def _money(interval: MoneyInterval) -> str:
-    return f"{format_usd(interval.expected)} ({format_usd(interval.low)}-{format_usd(interval.high)})"
+    return so_far if update.projected_usd is None else f"{so_far}, {interval_usd(update.projected_usd)} projected"

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from manager.planner.plan import Estimate, Plan
-from manager.reports.offer_words import how_trained, money, offer_name
+from manager.reports.offer_words import how_trained, offer_name
 from manager.reports.why import BILL_COLUMNS, Bill, bill_words
-from manager.units import format_bytes, format_hours, format_usd
+from manager.units import format_bytes, format_hours, format_usd, interval_usd
 from manager.workload.profile import DataStats
 
 _NARROW = 100
@@ -69,9 +69,8 @@ def _data_text(data: DataStats, *, is_packed: bool) -> str:
 
 
 def _print_choice(choice: Estimate, console: Console) -> None:
-    console.print(
-        f"[bold]{money(choice.cost_usd)}[/bold] to the finished job on [bold]{escape(offer_name(choice.offer))}[/bold]"
-    )
+    name = escape(offer_name(choice.offer))
+    console.print(f"[bold]{interval_usd(choice.cost_usd)}[/bold] to the finished job on [bold]{name}[/bold]")
     console.print(f"  {escape(how_trained(choice))}")
     print_bill(bill_words(choice), console)
 
@@ -120,7 +119,7 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     fastest = plan.pareto[-1] if len(plan.pareto) > 1 else None
     if fastest is not None and fastest.hours is not None:
         console.print(
-            f"fastest of all: {format_hours(fastest.hours.expected)} for {money(fastest.cost_usd)} on "
+            f"fastest of all: {format_hours(fastest.hours.expected)} for {interval_usd(fastest.cost_usd)} on "
             f"{escape(offer_name(fastest.offer))}; --pareto has those between"
         )
     console.print()

@@ -14,7 +14,7 @@ from manager.planner.tuning import Tuning
 from manager.planner.worth import Worth, WorthLine
 from manager.planner.worth_question import Quantity, Question
 from manager.service.worth import WorthReport
-from manager.units import Interval, MoneyInterval, format_hours, format_usd
+from manager.units import Interval, MoneyInterval, format_hours, format_usd, interval_usd
 
 WORTH_JSON_VERSION = 1
 _NARROW = 100
@@ -75,7 +75,8 @@ def _tuning_text(tuning: Tuning) -> str:
     if tuning.parameters is not None:
         parts.append(f"{tuning.parameters / 1e6:,.1f} M parameters")
     if tuning.run_usd is not None and tuning.hours is not None:
-        parts.append(f"{_money(tuning.run_usd)} and {format_hours(tuning.hours.expected)} a run on {tuning.offer}")
+        time = format_hours(tuning.hours.expected)
+        parts.append(f"{interval_usd(tuning.run_usd)} and {time} a run on {tuning.offer}")
     if tuning.plan_id is not None and tuning.run_usd is not None:
         parts.append(f"plan {tuning.plan_id}")
     return ", ".join(parts)
@@ -198,10 +199,6 @@ def _count(value: Decimal) -> str:
     places = max(0, 3 - value.adjusted()) if value else 0
     text = f"{value:,.{min(places, _MOST_PLACES)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _money(interval: MoneyInterval) -> str:
-    return f"{format_usd(interval.expected)} ({format_usd(interval.low)}-{format_usd(interval.high)})"
 
 
 def _worth_json(worth: Worth) -> dict[str, Any]:

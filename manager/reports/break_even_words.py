@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from manager.planner.plan import Estimate
 from manager.planner.spot_break_even import OnDemand, SpotBreakEven
 from manager.prices.offer import Offer
-from manager.reports.offer_words import money
-from manager.units import Interval, MoneyInterval, format_hours, format_usd
+from manager.units import Interval, MoneyInterval, format_hours, format_usd, interval_usd
 
 COLUMNS = ("", "spot", "on demand", "equal at")
 
@@ -35,7 +34,7 @@ def break_even_words(spot: Estimate, found: SpotBreakEven) -> BreakEvenWords:
     return BreakEvenWords(
         title=f"spot against on demand{_where(other, spot.offer)}",
         rows=(
-            ("to the finished job", money(spot.cost_usd), money(other.cost_usd), ""),
+            ("to the finished job", interval_usd(spot.cost_usd), interval_usd(other.cost_usd), ""),
             ("time", _hours(spot.hours), _hours(other.hours), ""),
             ("price, % of on demand", _price(spot.offer, found), price, _even_price(found)),
             (f"preemptions/h{each}", f"{_rate(rate)} assumed", "none", _even_rate(found)),

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from manager.planner.plan import Estimate
-from manager.reports.offer_words import device_name, line_dollars, money, price
+from manager.reports.offer_words import device_name, line_dollars, price
 from manager.reports.why import verdict_words
-from manager.units import Interval, format_bytes, format_hours
+from manager.units import format_bytes, interval_hours, interval_usd
 
 DIFFERS = "≠"
 """Before a row in which the offers differ."""
@@ -59,12 +59,6 @@ def _dollars(estimate: Estimate, name: str) -> str:
     return _NONE if line is None else line_dollars(line)
 
 
-def _hours(hours: Interval | None) -> str:
-    if hours is None:
-        return _UNKNOWN
-    return f"{format_hours(hours.expected)} ({format_hours(hours.low)} to {format_hours(hours.high)})"
-
-
 def _memory(estimate: Estimate) -> str:
     device_bytes = estimate.offer.accelerator_memory_bytes or estimate.offer.host_memory_bytes
     if estimate.memory is None or device_bytes is None:
@@ -93,9 +87,9 @@ def _count(number: float | None) -> str:
 
 _PROPERTIES: tuple[tuple[str, str, Callable[[Estimate], str]], ...] = (
     ("answer", "verdict", verdict_words),
-    ("answer", "dollars to the finished job", lambda one: money(one.cost_usd)),
-    ("answer", "time, launch to machine gone", lambda one: _hours(one.hours)),
-    ("answer", "of which training", lambda one: _hours(one.training_hours)),
+    ("answer", "dollars to the finished job", lambda one: interval_usd(one.cost_usd)),
+    ("answer", "time, launch to machine gone", lambda one: interval_hours(one.hours)),
+    ("answer", "of which training", lambda one: interval_hours(one.training_hours)),
     ("answer", "price", lambda one: price(one.offer)),
     ("machine", "cloud", lambda one: one.offer.cloud),
     ("machine", "region", lambda one: one.offer.region or _NONE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from manager.planner.moved import age_text
 from manager.planner.plan import CostLine, Estimate, HostBytes
 from manager.prices.offer import Offer
-from manager.units import LEAST_USD, MoneyInterval, format_bytes, format_hours, format_usd
+from manager.units import LEAST_USD, format_bytes, format_hours, format_usd
 
 
 def offer_name(offer: Offer) -> str:
@@ -38,13 +38,6 @@ def how_trained(estimate: Estimate) -> str:
         band = f"{_number(number.low)} to {_number(number.high)}"
         parts.append(f"{_number(number.expected)} ({band}) preemptions expected")
     return ", ".join(parts)
-
-
-def money(interval: MoneyInterval | None) -> str:
-    """`$1.20 ($0.90-$1.70)`."""
-    if interval is None:
-        return "unknown"
-    return f"{format_usd(interval.expected)} ({format_usd(interval.low)}-{format_usd(interval.high)})"
 
 
 def price(offer: Offer) -> str:

@@ -15,11 +15,10 @@ from manager.reports.offer_words import (
     how_trained,
     line_dollars,
     line_quantity,
-    money,
     offer_name,
     price_basis,
 )
-from manager.units import format_bytes, format_hours, format_usd
+from manager.units import format_bytes, format_hours, format_usd, interval_hours, interval_usd
 from manager.workload.memory_answer import MemoryAnswer
 
 BILL_COLUMNS = ("cost line", "expected", "quantity", "unit price", "rests on")
@@ -59,7 +58,7 @@ class Why:
     verdict: str
     price: str
     cost: str | None
-    """`$1.20 ($0.90-$1.70)`; None: not estimated."""
+    """`$1.20 ($0.90 to $1.70)`; None: not estimated."""
     time: str | None
     how: str
     break_even: BreakEvenWords | None
@@ -80,16 +79,13 @@ def why(estimate: Estimate, *, break_even: SpotBreakEven | None = None, choice: 
     memory: tuple[MemoryRow, ...] = ()
     if estimate.memory is not None and device_bytes is not None:
         memory = memory_rows(estimate.memory, device_bytes)
-    time = None
-    if hours is not None:
-        time = f"{format_hours(hours.expected)} ({format_hours(hours.low)} to {format_hours(hours.high)})"
     return Why(
         name=offer_name(offer),
         key=offer.key,
         verdict=verdict_words(estimate, choice),
         price=price_basis(offer),
-        cost=None if hours is None else money(estimate.cost_usd),
-        time=time,
+        cost=None if hours is None else interval_usd(estimate.cost_usd),
+        time=None if hours is None else interval_hours(hours),
         how=how_trained(estimate),
         break_even=None if break_even is None else break_even_words(estimate, break_even),
         bill=bill_words(estimate) if estimate.lines else None,

@@ -20,7 +20,7 @@ from manager.service.budgets import cap_of_budgets, launch_cap
 from manager.service.context import Context
 from manager.service.running import LOCAL, prepare, supervise_settings
 from manager.service.worst_case import WorstLine, total_usd, worst_alone, worst_lines
-from manager.units import Interval, MoneyInterval, format_duration, format_hours, format_usd
+from manager.units import Interval, MoneyInterval, format_duration, format_usd, interval_hours, interval_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +60,10 @@ class LaunchTerms:
 
     @property
     def expected_text(self) -> str:
-        """`$0.21 ($0.17-0.29) in 15.3 min (12.7-21.6 min)`."""
+        """`$0.21 ($0.17 to $0.29) in 15.3 min (12.7 min to 21.6 min)`."""
         if self.range_usd is None or self.hours is None:
             return "unknown"
-        low, high = format_usd(self.range_usd.low), format_usd(self.range_usd.high)
-        hours = self.hours
-        return (
-            f"{format_usd(self.range_usd.expected)} ({low} to {high}) in {format_hours(hours.expected)} "
-            f"({format_hours(hours.low)} to {format_hours(hours.high)})"
-        )
+        return f"{interval_usd(self.range_usd)} in {interval_hours(self.hours)}"
 
 
 def launch_terms(context: Context, plan: Plan) -> LaunchTerms:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manager.reports.wording import metric_title, metric_value, plain, usd_column
+from manager.reports.wording import metric_title, metric_value, plain
 from manager.runs.states import FINAL, RunState
 from manager.service.live_figures import OUTLASTED
 from manager.service.live_phases import LivePhase, PhaseState
 from manager.service.live_run import LiveError, LiveRun
 from manager.service.live_series import Axis, LiveSeries
-from manager.units import Interval, MoneyInterval, format_bytes, format_duration, format_usd
+from manager.units import Interval, format_bytes, format_duration, format_usd, interval_usd, tick_usd
 
 LOSS = "loss"
 MARKS = {PhaseState.DONE: "✓", PhaseState.ACTIVE: "▶", PhaseState.WAITING: "·", PhaseState.SKIPPED: "-"}
@@ -68,7 +68,7 @@ def ahead_words(live: LiveRun) -> str:
     parts = []
     if live.projected_usd is not None:
         over = live.cap_usd is not None and live.projected_usd.expected > live.cap_usd
-        parts.append(f"will cost {_dollars(live.projected_usd)}{', OVER THE CAP' if over else ''}")
+        parts.append(f"will cost {interval_usd(live.projected_usd)}{', OVER THE CAP' if over else ''}")
     if live.left_s is not None:
         parts.append(f"{_duration(live.left_s)} left")
     return f"{', '.join(parts)}; from {live.projected_basis}"
@@ -110,7 +110,7 @@ def across_words(axis: Axis, value: float) -> str:
     """A place on the x axis, for ticks."""
     if axis is Axis.STEPS:
         return f"{value:,.0f}"
-    return format_duration(value) if axis is Axis.SECONDS else f"${value:,.4g}"
+    return format_duration(value) if axis is Axis.SECONDS else tick_usd(value)
 
 
 def curve_words(series: Sequence[LiveSeries], name: str) -> str:
@@ -165,11 +165,6 @@ def _until(live: LiveRun) -> str:
     if live.state in FINAL:
         return "in all"
     return "until its end was asked for" if live.state is RunState.UNCONFIRMED else "so far"
-
-
-def _dollars(interval: MoneyInterval) -> str:
-    low, expected, high = usd_column((interval.low, interval.expected, interval.high))
-    return f"{expected} ({low} to {high})"
 
 
 def _duration(interval: Interval) -> str:

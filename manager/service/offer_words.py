@@ -4,7 +4,7 @@ from manager.reports.break_even_words import COLUMNS as BREAK_EVEN_COLUMNS
 from manager.reports.break_even_words import BreakEvenWords
 from manager.reports.frontier import FRONTIER, FrontierRow, frontier
 from manager.reports.offer_compare import DIFFERS, ComparedRow, compare_offers
-from manager.reports.offer_words import device_name, how_trained, money, offer_name, price
+from manager.reports.offer_words import device_name, how_trained, offer_name, price
 from manager.reports.why import BILL_COLUMNS, MEMORY_COLUMNS, Bill, MemoryRow, Why, verdict_words, why
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "device_name",
     "frontier",
     "how_trained",
-    "money",
     "offer_name",
     "price",
     "verdict_words",

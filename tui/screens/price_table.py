@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from manager.service.cost_accuracy import usd_column
 from manager.service.nouns import RULES, PricePoint, RuleCount
 from manager.service.price_rows import PriceRow, age_words, remarks
 from manager.units import SECONDS_PER_HOUR, format_bytes, format_usd
@@ -77,11 +78,13 @@ def history_lines(found: Mapping[str, Sequence[PricePoint]]) -> str:
     """The same as a table, newest first."""
     lines = [f"{'since (UTC)':<17}{'$/h':>11}{'change':>9}  market"]
     every = [(point, _market(key)) for key, points in found.items() for point in points]
-    for point, market in sorted(every, key=lambda one: (-one[0].as_of_s, one[1])):
+    every.sort(key=lambda one: (-one[0].as_of_s, one[1]))
+    dollars = usd_column(point.usd_per_hour for point, _ in every)
+    for (point, market), known in zip(every, dollars, strict=True):
         since = datetime.fromtimestamp(point.as_of_s, UTC).strftime("%Y-%m-%d %H:%M")
         change = "" if point.change_share is None else f"{point.change_share:+.1%}"
         # None stands for a price that is unknown as well as for an offer that is gone.
-        usd = "none" if point.usd_per_hour is None else f"${point.usd_per_hour:,.4f}"
+        usd = "none" if point.usd_per_hour is None else known
         lines.append(f"{since:<17}{usd:>11}{change:>9}  {market}")
     return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from manager.service.price_history import history_of
 from manager.service.price_refresh import CANCELLED, FAILED, Refreshed, refresh_prices
 from manager.service.price_rows import PriceRow
 from manager.service.pricing import PriceQuery, price_audit, price_table
+from manager.units import tick_usd
 from tui.actions import bindings
 from tui.screens.audit_dialog import AuditDialog
 from tui.screens.base import BaseScreen
@@ -164,7 +165,7 @@ class PricesScreen(BaseScreen):
             y_label="",
             words=history_words(found),
             x_format=lambda days: f"{days:,.4g} d",
-            y_format=lambda usd: f"${usd:,.4g}",
+            y_format=tick_usd,
         )
         self.query_one("#history-words", Static).update(history_words(found))
         self.query_one("#history-table", Static).update(history_lines(found) if found else _NO_HISTORY)

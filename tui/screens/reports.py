@@ -29,6 +29,7 @@ from manager.service.cost_accuracy import waterfall as waterfall_of
 from manager.service.nouns import FINAL, RunSummary
 from manager.service.reporting import build_reports
 from manager.service.run_list import run_summaries
+from manager.units import tick_usd
 from tui.actions import bindings
 from tui.screens.base import BaseScreen
 from tui.screens.export_dialog import ExportDialog
@@ -165,7 +166,7 @@ class ReportsScreen(BaseScreen):
             x_label="",
             y_label="",
             words=chart_words(found),
-            x_format=lambda usd: f"${10**usd:.2g}" if is_log else f"${usd:,.4g}",
+            x_format=lambda usd: tick_usd(10**usd, digits=2) if is_log else tick_usd(usd),
             y_format=lambda value: metric_value(found.metric, value, 1),
         )
         note = f"by {title}; {frontier} on the frontier" + (f", {apart} apart" if apart else "")

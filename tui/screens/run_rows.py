@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from manager.service.cost_accuracy import in_sentence, metric_value, plain, source_title
 from manager.service.nouns import RunState, RunSummary
-from manager.units import format_hours, format_usd
+from manager.units import format_hours, format_usd, interval_usd
 from tui.widgets.table import Column, Row
 
 COLUMNS = (
@@ -50,7 +50,7 @@ def run_row(run: RunSummary) -> Row:
             plain(run.method or ""),
             plain(run.machine or ""),
             "" if run.billed_hours is None else format_hours(run.billed_hours),
-            _estimate(run),
+            interval_usd(run.estimate),
             datetime.fromtimestamp(run.created_at_s, UTC).strftime("%Y-%m-%d %H:%M"),
             plain(run.project or ""),
         ),
@@ -95,10 +95,3 @@ def _gone(run: RunSummary) -> str:
     if run.evidence_confirmed is None:
         return "not asked" if run.may_bill else "-"
     return "confirmed" if run.evidence_confirmed else "NOT confirmed"
-
-
-def _estimate(run: RunSummary) -> str:
-    money = run.estimate
-    if money is None:
-        return "unknown"
-    return f"{format_usd(money.expected)} ({format_usd(money.low)} to {format_usd(money.high)})"

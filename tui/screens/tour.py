@@ -18,7 +18,7 @@ from textual.widgets import Footer, Static
 from manager.errors import TunefareError
 from manager.service.first_start import end_tour
 from manager.service.tour import tour_example
-from manager.units import format_hours, format_usd
+from manager.units import format_hours, interval_usd
 from tui.actions import ACTIONS, bindings
 from tui.keymap import user_keys
 from tui.screens.plan.form import RunForm
@@ -181,6 +181,5 @@ def _cheapest(shown: Shown | None, *, is_done: bool) -> str:
         return f"No offer can be chosen{why}."
     cost, hours = choice.cost_usd, choice.hours
     return (
-        f"The cheapest: {machine_words(choice.offer)}, {format_usd(cost.expected)} expected "
-        f"({format_usd(cost.low)} to {format_usd(cost.high)}) in {format_hours(hours.expected)}."
+        f"The cheapest: {machine_words(choice.offer)}, {interval_usd(cost)} expected in {format_hours(hours.expected)}."
     )

@@ -39,7 +39,7 @@ def test_lines_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.splitlines() == [
         "run r",
         "[running] aws/us-east-1",
-        "  step 1/9  loss 0.5000  1,234 tokens/s  $0.50 so far, $2.00 ($1.00-$3.00) projected",
+        "  step 1/9  loss 0.5000  1,234 tokens/s  $0.50 so far, $2.00 ($1.00 to $3.00) projected",
     ]
 
 

@@ -14,7 +14,11 @@ from manager.units import (
     format_hours,
     format_seconds,
     format_usd,
+    interval_hours,
+    interval_usd,
     product_usd,
+    signed_usd,
+    tick_usd,
     usd,
 )
 
@@ -92,3 +96,25 @@ def test_the_least_dollars_are_what_usd_resolves() -> None:
 @pytest.mark.parametrize(("value", "text"), [(None, "unknown"), (2**20, "1.0 MiB"), (3 * 2**30, "3.00 GiB")])
 def test_bytes(value: float | None, text: str) -> None:
     assert format_bytes(value) == text
+
+
+def test_intervals_are_expected_then_low_and_high() -> None:
+    money = MoneyInterval(low=Decimal("0.9"), expected=Decimal("1.2"), high=Decimal("1.7"))
+    assert interval_usd(money) == "$1.20 ($0.90 to $1.70)"
+    assert interval_hours(Interval(low=0.5, expected=1, high=2.04)) == "1.0 h (30.0 min to 2.0 h)"
+    assert interval_usd(None) == interval_hours(None) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "unknown"), ("0", "$0.00"), ("1", "+$1.00"), ("-1", "-$1.00"), ("0.012", "+$0.012")]
+)
+def test_a_change_in_dollars_has_its_sign(value: str | None, text: str) -> None:
+    assert signed_usd(None if value is None else Decimal(value)) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.8048, 4, "$0.8048"), (12_345.0, 4, "$12,340"), (100.0, 2, "$100"), (1e-7, 4, "$0.0000001"), (-2.5, 4, "-$2.5")],
+)
+def test_a_tick_in_dollars_has_no_exponent(value: float, digits: int, text: str) -> None:
+    assert tick_usd(value, digits=digits) == text

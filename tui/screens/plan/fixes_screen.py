@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -13,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from manager.service.offer_words import offer_name
-from manager.units import format_bytes, format_hours, format_usd
+from manager.units import format_bytes, format_hours, format_usd, signed_usd
 from tui.actions import bindings
 from tui.threads import Failed
 from tui.widgets.table import Column, Row, RowTable
@@ -149,7 +148,7 @@ def _row(key: str, fix: MemoryFix) -> Row:
         cells=(
             _FITS[fix.fits],
             format_usd(fix.usd) if fix.usd is not None else "?",
-            _signed_usd(fix.added_usd),
+            "?" if fix.added_usd is None else signed_usd(fix.added_usd),
             format_hours(fix.hours) if fix.hours is not None else "?",
             "?" if fix.needed_bytes is None else format_bytes(fix.needed_bytes),
             fix.text,
@@ -158,9 +157,3 @@ def _row(key: str, fix: MemoryFix) -> Row:
         sort=(_FITS[fix.fits], fix.usd, fix.added_usd, fix.hours, fix.needed_bytes, fix.text, fix.offer or ""),
         style="" if fix.fits else "dim",
     )
-
-
-def _signed_usd(amount: Decimal | None) -> str:
-    if amount is None:
-        return "?"
-    return f"+{format_usd(amount)}" if amount >= 0 else format_usd(amount)
