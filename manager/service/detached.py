@@ -8,11 +8,8 @@ in a file of the run's folder, an error from before the run was in the ledger tr
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,12 +19,12 @@ from typing import Any
 
 import manager.errors
 from manager.errors import EngineError, StateError, TunefareError
-from manager.paths import HOME_VARIABLE
 from manager.planner.codec import plan_from_text, plan_to_json
 from manager.planner.plan import Plan
 from manager.runs.ledger import Ledger
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
+from manager.service.own_process import PYTHON, start_own_process
 from manager.service.running import ready
 from manager.service.starting import write_whole
 
@@ -41,8 +38,7 @@ START_TIMEOUT_S = 60.0
 """For the run to be in the ledger; a ledger that is locked is given up before that."""
 _POLL_S = 0.05
 _SAID_LINES = 3
-COMMAND = (sys.executable, "-P", "-m", "manager.service.supervisor")
-"""-P: a folder named `manager` or `tasks` where the user works must not be imported."""
+COMMAND = (*PYTHON, "manager.service.supervisor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,19 +127,8 @@ def error_from_json(told: dict[str, Any]) -> TunefareError:
 
 
 def _start(context: Context, run_dir: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, **context.environment, HOME_VARIABLE: str(context.home.root)}
     with (run_dir / LOG_FILE).open("ab") as log:
-        process = subprocess.Popen(
-            [*COMMAND, str(run_dir)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-    # Takes the exit status as soon as there is one: no zombie stays while this front end lives.
-    threading.Thread(target=process.wait, name=f"reap-{process.pid}", daemon=True).start()
-    return process
+        return start_own_process(context, [*COMMAND, str(run_dir)], stdout=log, stderr=log)
 
 
 def _wait_for_run(ledger: Ledger, run_id: str, run_dir: Path, process: subprocess.Popen[bytes]) -> None:

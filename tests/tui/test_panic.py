@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
 from manager.runs.supervise import supervise
 from manager.service.context import Context
+from manager.service.panic import panic
+from manager.service.panic_end import end_and_tell
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTargets, PanicUpdate
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
 from tests.unit.runs.client_stage import Home
@@ -24,8 +25,8 @@ from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import offer, order, plan
 from tests.unit.runs.supervising_client import FAST
 from tui.app import TunefareApp
-from tui.screens.panic import PanicDialog
-from tui.screens.stop_dialog import StopDialog, ask_end_now, ask_stop
+from tui.screens.panic import Follow, PanicDialog
+from tui.screens.stop_dialog import FollowOne, StopDialog, ask_end_now, ask_stop
 
 RUN, OTHER = "job-20260101-aaaa", "job-20260101-bbbb"
 
@@ -57,6 +58,11 @@ def unconfirmed_run(context: Context, run_id: str) -> None:
         supervise(run, engine, ledger, time.time, lambda _: None, FAST)
 
 
+def within_this_process(app: TunefareApp, found: PanicTargets) -> Follow:
+    """At the time of the test, and with what the test puts in the place of engines."""
+    return lambda tell: panic(app.context, found, on_update=tell)
+
+
 async def over_nothing(app: TunefareApp) -> None:
     """So that a picture of a dialog does not change with the screens below it."""
     await app.push_screen(Screen[None]())
@@ -69,7 +75,7 @@ async def test_panic_lists_the_dearest_first_and_ends_all(context: Context, size
     app = TunefareApp(context)
     async with running(app, size) as pilot:
         await over_nothing(app)
-        await pilot.press("exclamation_mark")
+        app.push_screen(PanicDialog(begin=within_this_process))
         await settled(pilot)
         shown = text_of(app)
         assert "$3.16/h: 2 runs may be billed" in shown
@@ -153,18 +159,18 @@ async def test_progress_is_told_of_each_run_and_the_dialog_may_be_left(context: 
     running_run(context, RUN, "0.10")
     goes_on = threading.Event()
 
-    def slowly(_app: TunefareApp, found: PanicTargets, tell: Callable[[PanicUpdate], None]) -> PanicReport:
+    def slowly(tell: Callable[[PanicUpdate], None]) -> PanicReport:
         tell(PanicUpdate(run_id=RUN, text="tearing down"))
         goes_on.wait(30)
         evidence = Evidence(confirmed=True, asked_at_s=1.0, source="s", answer="a", left=())
         entry = PanicEntry(
             run_id=RUN, state=None, is_gone=True, told="a", evidence=evidence, cost_usd=None, commands=()
         )
-        return PanicReport(entries=(entry,), ledger_error=found.ledger_error)
+        return PanicReport(entries=(entry,), ledger_error=None)
 
     app = TunefareApp(context)
     async with running(app) as pilot:
-        app.push_screen(PanicDialog(end_all=slowly))
+        app.push_screen(PanicDialog(begin=lambda _app, _found: slowly))
         await settled(pilot)
         await pilot.press(*"panic", "enter")
         await until(pilot, lambda: "tearing down" in text_of(app))
@@ -254,9 +260,13 @@ async def test_an_end_that_is_not_confirmed_says_what_to_type(
     silent.confirm_after = 1000
     monkeypatch.setattr("manager.service.panic_end.engines", lambda: nullcontext({"played": silent}))
     monkeypatch.setattr("manager.service.panic_end.supervise_settings", lambda _context: FAST)
+
+    def begin(app: TunefareApp, run_id: str, is_now: bool) -> FollowOne:
+        return lambda tell: end_and_tell(app.context, run_id, now=is_now, on_update=tell)
+
     app = TunefareApp(context)
     async with running(app) as pilot:
-        ask_stop(app, RUN)
+        app.push_screen(StopDialog(RUN, is_now=False, begin=begin))
         await settled(pilot)
         await pilot.press("enter")
         await settled(pilot)

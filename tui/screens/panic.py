@@ -13,7 +13,9 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
-from manager.service.panic import panic, panic_targets, verdict_text
+from manager.errors import TunefareError
+from manager.service.ending import start_panic
+from manager.service.panic import panic_targets, verdict_text
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
 from manager.units import format_usd
 from tui.actions import bindings
@@ -52,11 +54,14 @@ class Ended(Message):
         self.report = report
 
 
-EndAll = Callable[["TunefareApp", PanicTargets, Callable[[PanicUpdate], None]], PanicReport]
+Follow = Callable[[Callable[[PanicUpdate], None]], PanicReport]
+Begin = Callable[["TunefareApp", PanicTargets], Follow]
+"""Has begun when it returns: what it returns only follows."""
 
 
-def _end_all(app: TunefareApp, found: PanicTargets, tell: Callable[[PanicUpdate], None]) -> PanicReport:
-    return panic(app.context, found, on_update=tell)
+def _begin_all(app: TunefareApp, found: PanicTargets) -> Follow:
+    ending = start_panic(app.context, found)
+    return lambda tell: PanicReport(entries=ending.follow(tell), ledger_error=found.ledger_error)
 
 
 class PanicDialog(ModalScreen[None]):
@@ -66,13 +71,13 @@ class PanicDialog(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("panic")
     CSS_PATH = "../styles/panic.tcss"
 
-    def __init__(self, *, end_all: EndAll = _end_all) -> None:
+    def __init__(self, *, begin: Begin = _begin_all) -> None:
         """
         Args:
-            end_all: ends what was found.
+            begin: begins to end what was found.
         """
         super().__init__()
-        self._end_all = end_all
+        self._begin_all = begin
         self._found: PanicTargets | None = None
         self._lines: dict[str, Static] = {}
         self._commands: tuple[str, ...] = ()
@@ -126,12 +131,18 @@ class PanicDialog(ModalScreen[None]):
         found = self._found
         assert found is not None, "the word is asked for when the runs are known"
         self.query_one("#panic-word").display = False
-        self._ask("Ending all of them; each is told of as soon as its provider has answered.")
         self.set_focus(self.query_one("#panic-runs"))
-        app, tell, end_all = self.tunefare, self._post, self._end_all
+        try:
+            # Not in a thread: whoever leaves in the next moment leaves a process that has begun.
+            follow = self._begin_all(self.tunefare, found)
+        except TunefareError as error:
+            self._fail(error)
+            return
+        self._ask("Ending all of them, also when tunefare is left; each is told of once its provider has answered.")
+        tell = self._post
         for run_id in self._lines:
             self._show_told(Told(PanicUpdate(run_id=run_id, text="ending ...")))
-        app.threads.start(self, lambda: Ended(end_all(app, found, tell)), group=_END)
+        self.tunefare.threads.start(self, lambda: Ended(follow(tell)), group=_END)
 
     def _post(self, update: PanicUpdate) -> None:
         if self.is_running:
@@ -166,13 +177,17 @@ class PanicDialog(ModalScreen[None]):
     @on(Failed)
     def _failed(self, message: Failed) -> None:
         message.stop()
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
-        self._sum(f"error: {message.error.message}{hint}", kind="error")
+        self._fail(message.error)
+
+    def _fail(self, error: TunefareError) -> None:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        self._sum(f"error: {error.message}{hint}", kind="error")
+        self._ask("")
 
     def action_back(self) -> None:
-        """Back; what is being ended goes on being ended as long as the application is open."""
+        """Back; what is being ended goes on being ended, by a process of its own."""
         if self.tunefare.threads.is_busy(self, _END):
-            self.notify("The runs are still being ended; leave tunefare open until `!` finds none.", severity="warning")
+            self.notify("The runs are still being ended, also when tunefare is left; `!` shows what is left.")
         self.dismiss()
 
     def action_copy(self) -> None:

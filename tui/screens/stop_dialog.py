@@ -14,8 +14,9 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
+from manager.errors import TunefareError
+from manager.service.ending import start_stop
 from manager.service.panic import verdict_text
-from manager.service.panic_end import end_and_tell
 from manager.service.panic_report import PanicEntry, PanicUpdate
 from manager.units import format_usd
 from tui.actions import bindings
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 _END = "end"
 OnEnd = Callable[[PanicEntry | None], None]
+FollowOne = Callable[[Callable[[PanicUpdate], None]], PanicEntry]
+BeginOne = Callable[["TunefareApp", str, bool], FollowOne]
+"""Has begun when it returns: what it returns only follows."""
+
+
+def _begin_one(app: TunefareApp, run_id: str, is_now: bool) -> FollowOne:
+    ending = start_stop(app.context, run_id, now=is_now)
+    return lambda tell: ending.follow(tell)[0]
 
 
 def ask_stop(node: App[None] | DOMNode, run_id: str, *, on_end: OnEnd | None = None) -> None:
@@ -78,13 +87,15 @@ class StopDialog(ModalScreen[PanicEntry | None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("stop")
     CSS_PATH = "../styles/stop_dialog.tcss"
 
-    def __init__(self, run_id: str, *, is_now: bool) -> None:
+    def __init__(self, run_id: str, *, is_now: bool, begin: BeginOne = _begin_one) -> None:
         """
         Args:
             run_id: of the run.
             is_now: without a checkpoint.
+            begin: begins to end it.
         """
         super().__init__()
+        self._begin_one = begin
         self.run_id = run_id
         self._is_now = is_now
         self._is_asked = False
@@ -134,11 +145,17 @@ class StopDialog(ModalScreen[PanicEntry | None]):
         self._is_asked = True
         self.query_one("#stop-word").display = False
         self.refresh_bindings()
-        self._ask("Asked; the machine is taken down, and its provider asked for the proof.")
-        context, run_id, is_now, tell = self.tunefare.context, self.run_id, self._is_now, self._post
-        self.tunefare.threads.start(
-            self, lambda: Ended(end_and_tell(context, run_id, now=is_now, on_update=tell)), group=_END
+        try:
+            # Not in a thread: whoever leaves in the next moment leaves a process that has begun.
+            follow = self._begin_one(self.tunefare, self.run_id, self._is_now)
+        except TunefareError as error:
+            self._fail(error)
+            return
+        self._ask(
+            "Asked, and done also when tunefare is left: the machine is taken down, its provider asked for proof."
         )
+        tell = self._post
+        self.tunefare.threads.start(self, lambda: Ended(follow(tell)), group=_END)
 
     def _post(self, update: PanicUpdate) -> None:
         if self.is_running:
@@ -161,14 +178,17 @@ class StopDialog(ModalScreen[PanicEntry | None]):
     @on(Failed)
     def _failed(self, message: Failed) -> None:
         message.stop()
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
-        self._tell(f"error: {message.error.message}{hint}", kind="error")
+        self._fail(message.error)
+
+    def _fail(self, error: TunefareError) -> None:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        self._tell(f"error: {error.message}{hint}", kind="error")
         self._ask("")
 
     def action_back(self) -> None:
-        """Back; an end that was asked for goes on."""
+        """Back; an end that was asked for goes on, in a process of its own."""
         if self.tunefare.threads.is_busy(self, _END):
-            self.notify(f"{self.run_id} is still being ended.")
+            self.notify(f"{self.run_id} is still being ended, also when tunefare is left.")
         self.dismiss(self._entry)
 
     def action_copy(self) -> None:
