@@ -10,7 +10,6 @@ from rich.table import Table
 
 from manager.planner.buys import Bought
 from manager.planner.plan import Estimate
-from manager.reports.offer_words import offer_name
 from manager.service.buying import LargestModel, Purchase
 from manager.units import MoneyInterval, format_hours, format_usd, interval_usd
 
@@ -56,7 +55,7 @@ def purchase_to_json(purchase: Purchase, *, top: int | None = None) -> dict[str,
 
 def _choice_text(choice: Estimate) -> str:
     hours = format_hours(None if choice.hours is None else choice.hours.expected)
-    return f"{interval_usd(choice.cost_usd)}, {hours} on {offer_name(choice.offer)}"
+    return f"{interval_usd(choice.cost_usd)}, {hours} on {choice.offer.title}"
 
 
 def _largest_text(purchase: Purchase) -> str:
@@ -89,7 +88,7 @@ def _print_offers(purchase: Purchase, console: Console, top: int) -> None:
         cells = [f"{one.steps / per_epoch:,.1f}", f"{one.steps:,}", f"{one.steps_surely:,}"]
         if wide:
             cells += [format_usd(one.split.fixed_usd), format_usd(one.split.per_step_usd * 1000)]
-        table.add_row(*cells, escape(offer_name(one.estimate.offer)))
+        table.add_row(*cells, escape(one.estimate.offer.title))
     console.print(table)
     if len(purchase.bought) > top:
         console.print(f"... and {len(purchase.bought) - top} more: --top {len(purchase.bought)}")

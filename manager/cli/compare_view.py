@@ -12,7 +12,6 @@ from rich.table import Table
 from manager.planner.codec import estimate_to_json
 from manager.planner.plan import Estimate
 from manager.reports.offer_compare import DIFFERS, compare_offers
-from manager.reports.offer_words import offer_name
 
 COMPARE_JSON_VERSION = 1
 
@@ -22,7 +21,7 @@ def print_compared(estimates: Sequence[Estimate], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for estimate in estimates:
-        table.add_column(escape(offer_name(estimate.offer)), overflow="fold")
+        table.add_column(escape(estimate.offer.title), overflow="fold")
     group = ""
     for row in compare_offers(estimates):
         if row.group != group:

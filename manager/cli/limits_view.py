@@ -17,7 +17,6 @@ from manager.planner.plan import Estimate, Plan
 from manager.planner.spot_break_even import SpotBreakEven
 from manager.planner.what_if import LimitCost
 from manager.reports.frontier import FRONTIER, frontier
-from manager.reports.offer_words import offer_name
 from manager.reports.why import why
 from manager.units import format_hours, format_usd, signed_usd
 
@@ -72,7 +71,7 @@ def print_pareto(plan: Plan, console: Console) -> None:
             band,
             format_hours(None if hours is None else hours.expected),
             "" if row.usd_per_hour_saved is None else format_usd(row.usd_per_hour_saved),
-            escape(offer_name(row.estimate.offer)),
+            escape(row.estimate.offer.title),
         )
     console.print(table)
     console.print(f"plan {plan.plan_id}")
@@ -95,7 +94,7 @@ def print_limit_costs(costs: list[LimitCost], console: Console) -> None:
             format_usd(None if best.cost_usd is None else best.cost_usd.expected),
             "" if cost.added_usd is None else signed_usd(cost.added_usd),
             format_hours(None if best.hours is None else best.hours.expected),
-            escape(offer_name(best.offer)),
+            escape(best.offer.title),
         )
     console.print(table)
     console.print()

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from manager.planner.plan import Estimate, Plan
-from manager.reports.offer_words import how_trained, offer_name
+from manager.reports.offer_words import how_trained
 from manager.reports.why import BILL_COLUMNS, Bill, bill_words
 from manager.units import format_bytes, format_hours, format_usd, interval_usd
 from manager.workload.profile import DataStats
@@ -69,7 +69,7 @@ def _data_text(data: DataStats, *, is_packed: bool) -> str:
 
 
 def _print_choice(choice: Estimate, console: Console) -> None:
-    name = escape(offer_name(choice.offer))
+    name = escape(choice.offer.title)
     console.print(f"[bold]{interval_usd(choice.cost_usd)}[/bold] to the finished job on [bold]{name}[/bold]")
     console.print(f"  {escape(how_trained(choice))}")
     print_bill(bill_words(choice), console)
@@ -120,7 +120,7 @@ def _print_offers(plan: Plan, console: Console, top: int) -> None:
     if fastest is not None and fastest.hours is not None:
         console.print(
             f"fastest of all: {format_hours(fastest.hours.expected)} for {interval_usd(fastest.cost_usd)} on "
-            f"{escape(offer_name(fastest.offer))}; --pareto has those between"
+            f"{escape(fastest.offer.title)}; --pareto has those between"
         )
     console.print()
 
@@ -150,7 +150,7 @@ def _offer_cells(estimate: Estimate, *, wide: bool, tiny: bool) -> list[str]:
     means = [estimate.sharding] if estimate.sharding == "fsdp" else []
     means += ["checkpointing"] if estimate.gradient_checkpointing else []
     means += ["on paper"] if estimate.on_paper is not None else []
-    return [*cells, escape(", ".join((offer_name(offer), *means)))]
+    return [*cells, escape(", ".join((offer.title, *means)))]
 
 
 def _print_rejected(plan: Plan, console: Console, top: int) -> None:
@@ -165,7 +165,7 @@ def _print_rejected(plan: Plan, console: Console, top: int) -> None:
     explained = [estimate for estimate in plan.rejected if "not allowed" not in _kind_of_reason(estimate)]
     shown = explained[: min(top, _MOST_EXPLAINED)]
     for estimate in shown:
-        console.print(f"  {escape(offer_name(estimate.offer))}: {escape(estimate.reason or '')}", style="dim")
+        console.print(f"  {escape(estimate.offer.title)}: {escape(estimate.reason or '')}", style="dim")
     if len(explained) > len(shown):
         console.print("  ... --json has more of them, --why OFFER any one in full", style="dim")
     console.print()

@@ -51,9 +51,13 @@ class Offer:
     def title(self) -> str:
         """`aws us-east-1 g6.xlarge, 1 x L4, spot`: where, what, how."""
         place = " ".join(part for part in (self.cloud, self.region, self.instance_type) if part)
+        return f"{place}, {self.devices}{', spot' if self.use_spot else ''}"
+
+    @property
+    def devices(self) -> str:
+        """`2 nodes of 8 x H100`, `CPU`."""
         device = f"{self.accelerator_count:g} x {self.accelerator}" if self.accelerator else "CPU"
-        nodes = f"{self.num_nodes} nodes of " if self.num_nodes > 1 else ""
-        return f"{place}, {nodes}{device}{', spot' if self.use_spot else ''}"
+        return f"{self.num_nodes} nodes of {device}" if self.num_nodes > 1 else device
 
     @property
     def short_name(self) -> str:

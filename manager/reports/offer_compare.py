@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from manager.planner.plan import Estimate
-from manager.reports.offer_words import device_name, line_dollars, price
+from manager.reports.offer_words import line_dollars, price
 from manager.reports.why import verdict_words
 from manager.units import format_bytes, interval_hours, interval_usd
 
@@ -94,7 +94,7 @@ _PROPERTIES: tuple[tuple[str, str, Callable[[Estimate], str]], ...] = (
     ("machine", "cloud", lambda one: one.offer.cloud),
     ("machine", "region", lambda one: one.offer.region or _NONE),
     ("machine", "machine", lambda one: one.offer.instance_type or _NONE),
-    ("machine", "devices", lambda one: device_name(one.offer)),
+    ("machine", "devices", lambda one: one.offer.devices),
     ("machine", "market", lambda one: "spot" if one.offer.use_spot else "on demand"),
     ("machine", "vCPUs", lambda one: _count(one.offer.vcpus)),
     ("machine", "host's memory", lambda one: format_bytes(one.offer.host_memory_bytes)),

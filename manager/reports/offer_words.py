@@ -8,16 +8,13 @@ from manager.prices.offer import Offer
 from manager.units import LEAST_USD, format_bytes, format_hours, format_usd
 
 
-def offer_name(offer: Offer) -> str:
-    """`aws us-east-1 g6.xlarge, 1 x L4, spot`: where, what, how."""
-    place = " ".join(part for part in (offer.cloud, offer.region, offer.instance_type) if part)
-    return f"{place}, {device_name(offer)}{', spot' if offer.use_spot else ''}"
-
-
-def device_name(offer: Offer) -> str:
-    """`2 nodes of 8 x H100`, `CPU`."""
-    device = f"{offer.accelerator_count:g} x {offer.accelerator}" if offer.accelerator else "CPU"
-    return f"{offer.num_nodes} nodes of {device}" if offer.num_nodes > 1 else device
+def machine_words(offer: Offer) -> str:
+    """`8 x L40S spot, aws us-east-1`: what, then where; one card without a number."""
+    device = offer.devices
+    if offer.num_nodes == 1 and offer.accelerator is not None and offer.accelerator_count == 1:
+        device = offer.accelerator
+    place = " ".join(part for part in (offer.cloud, offer.region) if part)
+    return f"{device}{' spot' if offer.use_spot else ''}, {place}"
 
 
 def how_trained(estimate: Estimate) -> str:

@@ -15,7 +15,6 @@ from manager.reports.offer_words import (
     how_trained,
     line_dollars,
     line_quantity,
-    offer_name,
     price_basis,
 )
 from manager.units import format_bytes, format_hours, format_usd, interval_hours, interval_usd
@@ -80,7 +79,7 @@ def why(estimate: Estimate, *, break_even: SpotBreakEven | None = None, choice: 
     if estimate.memory is not None and device_bytes is not None:
         memory = memory_rows(estimate.memory, device_bytes)
     return Why(
-        name=offer_name(offer),
+        name=offer.title,
         key=offer.key,
         verdict=verdict_words(estimate, choice),
         price=price_basis(offer),

@@ -4,7 +4,7 @@ from manager.reports.break_even_words import COLUMNS as BREAK_EVEN_COLUMNS
 from manager.reports.break_even_words import BreakEvenWords
 from manager.reports.frontier import FRONTIER, FrontierRow, frontier
 from manager.reports.offer_compare import DIFFERS, ComparedRow, compare_offers
-from manager.reports.offer_words import device_name, how_trained, offer_name, price
+from manager.reports.offer_words import how_trained, machine_words, price
 from manager.reports.why import BILL_COLUMNS, MEMORY_COLUMNS, Bill, MemoryRow, Why, verdict_words, why
 
 __all__ = [
@@ -20,10 +20,9 @@ __all__ = [
     "MemoryRow",
     "Why",
     "compare_offers",
-    "device_name",
     "frontier",
     "how_trained",
-    "offer_name",
+    "machine_words",
     "price",
     "verdict_words",
     "why",

@@ -17,7 +17,6 @@ from pathlib import Path
 from manager.errors import InterruptedRunError, StateError
 from manager.launch.engine import Engine
 from manager.launch.local_process import processes_of, read_leader
-from manager.reports.offer_words import offer_name
 from manager.runs.ledger import Ledger
 from manager.runs.session import SuperviseSettings
 from manager.runs.states import MAY_BILL, RunState
@@ -25,6 +24,7 @@ from manager.service.context import Context
 from manager.service.inspection import has_client, open_ledger
 from manager.service.panic_end import OnPanic, end_target, handle_of, price_of, unconfirmed
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
+from manager.service.panic_words import verdict_text
 from manager.service.running import engines, supervise_settings
 from manager.units import format_duration
 
@@ -115,11 +115,6 @@ def _collect(
     return tuple(ended.get(target.run_id) or unconfirmed(target, told=why_not) for target in targets)
 
 
-def verdict_text(entry: PanicEntry) -> str:
-    """`GONE: ...` or `NOT CONFIRMED: ...`."""
-    return f"{'GONE' if entry.is_gone else 'NOT CONFIRMED'}: {entry.told}"
-
-
 def _next(news: queue.SimpleQueue[PanicUpdate | PanicEntry]) -> Iterator[PanicUpdate | PanicEntry]:
     try:
         yield news.get(timeout=_POLL_S)
@@ -145,7 +140,7 @@ def _target(ledger: Ledger, run_id: str, now_s: float) -> PanicTarget:
         run_id=run_id,
         run_dir=record.run_dir,
         state=record.state,
-        machine=None if offer is None else offer_name(offer),
+        machine=None if offer is None else offer.title,
         price_usd_per_hour=price_of(record),
         has_client=has_client(ledger, run_id, now_s),
     )

@@ -17,12 +17,12 @@ from textual.widgets import Footer, Static
 
 from manager.errors import TunefareError
 from manager.service.first_start import end_tour
+from manager.service.offer_words import machine_words
 from manager.service.tour import tour_example
 from manager.units import format_hours, interval_usd
 from tui.actions import ACTIONS, bindings
 from tui.keymap import user_keys
 from tui.screens.plan.form import RunForm
-from tui.screens.plan.offer_rows import machine_words
 from tui.screens.plan.offers import OfferPane
 from tui.screens.tour_steps import STEPS, Step
 

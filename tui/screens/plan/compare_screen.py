@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from manager.service.offer_words import DIFFERS, ComparedRow, compare_offers, offer_name
+from manager.service.offer_words import DIFFERS, ComparedRow, compare_offers
 from tui.actions import TABLE, actions_of, bindings
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CompareScreen(ModalScreen[None]):
         width = max(_LEAST, min(_WIDEST, room // len(self._estimates) - 2))
         table.add_column("", width=_NAME_CELLS, key="name")
         for number, estimate in enumerate(self._estimates, start=1):
-            table.add_column(Text(f"{number} {offer_name(estimate.offer)}", overflow="ellipsis"), width=width)
+            table.add_column(Text(f"{number} {estimate.offer.title}", overflow="ellipsis"), width=width)
         group = ""
         for row in self.rows:
             if row.group != group:

@@ -11,7 +11,6 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from manager.service.offer_words import offer_name
 from manager.units import format_bytes, format_hours, format_usd, signed_usd
 from tui.actions import bindings
 from tui.threads import Failed
@@ -74,7 +73,7 @@ class FixesScreen(ModalScreen[Changes | None]):
     def compose(self) -> ComposeResult:
         """Title, state, table."""
         with Vertical(classes="dialog fixes"):
-            name = offer_name(self._estimate.offer)
+            name = self._estimate.offer.title
             yield Static(f"What would make it fit on {name}", classes="reading-title", markup=False)
             yield Static(self._estimate.reason or "", markup=False)
             yield Static("looking for what would make it fit ...", id="fixes-state", markup=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from manager.service.nouns import Estimate, Offer, ReasonCount
-from manager.service.offer_words import device_name, frontier, price
+from manager.service.nouns import Estimate, ReasonCount
+from manager.service.offer_words import frontier, machine_words, price
 from manager.units import Interval, MoneyInterval, format_hours, format_usd
 from tui.screens.plan.offer_columns import BAR_CELLS
 from tui.widgets.table import Row
@@ -137,15 +137,6 @@ def used_share(estimate: Estimate) -> float | None:
     """What the step needs by what a device has; None: unknown."""
     has = estimate.offer.accelerator_memory_bytes or estimate.offer.host_memory_bytes
     return None if estimate.memory is None or not has else estimate.memory.needed_bytes / has
-
-
-def machine_words(offer: Offer) -> str:
-    """`8 x L40S spot, aws us-east-1`; one card without a number."""
-    device = device_name(offer)
-    if offer.num_nodes == 1 and offer.accelerator is not None and offer.accelerator_count == 1:
-        device = offer.accelerator
-    place = " ".join(part for part in (offer.cloud, offer.region) if part)
-    return f"{device}{' spot' if offer.use_spot else ''}, {place}"
 
 
 def _expected_usd(cost: MoneyInterval | None) -> Decimal | None:

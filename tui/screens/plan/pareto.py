@@ -71,11 +71,9 @@ def words(pareto: Sequence[Estimate], marked: Sequence[Estimate] = ()) -> str:
 
 
 def _told(estimate: Estimate) -> str:
-    from manager.service.offer_words import device_name  # as above
-
     cost, hours = estimate.cost_usd, estimate.hours
     told_usd = format_usd(None if cost is None else cost.expected)
-    return f"{told_usd} in {format_hours(None if hours is None else hours.expected)}, {device_name(estimate.offer)}"
+    return f"{told_usd} in {format_hours(None if hours is None else hours.expected)}, {estimate.offer.devices}"
 
 
 def _points(estimates: Sequence[Estimate]) -> tuple[tuple[float, float], ...]:
