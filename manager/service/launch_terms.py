@@ -66,6 +66,27 @@ class LaunchTerms:
         return f"{interval_usd(self.range_usd)} in {interval_hours(self.hours)}"
 
 
+def money_lines(terms: LaunchTerms) -> list[str]:
+    """Expected, cap, worst case, a line each: what stays in sight at each size."""
+    cap = "none" if terms.cap_usd is None else format_usd(terms.cap_usd)
+    worst = format_usd(terms.worst_usd)
+    lines = [f"expected  {terms.expected_text}", f"cap       {cap}", f"at most   {worst}"]
+    return [*lines, f"budget    {terms.budget}"] if terms.budget is not None else lines
+
+
+def detail_lines(terms: LaunchTerms) -> list[str]:
+    """Everything else."""
+    lines = [f"where     {terms.where}"]
+    lines += [f"  else    {fallback}" for fallback in terms.fallbacks]
+    lines += ["", f"At most {format_usd(terms.worst_usd)}, because:"]
+    lines += [f"  {format_usd(line.usd)}  {line.text}" for line in terms.worst]
+    alone = "no bound" if terms.alone.usd is None else f"at most {format_usd(terms.alone.usd)}"
+    lines += [f"Should this machine go away too: {alone}; {terms.alone.text}", "", "Guards:"]
+    lines += [f"  {guard}" for guard in terms.guards]
+    lines += ["", "Its end:", *(f"  {sentence}" for sentence in terms.teardown)]
+    return [*lines, "", f"Figures rest on: {terms.basis}", f"plan {terms.plan_id}"]
+
+
 def launch_terms(context: Context, plan: Plan) -> LaunchTerms:
     """The terms of launching a plan now, under its own cap and the budgets'.
 
@@ -131,7 +152,8 @@ def _guards(request: LaunchRequest, engine: str, cap: Decimal | None, settings: 
         idle = f"an idle machine takes itself down after {request.idle_minutes_to_autostop} min"
         down = idle if has_autodown(request.offers[0].cloud) else "it has no way to take itself down when idle"
         machine = f"on the machine: `timeout` ends the program after {format_duration(seconds)}; {down}"
-    home = "at home: a process of its own charges each half minute, asks for its end at the cap"
+    charged = format_duration(settings.charge_interval_s)
+    home = f"at home: a process of its own charges each {charged}, asks for its end at the cap"
     if cap is not None:
         home += ", and sooner when it would surely cost more"
     return (

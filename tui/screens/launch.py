@@ -17,9 +17,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from manager.service.detached import start_detached
-from manager.service.launch_terms import LaunchTerms, launch_terms
+from manager.service.launch_terms import LaunchTerms, detail_lines, launch_terms, money_lines
 from manager.service.nouns import Plan
-from manager.units import format_usd
 from tui.actions import bindings
 from tui.threads import Failed
 
@@ -168,24 +167,3 @@ class LaunchDialog(ModalScreen[str | None]):
         told = self.query_one("#told", Static)
         told.update(text)
         told.set_classes(kind)
-
-
-def money_lines(terms: LaunchTerms) -> list[str]:
-    """Expected, cap, worst case: what stays in sight at each size."""
-    cap = "none" if terms.cap_usd is None else format_usd(terms.cap_usd)
-    worst = format_usd(terms.worst_usd)
-    lines = [f"expected  {terms.expected_text}", f"cap       {cap}", f"at most   {worst}"]
-    return [*lines, f"budget    {terms.budget}"] if terms.budget is not None else lines
-
-
-def detail_lines(terms: LaunchTerms) -> list[str]:
-    """Everything else."""
-    lines = [f"where     {terms.where}"]
-    lines += [f"  else    {fallback}" for fallback in terms.fallbacks]
-    lines += ["", f"At most {format_usd(terms.worst_usd)}, because:"]
-    lines += [f"  {format_usd(line.usd)}  {line.text}" for line in terms.worst]
-    alone = "no bound" if terms.alone.usd is None else f"at most {format_usd(terms.alone.usd)}"
-    lines += [f"Should this machine go away too: {alone}; {terms.alone.text}", "", "Guards:"]
-    lines += [f"  {guard}" for guard in terms.guards]
-    lines += ["", "Its end:", *(f"  {sentence}" for sentence in terms.teardown)]
-    return [*lines, "", f"Figures rest on: {terms.basis}", f"plan {terms.plan_id}"]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import typer
 
-from manager.cli.launch_view import terms_lines
+from manager.cli.launch_view import confirm
 from manager.config import Value, find_setting
 from manager.errors import NothingFitsError
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.runs.session import SuperviseSettings
+from manager.service import launch_terms as terms_module
 from manager.service.budgets import set_budget
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
-from manager.service.launch_terms import launch_terms
+from manager.service.launch_terms import detail_lines, launch_terms, money_lines
 from manager.service.running import prepare
 from manager.spec.model import Budget, Where
 from manager.units import usd
@@ -122,9 +125,30 @@ def test_what_cannot_be_launched_has_no_terms(tmp_path: Path) -> None:
         launch_terms(make_context(tmp_path), plan)
 
 
-def test_the_lines_of_the_command_begin_with_money(tmp_path: Path) -> None:
+def test_the_lines_begin_with_money_and_leave_nothing_out(tmp_path: Path) -> None:
     terms = launch_terms(make_context(tmp_path), plan_of())
-    lines = terms_lines(terms)
-    assert lines[0].startswith("expected $")
-    assert "cap $2.00, at most $2." in lines[0]
-    assert sum(line.startswith("guard ") for line in lines) == 3
+    expected, cap, most = money_lines(terms)
+    assert expected.startswith("expected  $")
+    assert cap == "cap       $2.00"
+    assert most.startswith("at most   $2.")
+    details = "\n".join(detail_lines(terms))
+    for told in (terms.where, *terms.fallbacks, *terms.guards, *terms.teardown, terms.basis, terms.alone.text):
+        assert told in details
+    assert all(line.text in details for line in terms.worst)
+
+
+def test_the_guard_at_home_says_how_often_it_charges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    often = replace(PATIENCE, charge_interval_s=10.0)
+    monkeypatch.setattr(terms_module, "supervise_settings", lambda _: often)
+    assert any("charges each 10 s" in guard for guard in launch_terms(make_context(tmp_path), plan_of()).guards)
+
+
+def test_the_command_asks_with_the_same_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terms = launch_terms(make_context(tmp_path), plan_of())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: True)
+    confirm(terms)
+    told = capsys.readouterr().err
+    assert all(line in told for line in (*money_lines(terms), *detail_lines(terms)))
