@@ -7,12 +7,11 @@ What is left then bounds the next one. Months are calendar months of this machin
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from manager.errors import OverBudgetError, StateError, UsageError
+from manager.errors import OverBudgetError, UsageError
 from manager.planner.limits import cost_at, cost_told
 from manager.planner.plan import BudgetCap, Plan
 from manager.runs.budget_rows import limits, projects, spent_in_each, standings, tightest_for
@@ -26,16 +25,13 @@ from manager.runs.budgets import (
     month_of,
 )
 from manager.runs.budgets import Standing as BudgetState
-from manager.runs.ledger_file import open_for_reading
-from manager.runs.ledger_reader import LedgerReader
 from manager.service.context import Context
-from manager.service.inspection import open_ledger
+from manager.service.inspection import open_ledger, reading
 from manager.spec.model import is_plain_name
 
 __all__ = ["BudgetLimit", "BudgetScope", "BudgetState", "MonthSpent", "OpenRun", "Spent"]
 
 HISTORY_MONTHS = 12
-_BUSY_TIMEOUT_S = 5.0
 _MOST_USD = Decimal(10) ** 12
 
 
@@ -160,26 +156,6 @@ def month_history(context: Context, months: int = HISTORY_MONTHS) -> tuple[Month
         shown.append(month_before(shown[-1]))
     with reading(context) as ledger:
         return () if ledger is None else ledger.look(lambda db: _history(db, shown))
-
-
-@contextmanager
-def reading(context: Context) -> Iterator[LedgerReader | None]:
-    """The ledger for reading, which waits for no writer; None: there is none yet.
-
-    Raises:
-        StateError: it cannot be read.
-    """
-    file = context.home.ledger_file
-    if not file.exists():
-        yield None
-        return
-    try:
-        reader = LedgerReader(file, open_for_reading(file, busy_timeout_s=_BUSY_TIMEOUT_S))
-    except StateError:
-        # Of an older version, it is brought up to date; whatever else is wrong with it is said by this.
-        reader = open_ledger(context)
-    with reader:
-        yield reader
 
 
 def _history(db: sqlite3.Connection, months: Sequence[Month]) -> tuple[MonthSpent, ...]:

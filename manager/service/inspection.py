@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from manager.errors import StateError, UsageError
 from manager.launch.engine import LOG_FILE
 from manager.runs.clients import lives
 from manager.runs.ledger import BUSY_TIMEOUT_S, Ledger
+from manager.runs.ledger_file import open_for_reading
+from manager.runs.ledger_reader import LedgerReader
 from manager.runs.records import RunEvents, RunRecord
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.service.context import Context
@@ -18,6 +22,7 @@ from manager.service.log_reading import LogFile
 
 RUN_JSON_VERSION = 1
 _POLL_S = 0.5
+_READING_PATIENCE_S = 5.0
 
 
 def open_ledger(context: Context, *, patience_s: float = BUSY_TIMEOUT_S) -> Ledger:
@@ -34,13 +39,36 @@ def open_ledger(context: Context, *, patience_s: float = BUSY_TIMEOUT_S) -> Ledg
     return Ledger.open(context.home.ledger_file, busy_timeout_s=patience_s)
 
 
+@contextmanager
+def reading(context: Context) -> Iterator[LedgerReader | None]:
+    """The ledger for reading, which waits for no writer; None: there is none yet.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    file = context.home.ledger_file
+    if not file.exists():
+        yield None
+        return
+    try:
+        reader = LedgerReader(file, open_for_reading(file, busy_timeout_s=_READING_PATIENCE_S))
+    except StateError:
+        # Of an older version, it is brought up to date; whatever else is wrong with it is said by this.
+        reader = open_ledger(context)
+    with reader:
+        yield reader
+
+
 def find_run(context: Context, prefix: str) -> RunRecord:
     """One run by its id or the unique beginning of it.
 
     Raises:
         UsageError: none, or several.
+        StateError: the ledger cannot be read.
     """
-    with open_ledger(context) as ledger:
+    with reading(context) as ledger:
+        if ledger is None:
+            raise UsageError(f"no run is called {prefix!r}", hint="Launch one with `tunefare run`.")
         return ledger.run(prefix)
 
 

@@ -21,7 +21,7 @@ from manager.runs.ledger_reader import LedgerReader
 from manager.runs.states import FINAL, MAY_BILL
 from manager.service import live_figures as figures
 from manager.service.context import Context
-from manager.service.inspection import open_ledger
+from manager.service.inspection import find_run
 from manager.service.live_digest import RunDigest
 from manager.service.live_run import LiveRun
 from manager.service.live_series import MOST_POINTS
@@ -49,8 +49,7 @@ class Follower:
             UsageError: none is called so, or several.
             StateError: the ledger cannot be read.
         """
-        with open_ledger(context) as ledger:
-            record = ledger.run(run)
+        record = find_run(context, run)
         self.run_id = record.run_id
         self._context = context
         self._record = record
@@ -65,23 +64,17 @@ class Follower:
         self._stale_since_s: float | None = None
         self._stale_reason: str | None = None
         self._has_more = False
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def poll(self) -> LiveRun:
         """Read what is new and tell how the run stands."""
-        with self._lock:
-            now_s = self._context.clock()
-            try:
-                self._read(now_s)
-                self._stale_since_s = self._stale_reason = None
-            except StateError as error:
-                self._close()
-                if not self._digest.history:
-                    raise
-                self._stale_since_s = now_s if self._stale_since_s is None else self._stale_since_s
-                self._stale_reason = error.message
-            self._read_log()
-            return self._tell(now_s)
+        try:
+            with self._lock:
+                return self._look()
+        finally:
+            if self._is_closed:
+                self.close()
 
     def log_tail(self, lines: int, search: str = "") -> tuple[str, ...]:
         """The newest lines of the log as of the last poll, oldest first; only those that hold `search`, in any case."""
@@ -105,9 +98,27 @@ class Follower:
             return self._log_version, tuple(line for line in lines if wanted in line.casefold())
 
     def close(self) -> None:
-        """Follow no more."""
-        with self._lock:
+        """Follow no more. Waits for no poll: one that is under way closes what it read when it has ended."""
+        self._is_closed = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
+
+    def _look(self) -> LiveRun:
+        now_s = self._context.clock()
+        try:
+            self._read(now_s)
+            self._stale_since_s = self._stale_reason = None
+        except StateError as error:
             self._close()
+            if not self._digest.history:
+                raise
+            self._stale_since_s = now_s if self._stale_since_s is None else self._stale_since_s
+            self._stale_reason = error.message
+        self._read_log()
+        return self._tell(now_s)
 
     def _read(self, now_s: float) -> None:
         reader = self._connected()
@@ -207,6 +218,7 @@ class Follower:
             cap_usd=record.cap_usd,
             cap_share=figures.cap_share(cost, beside, record.cap_usd),
             projected_usd=ahead.usd,
+            projected_cap_share=figures.projected_cap_share(ahead, record.cap_usd),
             projected_basis=ahead.basis,
             left_s=ahead.left_s,
             evidence=digest.evidence,

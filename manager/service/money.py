@@ -9,8 +9,8 @@ from decimal import Decimal
 from manager.runs.budget_rows import billing_runs, limits, open_runs, spent_between, standing_of
 from manager.runs.budgets import BillingRun, BudgetScope, Month, Spent, Standing, day_start_s, month_of
 from manager.runs.states import RunState
-from manager.service.budgets import reading
 from manager.service.context import Context
+from manager.service.inspection import reading
 
 _HOURS_PER_DAY = 24
 

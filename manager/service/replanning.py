@@ -26,7 +26,7 @@ from manager.reports.why import Why, why
 from manager.runs.states import FINAL
 from manager.service.assumptions import assumptions_file
 from manager.service.context import Context
-from manager.service.inspection import open_ledger
+from manager.service.inspection import reading
 from manager.service.known_names import check_places
 from manager.service.planning import OpenJob, OpenMarket, open_job, open_market, settle
 from manager.spec.model import RunSpec
@@ -237,10 +237,8 @@ def _mark(context: Context, catalogs: Path | None) -> Hashable:
     files = market_mark(
         catalogs=catalogs or context.config.catalogs, home=context.user_home, good_copies=context.home.prices_dir
     )
-    ended = 0
-    if context.home.ledger_file.exists():
-        with open_ledger(context) as ledger:
-            ended = len(ledger.run_ids(FINAL))
+    with reading(context) as ledger:
+        ended = 0 if ledger is None else len(ledger.run_ids(FINAL))
     return (files, file_mark(assumptions_file(context)), context.config.values, ended)
 
 

@@ -10,6 +10,9 @@ from manager.service.live_run import LiveRun
 from manager.service.nouns import RunSummary
 from manager.service.run_list import run_summaries
 
+_PATIENCE_S = 2.0
+"""With a ledger that another process has locked; the list is read again soon."""
+
 
 class Listed(Message):
     """All runs."""
@@ -59,7 +62,7 @@ class Searched(Message):
 
 def listed(context: Context) -> Listed:
     """In a thread: the runs there are."""
-    return Listed(run_summaries(context))
+    return Listed(run_summaries(context, patience_s=_PATIENCE_S))
 
 
 def opened(context: Context, run: str) -> Opened:

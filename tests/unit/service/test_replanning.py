@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from manager.planner.build import Planner
 from manager.profiling import measure, worker
 from manager.service import planning, replanning
 from manager.service.context import open_context
+from manager.service.inspection import open_ledger
 from manager.service.planning import OpenJob
 from manager.service.replanning import PlanSession
 from manager.service.saved_plans import find_plan
@@ -252,7 +254,11 @@ def test_what_has_changed_is_read_again(spec: RunSpec, opened: Calls, tmp_path: 
     aws = of_limits({"clouds": ("aws",)})(spec)
     before = session.answer(aws).offers[0]
     assert len(session.offers()) > 7
-    assert not session.refresh()
+    open_ledger(context).close()
+    writer = sqlite3.connect(context.home.ledger_file, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert not session.refresh(), "a process that writes holds nobody up"
+    writer.close()
     session.answer(aws)
     assert len(opened) == 1
     write_catalog(tmp_path / "catalogs", "aws", catalog("1.60", rows=3))
