@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 from manager.launch.local_process import ProcessIdentity, identify, is_alive
 from manager.service.context import Context
@@ -30,8 +31,43 @@ class FirstDraft:
     """What the user should know of it; None: nothing."""
 
 
-def keep_draft(context: Context, draft: Draft) -> None:
-    """Keep the text of this process; what is saved already is forgotten. A full disk is no reason to stop typing."""
+class _Turns:
+    """Order of what is to be kept: threads that write it may come in another one."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.last = 0
+        """The newest that was given out."""
+        self.kept = 0
+        """The newest that was kept."""
+
+
+_TURNS = _Turns()
+
+
+def keeping_turn() -> int:
+    """The place of a draft in the order of what was typed; to be taken as soon as it is typed."""
+    with _TURNS.lock:
+        _TURNS.last += 1
+        return _TURNS.last
+
+
+def keep_draft(context: Context, draft: Draft, *, turn: int | None = None) -> None:
+    """Keep the text of this process; what is saved already is forgotten. A full disk is no reason to stop typing.
+
+    Args:
+        context: surroundings.
+        draft: what to keep.
+        turn: of `keeping_turn`: a draft whose successor is kept already is dropped; None: it is the newest.
+    """
+    turn = keeping_turn() if turn is None else turn
+    with _TURNS.lock:
+        if turn >= _TURNS.kept:
+            _TURNS.kept = turn
+            _keep(context, draft)
+
+
+def _keep(context: Context, draft: Draft) -> None:
     if not draft.is_changed:
         forget_draft(context)
         return

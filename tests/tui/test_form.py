@@ -135,6 +135,43 @@ async def test_what_was_typed_when_the_terminal_went_away_is_there_again(
         assert "restored what was not saved of tunefare.yaml" in text_of(app_of(user))
 
 
+async def test_the_last_keys_before_the_end_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    async with form_open(monkeypatch, context, write_run(tmp_path)) as user:
+        monkeypatch.setattr("tui.screens.plan.form.DEBOUNCE_S", 600.0)
+        user.field("name").control.focus()
+        await user.pilot.press("end", "x", "y")
+        assert user.form.is_behind
+    (kept,) = context.home.drafts_dir.glob("*.json")
+    assert "name: newsxy" in json.loads(kept.read_text(encoding="utf-8"))["text"]
+
+
+async def test_the_last_keys_in_the_text_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    async with form_open(monkeypatch, context, write_run(tmp_path)) as user:
+        await user.press("y")
+        monkeypatch.setattr("tui.screens.plan.yaml_screen._DEBOUNCE_S", 600.0)
+        await user.pilot.press("Q")
+    (kept,) = context.home.drafts_dir.glob("*.json")
+    assert json.loads(kept.read_text(encoding="utf-8"))["text"].startswith("Q")
+
+
+async def test_a_defect_in_looking_at_the_data_does_not_keep_the_run_file_from_being_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("manager.service.data_preview.preview_data", broken)
+    async with form_open(monkeypatch, context, write_run(tmp_path)) as user:
+        await user.answered()
+        assert user.form.problems == {}
+        assert user.screen.wrongs == []
+        assert "a defect" in user.field("data.source").note
+
+
 async def test_a_file_that_another_program_changed_is_read_again_unless_something_was_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
 ) -> None:

@@ -169,6 +169,22 @@ async def test_a_new_file_drops_what_was_typed_only_when_told(
         assert user.field("model.source").control.value == ""
 
 
+async def test_saving_first_under_a_name_goes_on_with_what_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    async with form_open(monkeypatch, context, None) as user:
+        await user.type("name", "typed")
+        await user.press("escape", "ctrl+n", "s")
+        await fill(user, "mine")
+        await user.press("enter")
+        await user.answered()
+        assert "name: typed" in (tmp_path / "empty" / "mine.yaml").read_text(encoding="utf-8")
+        assert user.form.draft.file is None
+        assert user.form.draft.get("name") != "typed"
+
+
 async def test_a_model_is_found_by_words_and_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from manager.service.context import Context
 from manager.service.drafts import Draft
-from manager.service.kept_drafts import first_draft, forget_draft, keep_draft, kept_draft
+from manager.service.kept_drafts import first_draft, forget_draft, keep_draft, keeping_turn, kept_draft
 from tests.support.contexts import make_context
 
 
@@ -52,6 +52,19 @@ def test_what_is_saved_or_untouched_is_not_kept(tmp_path: Path) -> None:
     keep_draft(context, Draft.new(folder=tmp_path))
     assert list(context.home.drafts_dir.glob("*")) == []
     forget_draft(context)
+
+
+def test_threads_that_come_late_keep_nothing_older(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    begun = Draft.new(folder=tmp_path)
+    first, second, third = keeping_turn(), keeping_turn(), keeping_turn()
+    keep_draft(context, begun.set("name", "newer"), turn=second)
+    keep_draft(context, begun.set("name", "older"), turn=first)
+    (kept,) = context.home.drafts_dir.glob("*.json")
+    assert "name: newer" in json.loads(kept.read_text(encoding="utf-8"))["text"]
+    keep_draft(context, begun.set("name", "saved").save(tmp_path / "a.yaml", expected=None))
+    keep_draft(context, begun.set("name", "late"), turn=third)
+    assert list(context.home.drafts_dir.glob("*")) == []
 
 
 def test_a_named_file_gets_its_own_draft_alone(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ DEBOUNCE_S = 0.15
 """After the last key; a spec is checked and planned no more often."""
 _LOOK_OUTSIDE_S = 2.0
 """How often the file is compared with what was read of it."""
+_DATA_GROUP = "data"
 _YAML_ONLY = "the text is no YAML: y opens it"
 
 
@@ -99,6 +100,8 @@ class RunForm(VerticalScroll, can_focus=False):
         self._draft: Draft | None = None
         self._pending: dict[str, str] = {}
         self._timer: Timer | None = None
+        self._turn = 0
+        """Of the draft that was checked last, in the order of what is kept."""
         self._spec: RunSpec | None = None
         self._problems: dict[str, str] = {}
         self._told = ""
@@ -112,6 +115,16 @@ class RunForm(VerticalScroll, can_focus=False):
         self.border_title = "Run"
         self.call_after_refresh(self._read)
         self.set_interval(_LOOK_OUTSIDE_S, self.look_outside)
+
+    def on_unmount(self) -> None:
+        """Keep the last keys too: no thread is begun for them any more."""
+        is_behind = self.is_behind
+        self._flush()
+        if self._draft is not None:
+            from manager.service.kept_drafts import keep_draft
+
+            # With the turn of the last check, what was typed since in the text of the file stays kept.
+            keep_draft(self._tunefare.context, self._draft, turn=None if is_behind else self._turn)
 
     def _read(self) -> None:
         context, file = self._tunefare.context, self._tunefare.file
@@ -224,6 +237,10 @@ class RunForm(VerticalScroll, can_focus=False):
     @on(Failed)
     def _reading_failed(self, event: Failed) -> None:
         event.stop()
+        if event.group == _DATA_GROUP:
+            self._data_question = None  # The next change of the run file looks again.
+            self.tell_note(DATA, _error_words(event.error))
+            return
         self._problems = {"": event.error.message}
         self._show_problems()
         self.post_message(self.SpecInvalid(self.problems))
@@ -285,11 +302,12 @@ class RunForm(VerticalScroll, can_focus=False):
         if draft is None:
             return
         self._show_state()
+        from manager.service.kept_drafts import keep_draft, keeping_turn  # Loaded with the first draft.
+
+        turn = self._turn = keeping_turn()
 
         def check() -> Message:
-            from manager.service.kept_drafts import keep_draft
-
-            keep_draft(context, draft)
+            keep_draft(context, draft, turn=turn)
             problems = draft.problems()
             return self._Checked(draft, None if problems else draft.spec(), problems)
 
@@ -326,9 +344,9 @@ class RunForm(VerticalScroll, can_focus=False):
             try:
                 return self._DataSeen(spec, summary(preview_data(context, spec)))
             except TunefareError as error:
-                return self._DataSeen(spec, f"? {error.message}{f'; {error.hint}' if error.hint else ''}")
+                return self._DataSeen(spec, _error_words(error))
 
-        self._tunefare.threads.start(self, look, group="data")
+        self._tunefare.threads.start(self, look, group=_DATA_GROUP)
 
     @on(_DataSeen)
     def _tell_data(self, event: _DataSeen) -> None:
@@ -352,6 +370,10 @@ class RunForm(VerticalScroll, can_focus=False):
         state = "\n".join(([self._told] if self._told else []) + lines)
         self.query_one("#form-state", Static).update(state)
         self.query_one("#form-state", Static).display = bool(state)
+
+
+def _error_words(error: TunefareError) -> str:
+    return f"? {error.message}; {error.hint}" if error.hint else f"? {error.message}"
 
 
 def _widgets(options: dict[str, Options]) -> Iterator[Widget]:

@@ -130,6 +130,9 @@ class FormActions(BaseScreen):
 
     def action_save_as(self) -> None:
         """Save under another name."""
+        self._save_as(None)
+
+    def _save_as(self, then: Callable[[], None] | None) -> None:
         from tui.screens.plan.save_dialog import SaveDialog
 
         draft = self._draft()
@@ -139,7 +142,7 @@ class FormActions(BaseScreen):
 
         def save(file: Path | None) -> None:
             if file is not None:
-                self._save(file, draft.mark if file == draft.file else None)
+                self._save(file, draft.mark if file == draft.file else None, then)
 
         self.app.push_screen(SaveDialog(draft.folder, name), save)
 
@@ -174,7 +177,7 @@ class FormActions(BaseScreen):
             saved = draft.save(file, expected=expected)
         except StateError as error:
             if file.exists() and "cannot be written" not in error.message:
-                self._ask_about(file, error)
+                self._ask_about(file, error, then)
             else:
                 self.tunefare.fail(error)
             return
@@ -182,7 +185,7 @@ class FormActions(BaseScreen):
         if then is not None:
             then()
 
-    def _ask_about(self, file: Path, error: StateError) -> None:
+    def _ask_about(self, file: Path, error: StateError, then: Callable[[], None] | None) -> None:
         """The file holds what this draft does not know."""
         from manager.service.drafts import difference, mark_of
 
@@ -194,9 +197,9 @@ class FormActions(BaseScreen):
             if key == "r":
                 self._read(file)
             elif key == "w":
-                self._save(file, mark_of(file))
+                self._save(file, mark_of(file), then)
             elif key == "a":
-                self.action_save_as()
+                self._save_as(then)
 
         answers = (
             Answer(key="r", text="read the file again; what was typed here is dropped"),
@@ -218,7 +221,7 @@ class FormActions(BaseScreen):
             elif key == "s" and draft.file is not None:
                 self._save(draft.file, draft.mark, then=act)
             elif key == "s":
-                self.action_save_as()
+                self._save_as(act)
 
         answers = (
             Answer(key="s", text="save it first"),

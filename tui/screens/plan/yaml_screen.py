@@ -38,6 +38,8 @@ class YamlScreen(ModalScreen[str]):
     def __init__(self, draft: Draft) -> None:
         super().__init__()
         self._draft = draft
+        self._text = draft.text
+        self._is_given_back = False
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -56,22 +58,32 @@ class YamlScreen(ModalScreen[str]):
 
     def action_back(self) -> None:
         """To the form, with the text as it is."""
+        self._is_given_back = True
         self.dismiss(self.query_one(TextArea).text)
 
+    def on_unmount(self) -> None:
+        """Keep the last keys where the application ends here; else the form goes on with them."""
+        if not self._is_given_back:
+            from manager.service.kept_drafts import keep_draft
+
+            keep_draft(cast("TunefareApp", self.app).context, self._draft.with_text(self._text))
+
     @on(TextArea.Changed)
-    def _typed(self) -> None:
+    def _typed(self, event: TextArea.Changed) -> None:
+        self._text = event.text_area.text
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(_DEBOUNCE_S, self._check)
 
     def _check(self) -> None:
         app = cast("TunefareApp", self.app)
-        draft, context = self._draft.with_text(self.query_one(TextArea).text), app.context
+        draft, context = self._draft.with_text(self._text), app.context
+        from manager.service.kept_drafts import keep_draft, keeping_turn  # Loaded with the first draft.
+
+        turn = keeping_turn()
 
         def check() -> Message:
-            from manager.service.kept_drafts import keep_draft
-
-            keep_draft(context, draft)
+            keep_draft(context, draft, turn=turn)
             return self.Checked(draft.line_problems())
 
         app.threads.start(self, check, group="yaml")
