@@ -10,13 +10,9 @@ import typer
 from manager.cli.output import emit, emit_json, narrate
 from manager.errors import ExitCode, TeardownUnconfirmedError, UsageError
 from manager.service.context import open_context
-from manager.units import format_usd
 
 if TYPE_CHECKING:
-    from manager.service.panic_report import PanicReport, PanicTarget, PanicTargets, PanicUpdate
-
-WORD = "panic"
-"""To be typed, so that no key pressed by mistake ends anything."""
+    from manager.service.panic_report import PanicReport, PanicTargets, PanicUpdate
 
 
 def register(app: typer.Typer) -> None:
@@ -58,25 +54,14 @@ def panic(
 
 
 def _tell_found(found: PanicTargets) -> None:
+    from manager.service.panic_words import FOLDERS, found_text, price_text, target_text  # as above
+
     if found.ledger_error is not None:
         narrate(f"tunefare: error: {found.ledger_error.message}")
-        narrate("looking for runs in their folders instead; machines of a run without a folder are not found")
-    if not found.targets:
-        narrate("no run was found that may be billed" if found.ledger_error else "nothing to end: no run may be billed")
-        return
-    unpriced = f", and {found.unpriced} of unknown price" if found.unpriced else ""
-    count = len(found.targets)
-    narrate(f"{count} {'run' if count == 1 else 'runs'} may be billed: {format_usd(found.usd_per_hour)}/h{unpriced}")
+        narrate(FOLDERS)
+    narrate(found_text(found))
     for target in found.targets:
-        narrate(f"  {_line(target)}")
-
-
-def _line(target: PanicTarget) -> str:
-    price = "unknown" if target.price_usd_per_hour is None else f"{format_usd(target.price_usd_per_hour)}/h"
-    state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
-    client = "" if target.has_client or target.state is None else "; no process supervises it"
-    machine = "" if target.machine is None else f" on {target.machine}"
-    return f"{price}  {target.run_id}  {state}{machine}{client}"
+        narrate(f"  {price_text(target)}  {target.run_id}  {target_text(target)}")
 
 
 def _confirm() -> None:
@@ -84,6 +69,8 @@ def _confirm() -> None:
     UsageError: nobody can answer.
     typer.Abort: another word was typed.
     """
+    from manager.service.panic_words import WORD  # as above
+
     if not sys.stdin.isatty():
         raise UsageError(
             "nothing is ended without a confirmation, and standard input is no terminal", hint="tunefare panic --yes"
@@ -98,10 +85,10 @@ def _tell(update: PanicUpdate) -> None:
 
 
 def _show(report: PanicReport) -> None:
-    from manager.service.panic import verdict_text  # as above
+    from manager.service.panic_words import cost_text, verdict_lines  # as above
 
     for entry in report.entries:
-        cost = "cost unknown" if entry.cost_usd is None else format_usd(entry.cost_usd)
-        emit(f"{entry.run_id}  {cost}  {verdict_text(entry)}")
-        for command in entry.commands:
-            emit(f"    {command}")
+        verdict, *commands = verdict_lines(entry)
+        emit(f"{entry.run_id}  {cost_text(entry)}  {verdict}")
+        for command in commands:
+            emit(command)

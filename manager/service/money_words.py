@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from manager.runs.budgets import Spent, Standing
 from manager.service.money import MoneyNow
@@ -41,14 +43,32 @@ def month_text(money: MoneyNow, *, is_short: bool = False) -> str:
     return f"left {left_text(money.budget)} of {limit}{month}"
 
 
+def rate_words(prices: Sequence[Decimal | None], *, is_short: bool = False) -> str:
+    """`$0.85/h`; `$0.85/h and 1 at an unknown price`, short `at least $0.85/h`; `price unknown` where none is known.
+
+    Args:
+        prices: of machines, dollars per hour; None: unknown.
+        is_short: without the number of those whose price is unknown.
+    """
+    known = [price for price in prices if price is not None]
+    unknown = len(prices) - len(known)
+    if unknown and not known:
+        return "price unknown"
+    rate = f"{format_usd(sum(known, Decimal(0)))}/h"
+    if not unknown:
+        return rate
+    return f"at least {rate}" if is_short else f"{rate} and {unknown} at an unknown price"
+
+
 def rate_text(money: MoneyNow, *, is_short: bool = False) -> str:
-    """`$0.85/h now`, `at least $0.85/h now (1 of 2 runs at an unknown price)`."""
+    """`$0.85/h now`, `at least $0.85/h now (1 of 2 runs at an unknown price)`, `price unknown now, 1 run`."""
     unknown, runs = money.unknown_prices, len(money.runs)
-    text = f"{'at least ' if unknown else ''}{format_usd(money.usd_per_hour)}/h now"
+    text = f"{rate_words([run.price_usd_per_hour for run in money.runs], is_short=True)} now"
     if is_short or not runs:
         return text
     named = "run" if runs == 1 else "runs"
-    return f"{text} ({unknown} of {runs} {named} at an unknown price)" if unknown else f"{text}, {runs} {named}"
+    is_part = 0 < unknown < runs
+    return f"{text} ({unknown} of {runs} {named} at an unknown price)" if is_part else f"{text}, {runs} {named}"
 
 
 def today_text(money: MoneyNow) -> str:
@@ -60,8 +80,9 @@ def day_text(money: MoneyNow, *, is_short: bool = False) -> str | None:
     """`if left running: $20.40/day`; None: nothing may be billed."""
     if not money.runs:
         return None
-    at_least = "at least " if money.unknown_prices else ""
-    return f"{'' if is_short else 'if '}left running: {at_least}{format_usd(money.usd_per_day)}/day"
+    unknown = money.unknown_prices
+    per_day = f"{'at least ' if unknown else ''}{format_usd(money.usd_per_day)}/day"
+    return f"{'' if is_short else 'if '}left running: {per_day if unknown < len(money.runs) else 'cost unknown'}"
 
 
 def unconfirmed_text(money: MoneyNow) -> str | None:

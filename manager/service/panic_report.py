@@ -39,17 +39,6 @@ class PanicTargets:
     ledger_error: TunefareError | None
     """Why the ledger cannot be read, so that runs were looked for in their folders; None: it was read."""
 
-    @property
-    def usd_per_hour(self) -> Decimal:
-        """What the runs of a known price cost per hour."""
-        prices = (target.price_usd_per_hour for target in self.targets)
-        return sum((price for price in prices if price is not None), Decimal(0))
-
-    @property
-    def unpriced(self) -> int:
-        """Runs whose price is unknown."""
-        return sum(target.price_usd_per_hour is None for target in self.targets)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanicUpdate:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from manager.runs.summary import RunSummary
 from manager.service.context import Context
 from manager.service.inspection import has_client, open_ledger
 from manager.service.known_names import check_names
-from manager.units import format_usd
+from manager.service.money_words import rate_words
 from tasks.kinds import LOWER_IS_BETTER
 
 _UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -136,14 +135,10 @@ def billing_text(summaries: Iterable[RunSummary]) -> str | None:
     if not billing:
         return None
     prices = [each.price_usd_per_hour for each in billing]
-    known = sum((price for price in prices if price is not None), Decimal(0))
-    unknown = prices.count(None)
     runs = f"{len(billing):,} runs" if len(billing) != 1 else "1 run"
-    also = f" and {unknown} at an unknown price" if unknown else ""
-    rate = "price unknown" if unknown == len(billing) else f"{format_usd(known)}/h{also}"
     left = sum(1 for each in billing if each.has_client is False)
     alone = f", {left:,} without a client (tunefare reconcile)" if left else ""
-    return f"{runs} may still be billed: {rate}{alone}"
+    return f"{runs} may still be billed: {rate_words(prices)}{alone}"
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

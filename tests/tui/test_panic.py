@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -78,7 +79,7 @@ async def test_panic_lists_the_dearest_first_and_ends_all(context: Context, size
         app.push_screen(PanicDialog(begin=within_this_process))
         await settled(pilot)
         shown = text_of(app)
-        assert "$3.16/h: 2 runs may be billed" in shown
+        assert "2 runs may be billed: $3.16/h" in shown
         assert shown.index(OTHER) < shown.index(RUN)
         assert "running on local, CPU; no process supervises it" in shown
         assert_snapshot(app, f"panic-{size[0]}x{size[1]}-dark")

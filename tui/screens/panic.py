@@ -15,17 +15,23 @@ from textual.widgets import Footer, Input, Static
 
 from manager.errors import TunefareError
 from manager.service.ending import start_panic
-from manager.service.panic import panic_targets, verdict_text
+from manager.service.panic import panic_targets
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
-from manager.units import format_usd
+from manager.service.panic_words import (
+    FOLDERS,
+    WORD,
+    cost_text,
+    found_text,
+    price_text,
+    target_text,
+    verdict_lines,
+)
 from tui.actions import bindings
 from tui.threads import Failed
 
 if TYPE_CHECKING:
     from tui.app import TunefareApp
 
-WORD = "panic"
-"""To be typed, so that no key pressed by mistake ends anything."""
 _LOOK = "look"
 _END = "end"
 
@@ -108,11 +114,11 @@ class PanicDialog(ModalScreen[None]):
         found = self._found = message.found
         runs = self.query_one("#panic-runs", VerticalScroll)
         if found.ledger_error is not None:
-            await runs.mount(Static(_ledger_text(found), classes="error", markup=False))
+            await runs.mount(Static(f"error: {found.ledger_error.message}\n{FOLDERS}", classes="error", markup=False))
         for target in found.targets:
-            self._lines[target.run_id] = Static(_target_text(target), classes="panic-run", markup=False)
+            self._lines[target.run_id] = Static(_target_lines(target), classes="panic-run", markup=False)
         await runs.mount_all(self._lines.values())
-        self._sum(_sum_text(found), kind="" if found.targets else "dim")
+        self._sum(found_text(found), kind="" if found.targets else "dim")
         if found.targets:
             self._ask(f"All of them are ended now, without checkpoints. Type {WORD}, then Enter:")
             word = self.query_one("#panic-word", Input)
@@ -154,14 +160,14 @@ class PanicDialog(ModalScreen[None]):
         if line is None or found is None:
             return
         target = next(one for one in found.targets if one.run_id == message.update.run_id)
-        line.update(f"{_price_text(target)}  {target.run_id}\n  {message.update.text}")
+        line.update(f"{_head(target)}\n  {message.update.text}")
 
     @on(Ended)
     def _show_ended(self, message: Ended) -> None:
         report = message.report
         for entry in report.entries:
             line = self._lines[entry.run_id]
-            line.update(_entry_text(entry))
+            line.update(_entry_lines(entry))
             line.set_class(entry.is_gone, "success")
             line.set_class(not entry.is_gone, "error")
         self._commands = tuple(command for entry in report.unconfirmed for command in entry.commands)
@@ -211,33 +217,13 @@ def _tell(line: Static, text: str, kind: str) -> None:
     line.set_classes(kind)
 
 
-def _sum_text(found: PanicTargets) -> str:
-    count = len(found.targets)
-    if not count:
-        return "no run was found that may be billed" if found.ledger_error else "nothing to end: no run may be billed"
-    unpriced = f", and {found.unpriced} of unknown price" if found.unpriced else ""
-    return f"{format_usd(found.usd_per_hour)}/h{unpriced}: {count} {'run' if count == 1 else 'runs'} may be billed"
+def _target_lines(target: PanicTarget) -> str:
+    return f"{_head(target)}\n  {target_text(target)}"
 
 
-def _ledger_text(found: PanicTargets) -> str:
-    error = found.ledger_error
-    assert error is not None, "told only where there is one"
-    return f"error: {error.message}\nLooked for runs in their folders instead; a run without a folder is not found."
+def _head(target: PanicTarget) -> str:
+    return f"{price_text(target):>10}  {target.run_id}"
 
 
-def _price_text(target: PanicTarget) -> str:
-    price = target.price_usd_per_hour
-    return f"{'unknown' if price is None else f'{format_usd(price)}/h':>10}"
-
-
-def _target_text(target: PanicTarget) -> str:
-    state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
-    client = "" if target.has_client or target.state is None else "; no process supervises it"
-    machine = "" if target.machine is None else f" on {target.machine}"
-    return f"{_price_text(target)}  {target.run_id}\n  {state}{machine}{client}"
-
-
-def _entry_text(entry: PanicEntry) -> str:
-    cost = "cost unknown" if entry.cost_usd is None else format_usd(entry.cost_usd)
-    commands = "".join(f"\n    {command}" for command in entry.commands)
-    return f"{cost:>10}  {entry.run_id}\n  {verdict_text(entry)}{commands}"
+def _entry_lines(entry: PanicEntry) -> str:
+    return "\n  ".join([f"{cost_text(entry):>10}  {entry.run_id}", *verdict_lines(entry)])

@@ -16,9 +16,8 @@ from textual.widgets import Footer, Input, Static
 
 from manager.errors import TunefareError
 from manager.service.ending import start_stop
-from manager.service.panic import verdict_text
 from manager.service.panic_report import PanicEntry, PanicUpdate
-from manager.units import format_usd
+from manager.service.panic_words import cost_text, verdict_lines
 from tui.actions import bindings
 from tui.threads import Failed
 
@@ -169,9 +168,8 @@ class StopDialog(ModalScreen[PanicEntry | None]):
     @on(Ended)
     def _show_ended(self, message: Ended) -> None:
         entry = self._entry = message.entry
-        cost = "cost unknown" if entry.cost_usd is None else format_usd(entry.cost_usd)
-        commands = "".join(f"\n    {command}" for command in entry.commands)
-        self._tell(f"{cost}  {verdict_text(entry)}{commands}", kind="success" if entry.is_gone else "error")
+        told = "\n".join(verdict_lines(entry))
+        self._tell(f"{cost_text(entry)}  {told}", kind="success" if entry.is_gone else "error")
         self._ask("" if entry.is_gone else "MAY STILL BE BILLED: type these commands.", kind="error")
         self.refresh_bindings()
 

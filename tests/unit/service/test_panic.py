@@ -20,6 +20,7 @@ from manager.service import panic_end
 from manager.service.context import Context
 from manager.service.panic import OpenEngines, panic, panic_targets
 from manager.service.panic_report import PanicReport, PanicUpdate, panic_to_json
+from manager.service.panic_words import found_text
 from tests.support.contexts import make_context
 from tests.unit.runs.client_stage import RUN, Home
 from tests.unit.runs.played_engine import PlayedEngine
@@ -67,7 +68,7 @@ def test_runs_with_and_without_a_client_are_ended(context: Context, home: Home) 
     home.kill(dead)
     found = panic_targets(context)
     assert {target.run_id: target.has_client for target in found.targets} == {RUN: True, OTHER: False}
-    assert found.usd_per_hour * 100 == 720
+    assert found_text(found) == "2 runs may be billed: $7.20/h"
     report, told = end_all(context)
     assert {entry.run_id: (entry.state, entry.is_gone) for entry in report.entries} == {
         RUN: (RunState.STOPPED, True),

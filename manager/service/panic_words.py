@@ -1,0 +1,50 @@
+"""The end of runs in words, the same on the command line and in the terminal UI."""
+
+from __future__ import annotations
+
+from manager.service.money_words import rate_words
+from manager.service.panic_report import PanicEntry, PanicTarget, PanicTargets
+from manager.units import format_usd
+
+WORD = "panic"
+"""To be typed, so that no key pressed by mistake ends anything."""
+FOLDERS = "looking for runs in their folders instead; machines of a run without a folder are not found"
+"""What is done where the ledger cannot be read."""
+
+
+def found_text(found: PanicTargets) -> str:
+    """`2 runs may be billed: $3.16/h`; what is known where there is none."""
+    count = len(found.targets)
+    if not count:
+        return "no run was found that may be billed" if found.ledger_error else "nothing to end: no run may be billed"
+    rate = rate_words([target.price_usd_per_hour for target in found.targets])
+    return f"{count} {'run' if count == 1 else 'runs'} may be billed: {rate}"
+
+
+def price_text(target: PanicTarget) -> str:
+    """`$3.06/h`, or `unknown`."""
+    price = target.price_usd_per_hour
+    return "unknown" if price is None else f"{format_usd(price)}/h"
+
+
+def target_text(target: PanicTarget) -> str:
+    """`running on aws g5.xlarge; no process supervises it`."""
+    state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
+    client = "" if target.has_client or target.state is None else "; no process supervises it"
+    machine = "" if target.machine is None else f" on {target.machine}"
+    return f"{state}{machine}{client}"
+
+
+def cost_text(entry: PanicEntry) -> str:
+    """`$0.31`, or `cost unknown`."""
+    return "cost unknown" if entry.cost_usd is None else format_usd(entry.cost_usd)
+
+
+def verdict_text(entry: PanicEntry) -> str:
+    """`GONE: ...` or `NOT CONFIRMED: ...`."""
+    return f"{'GONE' if entry.is_gone else 'NOT CONFIRMED'}: {entry.told}"
+
+
+def verdict_lines(entry: PanicEntry) -> list[str]:
+    """The verdict, and indented below it what to type."""
+    return [verdict_text(entry), *(f"    {command}" for command in entry.commands)]
