@@ -27,11 +27,16 @@ def internal_error(error: BaseException) -> TunefareError:
     return told
 
 
+def error_text(error: TunefareError) -> str:
+    """`error: ...`, and its hint in a line of its own, where there is one."""
+    return f"error: {error.message}\nhint: {error.hint}" if error.hint else f"error: {error.message}"
+
+
 def details_of(error: BaseException) -> str:
     """What a report of the error should say: versions, message, and where it happened."""
     lines = [f"tunefare {__version__}, Python {platform.python_version()}, {platform.platform()}", ""]
     if isinstance(error, TunefareError):
-        lines += [f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else []), ""]
+        lines += [error_text(error), ""]
     return "\n".join(lines) + "".join(traceback.format_exception(error))
 
 

@@ -16,6 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from manager.service.cost_accuracy import Report
+from manager.service.failures import error_text
 from manager.service.reporting import FORMATS, write_report
 from tui.threads import Failed
 
@@ -131,8 +132,7 @@ class ExportDialog(ModalScreen[Path | None]):
     @on(Failed)
     def _failed(self, message: Failed) -> None:
         message.stop()
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
-        self._tell(f"error: {message.error.message}{hint}", is_error=True)
+        self._tell(error_text(message.error), is_error=True)
 
     def action_leave(self) -> None:
         """Back to the reports."""

@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from manager.service.detached import start_detached
+from manager.service.failures import error_text
 from manager.service.launch_terms import LaunchTerms, detail_lines, launch_terms, money_lines
 from manager.service.nouns import Plan
 from tui.actions import bindings
@@ -150,8 +151,7 @@ class LaunchDialog(ModalScreen[str | None]):
         """The error stays here, so that plan and terms are still in sight."""
         message.stop()
         self._is_starting = False
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
-        self._tell(f"error: {message.error.message}{hint}", "error")
+        self._tell(error_text(message.error), "error")
         if message.group == _TERMS:
             self.query_one("#money", Static).update("it cannot be launched")
         elif self._terms is not None and self._terms.needs_typed_confirmation is None:

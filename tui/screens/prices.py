@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from manager.service.failures import error_text
 from manager.service.nouns import PricePoint, RuleCount
 from manager.service.price_history import history_of
 from manager.service.price_refresh import CANCELLED, FAILED, Refreshed, refresh_prices
@@ -232,10 +233,9 @@ class PricesScreen(BaseScreen):
                 self.query_one("#prices", RowTable).show([])
             super().on_failed(message)
             return
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
         stays = "\nThe prices of before stay in use." if message.group == _REFRESH else ""
         self._open("#news")
-        self._news(f"error: {message.error.message}{hint}{stays}")
+        self._news(f"{error_text(message.error)}{stays}", is_error=True)
 
     def _is_open(self, pane: str) -> bool:
         return self.query_one(pane).has_class("-open")
@@ -245,7 +245,7 @@ class PricesScreen(BaseScreen):
         for one in ("#history", "#news"):
             self.query_one(one).set_class(one == pane, "-open")
 
-    def _news(self, words: str) -> None:
+    def _news(self, words: str, *, is_error: bool = False) -> None:
         text = self.query_one("#news-text", Static)
         text.update(words)
-        text.set_class(words.startswith("error"), "error")
+        text.set_class(is_error, "error")

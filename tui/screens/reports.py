@@ -26,6 +26,7 @@ from manager.service.cost_accuracy import (
     plain,
 )
 from manager.service.cost_accuracy import waterfall as waterfall_of
+from manager.service.failures import error_text
 from manager.service.nouns import FINAL, RunSummary
 from manager.service.reporting import build_reports
 from manager.service.run_list import run_summaries
@@ -231,11 +232,10 @@ class ReportsScreen(BaseScreen):
         if self._page == _CHOICE:
             super().on_failed(message)
             return
-        hint = f" · {message.error.hint}" if message.error.hint else ""
-        self._tell(f"error: {message.error.message}{hint}")
+        self._tell(error_text(message.error), is_error=True)
 
-    def _tell(self, words: str) -> None:
+    def _tell(self, words: str, *, is_error: bool = False) -> None:
         told = self.query_one("#reports-told", Static)
         told.update(words)
         told.display = bool(words)
-        told.set_class(words.startswith("error"), "error")
+        told.set_class(is_error, "error")

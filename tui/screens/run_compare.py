@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
+from manager.service.failures import error_text
 from manager.service.run_compare import ComparedRow, runs_side_by_side
 from tui.actions import bindings
 from tui.threads import Failed
@@ -73,9 +74,8 @@ class RunCompareDialog(ModalScreen[None]):
     @on(Failed)
     def _failed(self, message: Failed) -> None:
         message.stop()
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
         told = self.query_one("#compare-told", Static)
-        told.update(f"error: {message.error.message}{hint}")
+        told.update(error_text(message.error))
         told.add_class("error")
 
     def on_resize(self) -> None:

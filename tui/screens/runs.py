@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from manager.errors import TunefareError
+from manager.service.failures import error_text
 from manager.service.nouns import FINAL, RunSummary
 from manager.service.run_list import LedgerMark, billing_text, ledger_mark, run_summaries
 from tui.actions import bindings
@@ -129,12 +130,11 @@ class RunsScreen(BaseScreen):
         self._tell("#trouble", self._trouble(message.error))
 
     def _trouble(self, error: TunefareError) -> str:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
         again = f"u tries again; so does this screen, every {REFRESH_S:g} s."
         if self._was_read_s is None:
-            return f"error: {error.message}{hint}\n{again}"
+            return f"{error_text(error)}\n{again}"
         at = datetime.fromtimestamp(self._was_read_s, UTC).strftime("%H:%M:%S UTC")
-        return f"error: {error.message}{hint}\n{again} Below: as of {at}."
+        return f"{error_text(error)}\n{again} Below: as of {at}."
 
     def _tell(self, line: str, words: str | None) -> None:
         told = self.query_one(line, Static)
