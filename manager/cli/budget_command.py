@@ -15,8 +15,6 @@ from manager.service.context import Context, open_context
 if TYPE_CHECKING:
     from manager.service.budgets import BudgetState
 
-_SCOPES = ("month", "project")
-
 ScopeArgument = Annotated[str, typer.Argument(metavar="month|project", help="What it bounds.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")]
 
@@ -55,7 +53,9 @@ def set_(
     as_json: JsonOption = False,
 ) -> int:
     """Bound each calendar month (`budget set month 200`) or a project (`budget set project research 50`)."""
-    _check_scope(scope)
+    from manager.service.budgets import budget_scope  # as above
+
+    budget_scope(scope)
     wanted = 1 if scope == "month" else 2
     if len(values) != wanted:
         hint = "budget set month 200" if wanted == 1 else "budget set project research 50"
@@ -69,7 +69,6 @@ def remove(
     as_json: JsonOption = False,
 ) -> int:
     """Take a budget away; runs keep their caps."""
-    _check_scope(scope)
     return _change(scope, name, None, as_json=as_json)
 
 
@@ -93,8 +92,3 @@ def _state(context: Context, scope: str, name: str | None) -> BudgetState | None
 
     found = budget_states(context)
     return next((one for one in found if (one.limit.scope, one.limit.name) == (scope, name or "")), None)
-
-
-def _check_scope(scope: str) -> None:
-    if scope not in _SCOPES:
-        raise UsageError(f"{scope!r} has no budget", hint="budgets are of a month or of a project")

@@ -228,7 +228,7 @@ def _profile_of(planner: Planner, chosen: Sequence[Estimate]) -> WorkloadProfile
 def _own_notes(limits: Budget, budget_cap: BudgetCap | None, chosen: Sequence[Estimate]) -> list[str]:
     notes = []
     if budget_cap is not None:
-        notes.append(f"{budget_cap.text}: the cap of this run is {format_usd(budget_cap.usd)}")
+        notes.append(budget_cap.note)
     if not chosen:
         return notes
     best, cap, deadline = chosen[0], limits.max_usd, limits.deadline_hours

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from manager.prices.offer import Offer
 from manager.spec.model import Budget, RunSpec
-from manager.units import Interval, MoneyInterval
+from manager.units import Interval, MoneyInterval, format_usd
 from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import WorkloadProfile
 
@@ -118,6 +118,11 @@ class BudgetCap:
     """`month budget 2026-11`."""
     text: str
     """`month budget 2026-11 leaves $12.30 of $50.00`."""
+
+    @property
+    def note(self) -> str:
+        """What a plan says of it among its notes."""
+        return f"{self.text}: the cap of this run is {format_usd(self.usd)}"
 
 
 def under_cap(budget: Budget, cap: BudgetCap | None) -> Budget:

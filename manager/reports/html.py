@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from manager import units
@@ -20,6 +20,7 @@ from manager.reports import charts, figures, wording
 from manager.reports.charts import Chart
 from manager.reports.compare import Comparison, compare, letters, where
 from manager.reports.model import Gauge, PhaseShare, Report
+from manager.reports.templating import template_environment
 
 _MOST_CLASSES_IN_MATRIX = 20
 _MOST_CONFUSIONS = 20
@@ -180,15 +181,7 @@ def confusions(report: Report) -> list[tuple[str, str, int]]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("templates", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = wording.plain
-    environment.globals.update(
+    return template_environment(
         w=wording,
         u=units,
         size=charts,
@@ -200,7 +193,6 @@ def _environment() -> Environment:
         heat=heat,
         confusions=confusions,
     )
-    return environment
 
 
 def _level(count: int, total: int) -> int:

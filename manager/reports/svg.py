@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from manager.reports import charts, figures, wording
 from manager.reports.compare import where
 from manager.reports.cost_accuracy import CostAccuracy, CostPoint, cost_accuracy
 from manager.reports.model import Report
+from manager.reports.templating import template_environment
 from manager.reports.waterfall import Waterfall, waterfall
 
 WIDTH = 640
@@ -196,13 +197,4 @@ def _cut(text: str, most: int) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("templates", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = wording.plain
-    environment.globals.update(size=charts, fonts=FONTS)
-    return environment
+    return template_environment(size=charts, fonts=FONTS)

@@ -232,13 +232,12 @@ class Session:
         """Final cost of the task as of now; None when it cannot be told yet."""
         if self.meter is None:
             return None
-        spec = self.plan.spec
         hours = project_hours(
             self.progress,
             self.plan.profile,
             billing_started_at_s=self.meter.billing_started_at_s,
             now_s=self.clock(),
-            may_end_early=spec.target is not None or spec.training.early_stopping_patience is not None,
+            may_end_early=self.plan.spec.may_end_early,
         )
         return project_usd(hours, self.meter.price_usd_per_hour)
 

@@ -142,12 +142,11 @@ class _Retelling:
     def _projected_usd(self, at_s: float) -> MoneyInterval | None:
         if self._billing_started_at_s is None:
             return None
-        spec = self._plan.spec
         hours = project_hours(
             self._progress,
             self._plan.profile,
             billing_started_at_s=self._billing_started_at_s,
             now_s=at_s,
-            may_end_early=spec.target is not None or spec.training.early_stopping_patience is not None,
+            may_end_early=self._plan.spec.may_end_early,
         )
         return project_usd(hours, self._price)

@@ -58,7 +58,7 @@ def set_budget(context: Context, scope: str, name: str | None, usd: Decimal | No
         UsageError: no such scope, no name, no amount, or nothing to take away.
         StateError: the ledger cannot be written.
     """
-    kind, key = _scope(scope), name or ""
+    kind, key = budget_scope(scope), name or ""
     if kind is BudgetScope.MONTH and key:
         raise UsageError("a month's budget has no name", hint="it holds for each calendar month: budget set month 200")
     if kind is BudgetScope.PROJECT and not is_plain_name(key):
@@ -171,11 +171,16 @@ def _month_limit(db: sqlite3.Connection, month: Month) -> Decimal | None:
     return next((limit.usd for limit in found if limit.scope is BudgetScope.MONTH), None)
 
 
-def _scope(text: str) -> BudgetScope:
+def budget_scope(text: str) -> BudgetScope:
+    """What a budget bounds, by its name.
+
+    Raises:
+        UsageError: there is no such budget.
+    """
     try:
         return BudgetScope(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} has no budget", hint="budgets are of a month or a project") from error
+        raise UsageError(f"{text!r} has no budget", hint="budgets are of a month or of a project") from error
 
 
 def _title(scope: BudgetScope, name: str) -> str:

@@ -75,16 +75,16 @@ def revisit(context: Context, plan: Plan, *, catalogs: Path | None) -> Revisited
     _check_choice(plan, moved[0])
     told.insert(0, f"planned {age_text(context.clock() - plan.created_at_s)} ago; {_prices(moved[0])}")
     # What budgets left on the day of the plan says nothing of today.
-    own = () if plan.budget_cap is None else tuple(note for note in plan.notes if plan.budget_cap.text in note)
+    stale = None if plan.budget_cap is None else plan.budget_cap.note
     left = binding_cap(plan.spec.budget, cap_of_budgets(context, plan.spec.project))
     today = dataclasses.replace(with_prices(plan, moved), budget_cap=left)
     told += _told(moved)
     if left is not None:
-        told.append(f"{left.text}: the cap of this run is {format_usd(left.usd)}")
+        told.append(left.note)
     _check_cap(plan, today)
     # A fall-back is launched without another question, so that it has to keep the cap as the choice does.
     kept = tuple(estimate for estimate in today.offers if _keeps_cap(today.limits, estimate))
-    notes = (*(note for note in plan.notes if note not in own), *told)
+    notes = (*(note for note in plan.notes if note != stale), *told)
     kept_plan = dataclasses.replace(today, offers=kept, offers_total=len(kept), notes=notes)
     return Revisited(plan=kept_plan, told=tuple(told))
 

@@ -178,7 +178,7 @@ def _pixels(svg: str) -> bytes:
 
 
 def has_font() -> bool:
-    """Whether this machine has a font that pictures in pixels can be written with; needs the library that draws them."""
+    """Whether this machine has a font for pictures in pixels; needs the library that draws them."""
     import resvg_py  # as above
 
     return _draw(resvg_py, _ONE_LETTER) != _draw(resvg_py, _NO_LETTER)

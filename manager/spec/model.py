@@ -94,6 +94,11 @@ class RunSpec:
     project: str | None = None
     """What the run is charged to, where a budget of that name is kept; None: no project."""
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether the program itself may end before its last step: at its target, or where it stops getting better."""
+        return self.target is not None or self.training.early_stopping_patience is not None
+
 
 def spec_content(spec: RunSpec) -> dict[str, Any]:
     """What was asked, for hashes: a job without a project has the ids that it had before there were projects."""

@@ -117,3 +117,8 @@ def test_what_each_limit_costs_names_the_budget(shell: Shell) -> None:
     changes = json.loads(shell.good("plan", "--constraints", "--json"))["constraints"]
     assert changes[0]["change"].startswith("without the month budget ")
     assert changes[0]["added_usd"] == 0
+
+
+@pytest.mark.parametrize("arguments", [("set", "week", "5"), ("set", "week", "a", "5"), ("remove", "week")])
+def test_what_has_no_budget_is_refused(shell: Shell, arguments: tuple[str, ...]) -> None:
+    assert "'week' has no budget" in shell.run("budget", *arguments).stderr

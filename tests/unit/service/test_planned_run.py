@@ -149,14 +149,14 @@ def test_the_cap_can_be_lowered_and_not_raised() -> None:
 
 def test_what_a_budget_leaves_today_is_the_cap(again: Revisit, tmp_path: Path) -> None:
     stale = BudgetCap(usd=Decimal(1), name="month budget 2026-08", text="month budget 2026-08 leaves $1.00 of $9.00")
-    notes = (f"{stale.text}: the cap of this run is $1.00", "kept")
+    notes = (stale.note, f"a word on {stale.text}")
     plan = replace(plan_of(max_usd=None), budget_cap=stale, notes=notes)
     context = make_context(tmp_path)
     assert again(plan).plan.budget_cap is None
     set_budget(context, "month", None, Decimal(5))
     found = again(plan)
     assert found.plan.limits.max_usd == Decimal(5)
-    assert found.plan.notes[0] == "kept"
+    assert found.plan.notes[0] == f"a word on {stale.text}"
     assert "leaves $5.00 of $5.00: the cap of this run is $5.00" in found.told[-1]
     # The fall-back at $6 is not launched without another question.
     assert len(found.plan.offers) == 1
