@@ -18,7 +18,6 @@ from tasks.protocol import EventType
 
 FROM_PLAN = "the plan"
 OUTLASTED = "nothing: it takes longer than planned, and no step is done yet"
-_NOT_BEGUN = frozenset({RunState.PLANNED, RunState.LAUNCHING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +26,8 @@ class Ahead:
 
     usd: MoneyInterval | None
     """Final cost; None: unknown, or the run is over."""
+    beside_usd: Decimal
+    """Disks, addresses and traffic home by then, as far as `usd` leaves them out."""
     left_s: Interval | None
     """Until the task is through; None: the same."""
     basis: str
@@ -62,10 +63,16 @@ def cap_share(cost: Decimal | None, beside: Decimal, cap: Decimal | None) -> flo
     return None if cost is None or not cap else float((cost + beside) / cap)
 
 
+def projected_cap_share(ahead: Ahead, cap: Decimal | None) -> float | None:
+    """How much of the cap is expected to be spent at the end, with what is billed beside the machine; None without a
+    cap or a projection."""
+    return None if ahead.usd is None else cap_share(ahead.usd.expected, ahead.beside_usd, cap)
+
+
 def look_ahead(plan: Plan, digest: RunDigest, now_s: float) -> Ahead:
     """Final cost and time left: from the steps so far, before the first from the plan."""
     if digest.state in FINAL or digest.state in {RunState.UNCONFIRMED, RunState.TEARING_DOWN}:
-        return Ahead(usd=None, left_s=None, basis="the run has ended")
+        return Ahead(usd=None, beside_usd=Decimal(0), left_s=None, basis="the run has ended")
     billing = digest.billing_started_at_s
     spec = plan.spec
     if billing is not None and digest.offer is not None:
@@ -80,6 +87,7 @@ def look_ahead(plan: Plan, digest: RunDigest, now_s: float) -> Ahead:
             steps = digest.progress.steps
             return Ahead(
                 usd=project_usd(hours, digest.offer.price_usd_per_hour),
+                beside_usd=beside_usd(plan, digest.offer, hours.expected * SECONDS_PER_HOUR),
                 left_s=_left_s(hours, now_s - billing),
                 basis=f"{steps:,} {'step' if steps == 1 else 'steps'} so far",
             )
@@ -137,18 +145,19 @@ def _from_plan(plan: Plan, digest: RunDigest, now_s: float) -> Ahead:
     """The plan's figures, as far as the run has not gone beyond them already."""
     estimate = estimate_of(plan, digest)
     if estimate is None or estimate.hours is None:
-        return Ahead(usd=None, left_s=None, basis=FROM_PLAN)
+        return Ahead(usd=None, beside_usd=Decimal(0), left_s=None, basis=FROM_PLAN)
     begun = next((change.at_s for change in digest.history if change.state is RunState.LAUNCHING), now_s)
     passed_s = now_s - begun
     if passed_s > estimate.hours.high * SECONDS_PER_HOUR:
-        return Ahead(usd=None, left_s=None, basis=OUTLASTED)
+        return Ahead(usd=None, beside_usd=Decimal(0), left_s=None, basis=OUTLASTED)
     spent, planned = cost_usd(digest, now_s) or Decimal(0), estimate.cost_usd
     least = None
     if planned is not None:
         least = MoneyInterval(
             low=max(planned.low, spent), expected=max(planned.expected, spent), high=max(planned.high, spent)
         )
-    return Ahead(usd=least, left_s=_left_s(estimate.hours, passed_s), basis=FROM_PLAN)
+    # The plan's bill holds what is billed beside the machine.
+    return Ahead(usd=least, beside_usd=Decimal(0), left_s=_left_s(estimate.hours, passed_s), basis=FROM_PLAN)
 
 
 def _left_s(hours: Interval, passed_s: float) -> Interval:

@@ -1,4 +1,4 @@
-"""A run at one moment, as far as it can be told: what a screen draws and `show --follow` prints. Values only."""
+"""A run at one moment, as far as it can be told: what a screen draws and `show --live` prints. Values only."""
 
 from __future__ import annotations
 
@@ -97,6 +97,9 @@ class LiveRun:
     """Of the cap that is spent, 1 is all; None without a cap or where the cost is unknown."""
     projected_usd: MoneyInterval | None
     """Final cost of the machine; None: unknown."""
+    projected_cap_share: float | None
+    """Of the cap that is expected to be spent at the end, with what is billed beside the machine; None without a cap or
+    a projection."""
     projected_basis: str
     """What the projection rests on: `the plan`, `120 steps so far` ..."""
     left_s: Interval | None
@@ -169,6 +172,7 @@ def live_to_json(live: LiveRun) -> dict[str, Any]:
             "expected": _number(projected.expected),
             "high": _number(projected.high),
         },
+        "projected_cap_share": live.projected_cap_share,
         "projected_basis": live.projected_basis,
         "left_s": None if left is None else asdict(left),
         "evidence": None if evidence is None else {**asdict(evidence), "left": list(evidence.left)},

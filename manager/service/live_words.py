@@ -67,7 +67,7 @@ def ahead_words(live: LiveRun) -> str:
         return "" if live.projected_basis != OUTLASTED else "it takes longer than planned, and no step is done yet"
     parts = []
     if live.projected_usd is not None:
-        over = live.cap_usd is not None and live.projected_usd.expected > live.cap_usd
+        over = live.projected_cap_share is not None and live.projected_cap_share > 1
         parts.append(f"will cost {interval_usd(live.projected_usd)}{', OVER THE CAP' if over else ''}")
     if live.left_s is not None:
         parts.append(f"{_duration(live.left_s)} left")
@@ -139,7 +139,8 @@ def live_lines(live: LiveRun) -> list[str]:
     lines.append(head_words(live))
     lines.append("  ".join(phase_words(phase) for phase in live.phases))
     lines.append(" · ".join(figure_words(live)))
-    lines += [f"{chart_title(live, name)}: {curve_words(live.series, name)}" for name in (LOSS, live.metric)]
+    curves = {name: curve_words(live.series, name) for name in (LOSS, live.metric)}
+    lines += [f"{chart_title(live, name)}: {words}" for name, words in curves.items() if words]
     lines += [f"warning: {plain(warning)}" for warning in live.warnings]
     if live.error is not None:
         lines += error_lines(live.error, is_failure=live.is_failure)

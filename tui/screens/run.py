@@ -54,7 +54,7 @@ class RunScreen(BaseScreen):
         self._axis = Axis.STEPS
         self._search = ""
         self._found_lines = 0
-        """When the search was asked."""
+        """That the log had when the search was asked."""
         self._log_version = 0
         self._drawn_at_s = -_DRAW_S
 
@@ -159,12 +159,12 @@ class RunScreen(BaseScreen):
     def _tick(self) -> None:
         """Ask how it stands, unless the last question is still open or all is said."""
         follower, live = self._follower, self._live
-        if follower is None or self.tunefare.current_mode != self.SCOPE or self.is_busy(_POLL):
+        if follower is None or self.tunefare.current_mode != self.SCOPE or self.is_busy(self._poll_group()):
             return
         if live is not None and live.is_over and live.stale_since_s is None and not live.is_catching_up:
             return
         version, search = self._log_version, self._search
-        self.in_thread(lambda: polled(follower, version, search), group=_POLL)
+        self.in_thread(lambda: polled(follower, version, search), group=self._poll_group())
 
     @on(Polled)
     def _show(self, message: Polled) -> None:
@@ -211,11 +211,17 @@ class RunScreen(BaseScreen):
         """A run that cannot be opened leads back to the list, with the reason."""
         hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
         told = f"error: {message.error.message}{hint}"
-        if message.group in {_OPEN, _POLL}:
+        if message.group.startswith(_POLL) and message.group != self._poll_group():
+            return  # of a run that is watched no more
+        if message.group in {_OPEN, self._poll_group()}:
             self._opening = None
             self._choose(told)
         else:
             self.query_one("#told", Static).update(told)
+
+    def _poll_group(self) -> str:
+        """Polls of different runs do not overtake each other, and fail for themselves."""
+        return _POLL if self._follower is None else f"{_POLL} {self._follower.run_id}"
 
     def _leave(self) -> None:
         follower, self._follower, self._live = self._follower, None, None
@@ -256,7 +262,7 @@ class RunScreen(BaseScreen):
         """Back to the list; the run goes on."""
         live = self._live
         if live is not None:
-            goes_on = "it goes on" if live.may_bill else "it is over"
+            goes_on = "it is over" if live.is_over else "it goes on"
             self.notify(
                 f"{live.run_id}: {goes_on}; open it here again, or: tunefare attach {live.run_id}", markup=False
             )
@@ -267,7 +273,7 @@ class RunScreen(BaseScreen):
         live = self._live
         if live is None:
             return
-        if live.may_bill:
+        if not live.is_over:
             self.notify("its report comes when it has ended", severity="warning")
             return
         self.run_worker(self.tunefare.open_reports((live.run_id,)))
@@ -305,7 +311,7 @@ class RunScreen(BaseScreen):
         self.query_one(RunLog).scroll_end(animate=False)
 
     def _may_end(self) -> bool:
-        if self._live is not None and not self._live.may_bill:
+        if self._live is not None and self._live.is_over:
             self.notify("it has ended", severity="warning")
             return False
         return True

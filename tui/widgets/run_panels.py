@@ -32,8 +32,7 @@ class BudgetBar(Widget):
         """Draw this run's."""
         before = (self._spent, self._ahead, self._when)
         self._spent = live.cap_share
-        projected, cap = live.projected_usd, live.cap_usd
-        self._ahead = None if projected is None or not cap else float(projected.expected / cap)
+        self._ahead = live.projected_cap_share
         self._when = "in all" if live.is_over else "now"
         self.display = live.cap_usd is not None
         if before != (self._spent, self._ahead, self._when):
