@@ -68,9 +68,8 @@ class Threads:
             message = Failed(error, key[1])
         except Exception as error:  # the border: a thread that dies in silence would leave a screen waiting
             message = Failed(internal_error(error), key[1])
-        with self._lock:
-            is_newest = self._newest[key] == number
-        if is_newest and owner.is_running:
-            owner.post_message(message)
+        # Whoever handles the message finds that this work is over: posting only puts it into a queue.
         with self._lock:
             self._busy[key] -= 1
+            if self._newest[key] == number and owner.is_running:
+                owner.post_message(message)

@@ -55,7 +55,7 @@ class MoneyLine(Widget):
         self.look()
 
     def look(self) -> None:
-        """Read money in a thread, unless that is under way."""
+        """Read money in a thread; a look that is under way may have begun before what is to be seen now."""
         app = cast("TunefareApp", self.app)
         context = app.context
 
@@ -64,8 +64,7 @@ class MoneyLine(Widget):
 
             return MoneyChanged(money_now(context))
 
-        if not app.threads.is_busy(self, _GROUP):
-            app.threads.start(self, read, group=_GROUP)
+        app.threads.start(self, read, group=_GROUP)
 
     def show(self, money: MoneyNow | None, problem: str | None) -> None:
         """Draw it.
@@ -90,7 +89,8 @@ class MoneyLine(Widget):
         return Text(text, no_wrap=True, overflow="ellipsis")
 
     def _look_if_shown(self) -> None:
-        if self.screen.is_current:
+        app = cast("TunefareApp", self.app)
+        if self.screen.is_current and not app.threads.is_busy(self, _GROUP):
             self.look()
 
     @on(MoneyChanged)
