@@ -93,9 +93,10 @@ def _print(found: Sequence[RunSummary]) -> None:
 def _names(run: RunSummary) -> list[str]:
     from datetime import UTC, datetime  # only for tables
 
+    from manager.service.state_words import state_words  # as above
+
     started = datetime.fromtimestamp(run.created_at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    state = f"{run.state}, no client" if run.has_client is False and run.may_bill else str(run.state)
-    return [state, run.run_id, started]
+    return [state_words(run.state, has_client=run.has_client), run.run_id, started]
 
 
 def _ratio(run: RunSummary) -> str:

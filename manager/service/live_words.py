@@ -10,6 +10,7 @@ from manager.service.live_figures import OUTLASTED
 from manager.service.live_phases import LivePhase, PhaseState
 from manager.service.live_run import LiveError, LiveRun
 from manager.service.live_series import Axis, LiveSeries
+from manager.service.state_words import state_words
 from manager.units import Interval, format_bytes, format_duration, format_usd, interval_usd, tick_usd
 
 LOSS = "loss"
@@ -18,11 +19,11 @@ MARKS = {PhaseState.DONE: "✓", PhaseState.ACTIVE: "▶", PhaseState.WAITING: "
 AXIS_TITLES = {Axis.STEPS: "optimizer steps", Axis.SECONDS: "time since billing began", Axis.DOLLARS: "dollars"}
 
 
-def state_words(live: LiveRun) -> str:
-    """`running`, `tearing down`, `UNCONFIRMED`, `stopping: tunefare stop`."""
+def _state(live: LiveRun) -> str:
+    """`running`, `tearing down`, `stopping (asked to end: tunefare stop)`; who supervises it is told beside."""
+    words = state_words(live.state)
     if live.state is RunState.UNCONFIRMED:
-        return "UNCONFIRMED: may still be billed"
-    words = str(live.state).replace("_", " ")
+        return f"{words}: may still be billed"
     if live.stop_asked is not None and not live.is_over:
         return f"{words} (asked to end: {plain(live.stop_asked)})"
     return words
@@ -30,7 +31,7 @@ def state_words(live: LiveRun) -> str:
 
 def head_words(live: LiveRun) -> str:
     """Who, how it stands, where, who looks after it."""
-    parts = [live.run_id, state_words(live)]
+    parts = [live.run_id, _state(live)]
     if live.offer is not None:
         price = live.price_usd_per_hour
         parts.append(f"{live.offer.title} at {'an unknown price' if price is None else f'{format_usd(price)}/h'}")

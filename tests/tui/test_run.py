@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from manager.errors import StateError
 from manager.runs.states import RunState
+from manager.service.run_list import run_summaries
 from tasks.protocol import Event, EventType
 from tests.support.followed_run import BILLED_FROM, FollowedRun
 from tests.support.report_factory import T0, cut, make_events
@@ -17,6 +21,8 @@ from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, te
 from tui.app import TunefareApp
 from tui.screens.run import RunScreen
 from tui.screens.run_choice import choice_row
+from tui.screens.run_rows import run_row
+from tui.threads import Failed
 from tui.widgets.run_log import RunLog
 from tui.widgets.run_panels import bar_text
 
@@ -161,6 +167,31 @@ async def test_detach_leaves_the_run_and_opening_it_again_finds_it(followed: Fol
         assert screen.live.step > 120
 
 
+async def test_a_run_that_is_only_planned_is_not_told_as_over(tmp_path: Path) -> None:
+    planned = FollowedRun(folder=tmp_path)
+    async with running(app_of(planned)) as pilot:
+        await open_run(pilot, planned)
+        await pilot.press("r")
+        await settled(pilot)
+        assert pilot.app.current_mode == "run"
+        assert "its report comes when it has ended" in [note.message for note in pilot.app._notifications]
+        await pilot.press("D")
+        await settled(pilot)
+        assert any("it goes on" in note.message for note in pilot.app._notifications)
+
+
+async def test_a_run_watched_before_that_fails_late_throws_nobody_out(followed: FollowedRun) -> None:
+    async with running(app_of(followed)) as pilot:
+        screen = await open_run(pilot, followed)
+        late = StateError("the ledger is gone", hint="Put it back.")
+        screen.post_message(Failed(late, "poll another-run"))
+        await settled(pilot)
+        assert not screen.has_class("-choosing")
+        screen.post_message(Failed(late, f"poll {followed.run_id}"))
+        await until(pilot, lambda: screen.has_class("-choosing"))
+        assert "error: the ledger is gone" in text(pilot)
+
+
 async def test_the_list_puts_what_may_be_billed_first(followed: FollowedRun) -> None:
     app = app_of(followed)
     async with running(app) as pilot:
@@ -249,24 +280,36 @@ async def test_a_run_that_is_not_there_leads_to_the_list_with_the_reason(followe
 @pytest.mark.parametrize(
     ("spent", "ahead", "width", "bar"),
     [
-        (0.5, None, 40, "██████████░░░░░░░░░░░ 50% of the cap now"),
-        (0.0, 0.25, 60, "▒▒▒▒▒"),
-        (1.4, 2.0, 80, "██████"),
+        (0.5, None, 40, f"{'█' * 10}{'░' * 11} 50% of the cap now"),
+        (0.0, 0.25, 60, f"{'▒' * 5}{'░' * 15} 0% of the cap now, about 25% at its end"),
+        (1.4, 2.0, 80, f"{'█' * 22} 140% of the cap now, about 200% at its end - OVER THE CAP"),
         (0.1, None, 20, "10% of the cap now"),
-        (None, None, 40, "share of the cap: unknown"),
+        (None, None, 40, f"{'░' * 14} share of the cap: unknown"),
     ],
 )
 def test_the_bar_is_told_in_numbers_too(spent: float | None, ahead: float | None, width: int, bar: str) -> None:
-    drawn = bar_text(spent, ahead, width)
-    assert bar in drawn
-    assert len(drawn) <= width or "░" not in drawn
-    assert ("OVER THE CAP" in drawn) == (ahead is not None and ahead > 1)
+    assert bar_text(spent, ahead, width) == bar
 
 
 def test_rows_say_in_words_what_their_colour_says(followed: FollowedRun) -> None:
-    from manager.service.run_list import run_summaries
-
     followed.lose_client()
     row = choice_row(run_summaries(followed.context)[0], T0 + 3600)
     assert row.cells[1] == "running, not supervised"
     assert row.style == "error"
+
+
+def test_a_run_of_an_old_plan_stands_in_the_list_without_its_model(followed: FollowedRun) -> None:
+    summary = replace(run_summaries(followed.context)[0], model=None, machine=None)
+    row = choice_row(summary, T0 + 3600)
+    assert row.cells[4:] == ("-", "-")
+    assert row.cells[3].startswith("2026-09-21 14:13 (")
+    assert all(cell_len(cell) for cell in row.cells)
+
+
+@pytest.mark.parametrize("has_client", [True, False])
+def test_a_supervised_run_looks_the_same_on_all_screens(followed: FollowedRun, has_client: bool) -> None:
+    summary = replace(run_summaries(followed.context)[0], has_client=has_client)
+    styles = {choice_row(summary, T0).style, run_row(summary).style}
+    assert styles == {"success" if has_client else "error"}
+    words = choice_row(summary, T0).cells[1]
+    assert words in run_row(summary).cells[1]

@@ -97,8 +97,8 @@ async def test_what_may_be_billed_stands_on_top_in_words(context: Context) -> No
         lines = text_of(app_of(pilot)).splitlines()
         billing = [line for line in lines if "BILLING" in line]
         assert [line.split()[0] for line in billing] == ["$0.11", "$0.18"]
-        assert "! BILLING running, no client" in billing[0]
-        assert "! BILLING? unconfirmed" in billing[1]
+        assert "! BILLING running, not supervised" in billing[0]
+        assert "! BILLING? UNCONFIRMED" in billing[1]
         assert told(pilot, "#billing") == (
             "2 runs may still be billed: $1.61/h, 2 without a client (tunefare reconcile) - press ! to end all"
         )

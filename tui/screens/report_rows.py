@@ -26,6 +26,7 @@ from manager.service.cost_accuracy import (
     teardown_text,
     usd_column,
 )
+from manager.service.state_words import state_words
 from manager.units import format_usd
 from tui.widgets.chart import Series
 from tui.widgets.table import Column, Row
@@ -73,7 +74,7 @@ def choice_row(run: RunSummary) -> Row:
             metric,
             source_title(run.model or ""),
             plain(run.method or ""),
-            str(run.state).replace("_", " "),
+            state_words(run.state),
             started,
         ),
         sort=(run.cost_usd, run.run_id, run.metric_after, run.model, run.method, str(run.state), run.created_at_s),

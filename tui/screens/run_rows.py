@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 from manager.service.cost_accuracy import in_sentence, metric_value, plain, source_title
 from manager.service.nouns import RunState, RunSummary
+from manager.service.state_words import needs_attention, state_words
 from manager.units import format_hours, format_usd, interval_usd
 from tui.widgets.table import Column, Row
 
 COLUMNS = (
     Column(key="cost", title="cost", is_number=True),
-    Column(key="state", title="state", widest=34),
+    Column(key="state", title="state", widest=38),
     Column(key="run", title="run", widest=34),
     Column(key="ratio", title="of estimate", cut=1, is_number=True),
     Column(key="metric", title="before → after", cut=2, widest=34),
@@ -41,7 +42,7 @@ def run_row(run: RunSummary) -> Row:
         key=run.run_id,
         cells=(
             format_usd(run.cost_usd),
-            state_words(run),
+            _state(run),
             plain(run.run_id),
             "" if run.cost_ratio is None else f"{run.cost_ratio:.2f}x",
             _metric(run),
@@ -69,19 +70,24 @@ def run_row(run: RunSummary) -> Row:
             run.created_at_s,
             run.project,
         ),
-        style="error" if run.may_bill else _STYLES.get(run.state, ""),
+        style=_style(run),
         is_first=run.may_bill,
     )
 
 
-def state_words(run: RunSummary) -> str:
-    """The state with its sign; the word BILLING where a machine may be billed."""
-    state = str(run.state).replace("_", " ")
+def _state(run: RunSummary) -> str:
+    """With its sign; the word BILLING where a machine may be billed."""
+    state = state_words(run.state, has_client=run.has_client)
     if not run.may_bill:
         return f"{_SIGNS[run.state]} {state}"
-    if run.state is RunState.UNCONFIRMED:
-        return "! BILLING? unconfirmed"
-    return f"! BILLING {state}{'' if run.has_client else ', no client'}"
+    billing = "BILLING?" if run.state is RunState.UNCONFIRMED else "BILLING"
+    return f"{'!' if needs_attention(run.state, has_client=run.has_client) else '▶'} {billing} {state}"
+
+
+def _style(run: RunSummary) -> str:
+    if needs_attention(run.state, has_client=run.has_client):
+        return "error"
+    return "success" if run.may_bill else _STYLES.get(run.state, "")
 
 
 def _metric(run: RunSummary) -> str:

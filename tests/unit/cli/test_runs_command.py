@@ -44,7 +44,7 @@ def test_what_may_be_billed_is_told_with_its_dollars(shell: Shell) -> None:
     alone = "1 without a client (tunefare reconcile)"
     assert done.stderr == f"1 run may still be billed: $0.80/h, {alone}; to end them all: tunefare panic\n"
     assert listed(done.stdout) == ["one", "three", "two"]
-    assert "unconfirmed, no client" in done.stdout
+    assert "UNCONFIRMED" in done.stdout
     assert "2023-11-14 22:13:20" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
