@@ -219,7 +219,6 @@ class Follower:
             cap_share=figures.cap_share(cost, beside, record.cap_usd),
             projected_usd=ahead.usd,
             projected_cap_share=figures.projected_cap_share(ahead, record.cap_usd),
-            projected_cap_share=figures.projected_cap_share(ahead, record.cap_usd),
             projected_basis=ahead.basis,
             left_s=ahead.left_s,
             evidence=digest.evidence,
