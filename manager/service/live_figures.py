@@ -74,14 +74,13 @@ def look_ahead(plan: Plan, digest: RunDigest, now_s: float) -> Ahead:
     if digest.state in FINAL or digest.state in {RunState.UNCONFIRMED, RunState.TEARING_DOWN}:
         return Ahead(usd=None, beside_usd=Decimal(0), left_s=None, basis="the run has ended")
     billing = digest.billing_started_at_s
-    spec = plan.spec
     if billing is not None and digest.offer is not None:
         hours = project_hours(
             digest.progress,
             plan.profile,
             billing_started_at_s=billing,
             now_s=now_s,
-            may_end_early=spec.target is not None or spec.training.early_stopping_patience is not None,
+            may_end_early=plan.spec.may_end_early,
         )
         if hours is not None:
             steps = digest.progress.steps
