@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from manager.reports.compare import ComparedRun, Comparison
+from manager.reports.compare import ComparedRun
 from manager.reports.cost_accuracy import CostAccuracy
 from manager.reports.model import REPORT_VERSION, Gauge, Report
 from manager.reports.waterfall import Waterfall, waterfall
@@ -61,17 +61,6 @@ def report_to_json(report: Report) -> dict[str, Any]:
         "history": _plain(report.history),
         "warnings": _plain(report.warnings),
         "failure": _plain(report.failure),
-    }
-
-
-def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
-    """A comparison, JSON values only; runs by cost."""
-    return {
-        "schema": REPORT_VERSION,
-        "metric": comparison.metric,
-        "same_data": comparison.same_data,
-        "runs": [_compared(row) for row in comparison.rows],
-        "frontier": [row.run_id for row in comparison.frontier],
     }
 
 

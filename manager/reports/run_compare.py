@@ -30,14 +30,10 @@ from manager.units import format_duration, format_usd
 _NONE = "-"
 
 
-def compare_runs(reports: Sequence[Report], *, metric: str | None = None) -> tuple[ComparedRow, ...]:
-    """All properties of these runs; a metric that none of them was tested for is left out.
-
-    Args:
-        reports: in the order of the columns.
-        metric: by which they beat each other; None: that which most of them are about.
-    """
-    found = cost_accuracy(reports, metric=metric)
+def compare_runs(reports: Sequence[Report]) -> tuple[ComparedRow, ...]:
+    """All properties of these runs, columns in their order; a metric that none of them was tested for is left out. They
+    beat each other by that which most of them are about."""
+    found = cost_accuracy(reports)
     verdicts = _verdicts(found, [report.run_id for report in reports])
     rows = [_row("money", name, reports, told) for name, told in _MONEY]
     rows.append(

@@ -19,7 +19,7 @@ from manager.runs.bills import bill_of
 from manager.runs.milestones import Milestone, holding_seqs
 from manager.runs.rows import money_from_text, money_to_text, offer_from_json
 from manager.runs.states import MAY_BILL, RunState
-from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval
+from manager.units import SECONDS_PER_HOUR, MoneyInterval
 from tasks.kinds import headline_metric
 from tasks.protocol import EvaluationStage
 
@@ -58,10 +58,6 @@ class RunSummary:
     """The plan's whole bill on this machine."""
     estimated_machine_usd: Decimal | None
     """Of that what is expected for the machine alone: what the cost can be compared with."""
-    estimated_hours: Interval | None
-    """Launch to machine gone."""
-    estimated_billed_hours: float | None
-    """Of that what is expected to be billed."""
     cost_usd: Decimal | None
     """Sum of the charges; None: one of them is unknown; 0 before the first."""
     billed_hours: float | None
@@ -76,7 +72,6 @@ class RunSummary:
     """Of the weights that were kept, on the test split."""
     evidence_confirmed: bool | None
     """The provider's last answer: whether nothing is left; None: it was never asked."""
-    evidence_at_s: float | None
 
     @property
     def may_bill(self) -> bool:
@@ -91,13 +86,6 @@ class RunSummary:
             return None
         return float(self.cost_usd / self.estimated_machine_usd)
 
-    @property
-    def hours_ratio(self) -> float | None:
-        """The same of the billed hours."""
-        if self.state is not RunState.SUCCEEDED or self.billed_hours is None or not self.estimated_billed_hours:
-            return None
-        return self.billed_hours / self.estimated_billed_hours
-
 
 _ONLY = "run_id IN (SELECT value FROM json_each(?1))"
 _NEWEST = "SELECT max(id) FROM {table} WHERE run_id = r.run_id"
@@ -105,9 +93,8 @@ _SUMMARIES = f"""
     SELECT r.run_id, f.name, f.project, f.task, f.model, f.method, f.steps, f.engine,
         s.state, coalesce(f.created_at_s, (SELECT created_at_s FROM runs WHERE run_id = r.run_id)), s.at_s,
         e.machine, e.price_usd_per_hour, e.usd_low, e.usd_expected, e.usd_high, e.machine_usd,
-        e.hours_low, e.hours_expected, e.hours_high, e.billed_hours,
         l.run_id IS NOT NULL, iif(l.offer_json IS e.offer_json, NULL, l.offer_json),
-        b.billed_s, b.cost_usd, f.cap_usd, v.confirmed, v.asked_at_s,
+        b.billed_s, b.cost_usd, f.cap_usd, v.confirmed,
         coalesce(b.charge_id, 0) = coalesce(({_NEWEST.format(table="charges")}), 0)
     FROM (SELECT run_id FROM runs WHERE {{only}}) r
     LEFT JOIN run_facts f ON f.run_id = r.run_id
@@ -141,12 +128,12 @@ def read_summaries(db: sqlite3.Connection, only: Collection[str] | None = None) 
 
 def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> RunSummary:
     (run_id, name, project, task, model, method, steps, engine, state, created_at_s, changed_at_s) = row[:11]
-    machine, price_usd, low, expected, high, machine_usd, hours_low, hours, hours_high, billed_hours = row[11:21]
-    is_launched, other_offer_json, billed_s, cost_usd, cap_usd, confirmed, asked_at_s, is_billed = row[21:]
+    machine, price_usd, low, expected, high, machine_usd = row[11:17]
+    is_launched, other_offer_json, billed_s, cost_usd, cap_usd, confirmed, is_billed = row[17:]
     if other_offer_json is not None:  # a client of an older version launched it: the figures are of another offer
         taken = offer_from_json(other_offer_json)
         machine, price_usd = taken.short_name, money_to_text(taken.price_usd_per_hour)
-        low = machine_usd = hours_low = billed_hours = None
+        low = machine_usd = None
     cost = Decimal(0) if billed_s is None else money_from_text(cost_usd)
     if not is_billed:
         bill = bill_of(db, run_id)
@@ -172,8 +159,6 @@ def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> Ru
         if low is None
         else MoneyInterval(low=Decimal(low), expected=Decimal(expected), high=Decimal(high)),
         estimated_machine_usd=money_from_text(machine_usd),
-        estimated_hours=None if hours_low is None else Interval(low=hours_low, expected=hours, high=hours_high),
-        estimated_billed_hours=billed_hours,
         cost_usd=cost,
         billed_hours=None if billed_s is None else billed_s / SECONDS_PER_HOUR,
         cap_usd=money_from_text(cap_usd),
@@ -181,7 +166,6 @@ def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> Ru
         metric_before=scores[0].get(metric),
         metric_after=scores[1].get(metric),
         evidence_confirmed=None if confirmed is None else bool(confirmed),
-        evidence_at_s=asked_at_s,
     )
 
 

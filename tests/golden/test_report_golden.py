@@ -8,8 +8,9 @@ from pathlib import Path
 
 from manager.reports.build import build_report
 from manager.reports.compare import compare
+from manager.reports.cost_accuracy import cost_accuracy
 from manager.reports.csv import reports_to_csv
-from manager.reports.json import comparison_to_json, report_to_json
+from manager.reports.json import cost_accuracy_to_json, report_to_json
 from manager.reports.terminal import render_comparison, render_report
 from tests.support.report_factory import make_run
 
@@ -39,9 +40,9 @@ def test_json() -> None:
     _check("report.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def test_comparison_json() -> None:
-    document = comparison_to_json(compare([build_report(make_run())]))
-    _check("comparison.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+def test_cost_accuracy_json() -> None:
+    document = cost_accuracy_to_json(cost_accuracy([build_report(make_run())]))
+    _check("cost_accuracy.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def test_csv() -> None:

@@ -195,13 +195,6 @@ class RowTable(Vertical):
         for number, cell in zip(self._visible, self._cells(row), strict=True):
             self.rows.update_cell(row.key, self._columns[number].key, cell)
 
-    def unmark_all(self) -> None:
-        """Take all marks away."""
-        marked, self._marked = self._marked, {}
-        for key in marked:
-            self._draw_mark(key)
-        self.post_message(self.MarksChanged(self, ()))
-
     def toggle_mark(self) -> None:
         """Mark or unmark the row under the cursor, and go on to the next."""
         key = self.cursor_key

@@ -11,9 +11,9 @@ from typing import get_args
 import pytest
 
 from manager.reports.build import build_report
-from manager.reports.compare import compare
+from manager.reports.cost_accuracy import cost_accuracy
 from manager.reports.csv import reports_to_csv
-from manager.reports.json import comparison_to_json, report_to_json
+from manager.reports.json import cost_accuracy_to_json, report_to_json
 from manager.reports.wording import METRIC_TITLES
 from manager.spec.schema import Metric
 from tasks.kinds import CLASSIFICATION_METRICS, LANGUAGE_METRICS
@@ -60,7 +60,7 @@ def test_json_is_json_and_keeps_all_digits() -> None:
 
 
 def test_comparison_lists_its_frontier() -> None:
-    document = comparison_to_json(compare([build_report(make_run())]))
+    document = cost_accuracy_to_json(cost_accuracy([build_report(make_run())]))
     assert document["frontier"] == ["bbc-news-minilm-0921-1433"]
     assert document["runs"][0]["points"] == 77.76
 

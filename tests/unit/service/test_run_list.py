@@ -58,13 +58,10 @@ def test_a_summary_says_what_the_report_says(context: Context, state: RunState) 
         report.spec.method.kind,
     )
     assert (run.task, run.steps, run.machine) == ("text-classification", report.steps_planned, "aws 1x L4")
-    cost, hours = report.gauge("cost"), report.gauge("hours")
+    cost = report.gauge("cost")
     assert cost is not None
-    assert hours is not None
     is_test = state is RunState.SUCCEEDED
     assert run.cost_ratio == (pytest.approx(cost.ratio) if is_test else None)
-    assert run.hours_ratio == (pytest.approx(hours.ratio) if is_test else None)
-    assert run.estimated_billed_hours == hours.expected
     assert run.may_bill is report.still_billing
 
 
@@ -108,7 +105,7 @@ def test_a_fall_back_has_its_own_figures_where_the_plan_has_them(context: Contex
     keep_runs(context, replace(run, record=replace(run.record, plan=plan, offer=replace(other, price_age_s=7.0))))
     found, figures = one(context, "a"), make_estimate(other)
     assert (found.machine, found.price_usd_per_hour) == ("gcp 1x A100", Decimal("3.20"))
-    assert (found.estimate, found.estimated_hours) == (figures.cost_usd, figures.hours)
+    assert found.estimate == figures.cost_usd
 
 
 def test_a_fall_back_has_its_own_machine_and_no_figures_of_another(context: Context) -> None:
@@ -117,7 +114,7 @@ def test_a_fall_back_has_its_own_machine_and_no_figures_of_another(context: Cont
     keep_runs(context, replace(run, record=replace(run.record, offer=other)))
     found = one(context, "a")
     assert (found.machine, found.is_launched) == ("gcp 1x A100", True)
-    assert (found.estimate, found.estimated_machine_usd, found.estimated_hours, found.cost_ratio) == (None,) * 4
+    assert (found.estimate, found.estimated_machine_usd, found.cost_ratio) == (None,) * 3
 
 
 def test_a_run_that_an_older_client_writes_stands_there_too(context: Context) -> None:
