@@ -76,18 +76,6 @@ class Follower:
             if self._is_closed:
                 self.close()
 
-    def log_tail(self, lines: int, search: str = "") -> tuple[str, ...]:
-        """The newest lines of the log as of the last poll, oldest first; only those that hold `search`, in any case."""
-        wanted = search.casefold()
-        found: list[str] = []
-        with self._lock:
-            for line in reversed(self._lines):
-                if len(found) == lines:
-                    break
-                if wanted in line.casefold():
-                    found.append(line)
-        return tuple(reversed(found))
-
     def log_since(self, version: int, search: str = "") -> tuple[int, tuple[str, ...]]:
         """The version of the log now, and its lines since another one as far as they are kept; only
         those that hold `search`, in any case."""

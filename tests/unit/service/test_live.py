@@ -274,22 +274,22 @@ def test_the_log_is_told_without_events_and_searched(followed: FollowedRun) -> N
     followed.print_lines("loading weights", "10%\r55%\r100%", events=EVENTS[:3])
     followed.print_lines("Loading \x1b[31mdata")
     assert follower.poll().log_version == 3
-    assert follower.log_tail(2) == ("100%", "Loading \N{REPLACEMENT CHARACTER}[31mdata")
-    assert follower.log_tail(10, "LOADING") == ("loading weights", "Loading \N{REPLACEMENT CHARACTER}[31mdata")
+    assert follower.log_since(0)[1][-2:] == ("100%", "Loading \N{REPLACEMENT CHARACTER}[31mdata")
+    assert follower.log_since(0, "LOADING")[1] == ("loading weights", "Loading \N{REPLACEMENT CHARACTER}[31mdata")
     followed.enter(RunState.TEARING_DOWN, T0 + 300, "task ended")
     log = followed.run_dir / LOG_FILE
     fetched = log.with_suffix(".fetched")
     fetched.write_text("all of it\n", encoding="utf-8")
     fetched.replace(log)
     follower.poll()
-    assert follower.log_tail(1) == ("all of it",)
+    assert follower.log_since(0)[1][-1:] == ("all of it",)
 
 
 def test_a_long_log_is_begun_near_its_end(followed: FollowedRun) -> None:
     followed.print_lines(*(f"line {number:07d} {'x' * 100}" for number in range(20_000)))
     follower = Follower(followed.context, "bbc")
     follower.poll()
-    tail = follower.log_tail(10_000)
+    tail = follower.log_since(0)[1]
     assert len(tail) == 5000
     assert tail[-1].startswith("line 0019999")
     assert all(line.startswith("line ") for line in tail)
