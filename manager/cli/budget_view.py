@@ -19,6 +19,7 @@ from manager.service.money_words import (
     spent_text,
     today_text,
     unconfirmed_text,
+    unlaunched_text,
 )
 from manager.units import format_usd
 
@@ -112,10 +113,11 @@ def _state_to_json(state: BudgetState) -> dict[str, Any]:
 def _remarks(states: Sequence[BudgetState]) -> list[str]:
     lines = []
     for run in {run.run_id: run for state in states for run in state.runs}.values():
+        whose, how = f"{run.run_id} ({run.state})", unlaunched_text(run)
         if run.committed_usd is None:
-            lines.append(f"{run.run_id} ({run.state}) has no cap and no estimate: nobody knows what it may cost")
+            lines.append(f"{whose} has no cap and no estimate: nobody knows what it may cost{how}")
         elif run.committed_usd > 0:
-            lines.append(f"{run.run_id} ({run.state}) may still cost {format_usd(run.committed_usd)}")
+            lines.append(f"{whose} may still cost {format_usd(run.committed_usd)}{how}")
     for state in states:
         if state.spent.unknown_charges:
             lines.append(f"{state.title}: {spent_text(state.spent)} are spent")

@@ -93,6 +93,22 @@ def parse_budget(text: str) -> tuple[str, str | None, Decimal]:
     return str(BudgetScope.PROJECT), names[0], usd
 
 
+def parse_new_amount(text: str, limit: BudgetLimit) -> Decimal:
+    """Dollars of `12`, or of `research 12` where that is the budget to be changed.
+
+    Raises:
+        UsageError: it is no amount, or names another budget.
+    """
+    scope, name, usd = parse_budget(text)
+    if len(text.split()) > 1 and (scope, name or "") != (limit.scope, limit.name):
+        meant, other = limit.name or limit.scope, name or scope
+        raise UsageError(
+            f"this changes the budget of {meant}, not of {other}: nothing was written",
+            hint=f"type dollars alone, or leave this and add `{other}`",
+        )
+    return usd
+
+
 def known_projects(context: Context) -> tuple[str, ...]:
     """Names of projects that runs were charged to, in order."""
     with reading(context) as ledger:

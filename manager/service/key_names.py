@@ -30,7 +30,8 @@ _KEPT = {
     "shift+tab": "it moves back",
 }
 """Keys that have one meaning everywhere."""
-_NEVER_SENT = ("cmd", "super", "meta", "win", "hyper", "option", "command")
+_NEVER_SENT = ("cmd", "super", "meta", "win", "hyper", "option", "command", "alt")
+"""Alt among them: terminals make characters or menus of it, and Esc followed by a key is not told from it."""
 
 
 class UnusableKeyError(ValueError):
@@ -80,7 +81,7 @@ def _check_sent(name: str) -> None:
     for modifier in modifiers:
         if modifier in _NEVER_SENT:
             raise UnusableKeyError(f"terminals keep keys with {modifier} for themselves")
-        if modifier not in ("ctrl", "shift", "alt"):
+        if modifier not in ("ctrl", "shift"):
             raise UnusableKeyError(f"no modifier is called `{modifier}`")
     if name in _KEPT:
         raise UnusableKeyError(f"it has one meaning everywhere: {_KEPT[name]}")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from manager.runs.budgets import Spent, Standing
+from manager.runs.budgets import OpenRun, Spent, Standing
+from manager.runs.states import RunState
 from manager.service.money import MoneyNow
 from manager.units import format_usd
 
@@ -30,6 +31,13 @@ def left_text(standing: Standing) -> str:
 def committed_text(standing: Standing) -> str:
     """`$5.00`, or `at least $5.00` where nobody knows what a run may cost."""
     return f"{'at least ' if standing.uncapped_runs else ''}{format_usd(standing.committed_usd)}"
+
+
+def unlaunched_text(run: OpenRun) -> str:
+    """How a commitment is freed which nobody may ever use; empty for a run that was launched."""
+    if run.state is not RunState.PLANNED:
+        return ""
+    return f"; not launched yet: where nothing launches it any more, `tunefare reconcile {run.run_id}` frees this"
 
 
 def month_text(money: MoneyNow, *, is_short: bool = False) -> str:

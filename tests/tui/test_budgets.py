@@ -16,7 +16,7 @@ from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.money import MoneyNow, money_now
 from tests.support import price_stage
-from tests.support.budget_stage import ended, launched
+from tests.support.budget_stage import create, ended, launched
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context
 from tui.actions import actions_of
 from tui.app import TunefareApp
@@ -125,6 +125,31 @@ async def test_enter_changes_the_amount_and_escape_leaves_it(tmp_path: Path) -> 
         assert limits(context)["research"] == Decimal(12)
         await press(pilot, "e", "5", "enter")
         assert limits(context) == {"month": Decimal(50), "research": Decimal(5)}
+
+
+async def test_a_change_that_names_another_budget_changes_none(tmp_path: Path) -> None:
+    context = with_budgets(tmp_path)
+    async with running(TunefareApp(context)) as pilot:
+        screen = await budgets_of(pilot)
+        await press(pilot, "enter")
+        edit = screen.query_one("#edit", Input)
+        edit.value = "research 7"
+        assert "changes the budget of month, not of research" in await press(pilot, "enter")
+        assert edit.has_class("-open")
+        assert limits(context) == {"month": Decimal(50), "research": Decimal(12)}
+        edit.value = "month 70"
+        await press(pilot, "enter")
+        assert limits(context) == {"month": Decimal(70), "research": Decimal(12)}
+
+
+async def test_a_run_that_was_never_launched_is_told_with_what_frees_its_cap(tmp_path: Path) -> None:
+    context = with_budgets(tmp_path)
+    with open_ledger(context) as ledger:
+        create(ledger, "lost-d4", cap="8", at_s=NOW_S - HOUR_S)
+    async with running(TunefareApp(context), (200, 50)) as pilot:
+        text = text_of(app_of(pilot))
+        assert "lost-d4 (planned): up to $8.00 more" in text
+        assert "`tunefare reconcile lost-d4` frees this" in " ".join(text.replace("│", " ").split())
 
 
 async def test_a_budget_is_taken_away_by_the_second_press(tmp_path: Path) -> None:

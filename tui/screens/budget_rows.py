@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from manager.service.budgets import BudgetScope, BudgetState, MonthSpent
-from manager.service.money_words import committed_text, left_text, spent_text
+from manager.service.money_words import committed_text, left_text, spent_text, unlaunched_text
 from manager.units import format_usd
 from tui.widgets.table import Column, Row
 
@@ -67,12 +67,12 @@ def details(state: BudgetState | None) -> str:
     for run in state.runs:
         whose = f"{run.run_id} ({str(run.state).replace('_', ' ')})"
         if run.committed_usd is None:
-            lines.append(f"{whose}: no cap and no estimate, nobody knows what it may cost")
+            lines.append(f"{whose}: no cap and no estimate, nobody knows what it may cost{unlaunched_text(run)}")
             continue
         of = "its estimate" if run.cap_usd is None else "its cap"
         most = format_usd(run.estimate_high_usd if run.cap_usd is None else run.cap_usd)
-        charged = spent_text(run.charged)
-        lines.append(f"{whose}: up to {format_usd(run.committed_usd)} more; charged {charged}, {of} is {most}")
+        charged, how = spent_text(run.charged), unlaunched_text(run)
+        lines.append(f"{whose}: up to {format_usd(run.committed_usd)} more; charged {charged}, {of} is {most}{how}")
     if not state.runs:
         lines.append("no run is under way that counts against it")
     if state.spent.unknown_charges:

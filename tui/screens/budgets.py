@@ -25,6 +25,7 @@ from manager.service.budgets import (
     known_projects,
     month_history,
     parse_budget,
+    parse_new_amount,
     set_budget,
 )
 from manager.service.run_list import LedgerMark, ledger_mark
@@ -180,13 +181,14 @@ class BudgetsScreen(BaseScreen):
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            scope, name, usd = parse_budget(event.value)
+            if self._edited is None:
+                scope, name, usd = parse_budget(event.value)
+            else:
+                limit = self._edited.limit
+                scope, name, usd = limit.scope, limit.name or None, parse_new_amount(event.value, limit)
         except TunefareError as error:
             self._tell(_words(error), "error")
             return
-        edited = self._edited
-        if edited is not None:
-            scope, name = edited.limit.scope, edited.limit.name or None
         self._write(scope, name, usd)
 
     @on(Written)

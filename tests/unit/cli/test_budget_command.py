@@ -43,6 +43,14 @@ def test_without_a_budget(shell: Shell) -> None:
     assert shown(shell)["budgets"] == []
 
 
+def test_a_commitment_that_nobody_may_use_is_told_with_what_frees_it(shell: Shell) -> None:
+    shell.good("budget", "set", "month", "200")
+    take(shell, "8")
+    text = " ".join(shell.good("budget", "show").split())
+    assert "other-8 (planned) may still cost $8.00; not launched yet" in text
+    assert "`tunefare reconcile other-8` frees this" in text
+
+
 def test_set_show_and_remove(shell: Shell) -> None:
     assert "leaves $200.00 of $200.00" in shell.run("budget", "set", "month", "$200").stderr
     done = shell.run("budget", "set", "project", "research", "50", "--json")

@@ -113,7 +113,7 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str, message: str) ->
     ("text", "name"),
     [
         ("?", "question_mark"), ("/", "slash"), ("-", "minus"), ("+", "plus"), ("_", "underscore"), (",", "comma"),
-        ("A", "A"), ("shift+a", "A"), ("Ctrl+L", "ctrl+l"), ("F5", "f5"), ("alt+x", "alt+x"), ("Space", "space"),
+        ("A", "A"), ("shift+a", "A"), ("Ctrl+L", "ctrl+l"), ("F5", "f5"), ("Space", "space"),
         ("exclamation_mark", "exclamation_mark"), ("ctrl+right", "ctrl+right"), ("7", "7"),
     ],
 )  # fmt: skip
@@ -128,6 +128,12 @@ def test_our_spelling_of_characters_is_the_toolkits() -> None:
         character = chr(code)
         assert normal_key(character) == _character_to_key(character)
         assert normal_key(normal_key(character)) == normal_key(character)
+
+
+@pytest.mark.parametrize("text", ["alt+x", "Alt+F5", "cmd+s", "super+a"])
+def test_keys_that_terminals_keep_are_refused(text: str) -> None:
+    with pytest.raises(UnusableKeyError, match="terminals keep keys with"):
+        normal_key(text)
 
 
 def test_a_character_without_a_name_is_refused() -> None:
