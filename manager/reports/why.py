@@ -55,6 +55,8 @@ class Why:
     name: str
     key: str
     verdict: str
+    is_rejected: bool
+    """Whether something rules it out; not what can be planned and not launched yet."""
     price: str
     cost: str | None
     """`$1.20 ($0.90 to $1.70)`; None: not estimated."""
@@ -82,6 +84,7 @@ def why(estimate: Estimate, *, break_even: SpotBreakEven | None = None, choice: 
         name=offer.title,
         key=offer.key,
         verdict=verdict_words(estimate, choice),
+        is_rejected=estimate.on_paper is None and estimate.reason is not None,
         price=price_basis(offer),
         cost=None if hours is None else interval_usd(estimate.cost_usd),
         time=None if hours is None else interval_hours(hours),

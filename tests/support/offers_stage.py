@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 
 from manager.errors import TunefareError
 from manager.service.context import Context
+from manager.service.nouns import Plan
 from manager.service.replanning import PlanSession, Shown
 from manager.service.starting import load_spec
 from manager.spec.model import RunSpec
@@ -142,6 +143,7 @@ class GatedSession(PlanSession):
         self.gates: dict[Decimal | None, Event] = {}
         self.asked: list[tuple[str, Decimal | None]] = []
         self.errors: dict[Decimal | None, TunefareError] = {}
+        self.launch_gate: Event | None = None
 
     def answer(self, spec: RunSpec, *, top: int = 24) -> Shown:
         self._wait("quick", spec)
@@ -150,6 +152,11 @@ class GatedSession(PlanSession):
     def whole(self, spec: RunSpec) -> Shown:
         self._wait("whole", spec)
         return super().whole(spec)
+
+    def to_launch(self, plan: Plan) -> Plan:
+        if self.launch_gate is not None:
+            assert self.launch_gate.wait(60), "nobody opened the gate"
+        return super().to_launch(plan)
 
     def _wait(self, kind: str, spec: RunSpec) -> None:
         cap = spec.budget.max_usd

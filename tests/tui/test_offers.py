@@ -8,12 +8,16 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from manager.errors import DataError
+from manager.service.context import Context
+from manager.service.offer_words import compare_offers
+from manager.service.replanning import PlanSession
 from manager.spec.model import RunSpec
 from tests.support.offers_stage import GatedSession, OffersApp, large_spec, offers_context, offers_spec, plan_only
 from tests.support.tui_stage import assert_snapshot, running, settled, text_of, until
@@ -231,6 +235,7 @@ class TestOneOffer:
             rejected = app.screen
             assert isinstance(rejected, WhyScreen)
             assert rejected.why.verdict.startswith("rejected: ")
+            assert rejected.why.is_rejected
             await pilot.press("q")
             assert app.is_on_top
 
@@ -257,6 +262,26 @@ class TestOneOffer:
             assert screen.rows == tuple(row for row in every if row.differs)
             await pilot.press("escape")
             assert app.is_on_top
+
+    async def test_rejected_offers_are_estimated_before_they_are_compared(self, tmp_path: Path, spec: RunSpec) -> None:
+        app = app_in(tmp_path)
+        async with running(app) as pilot:
+            await planned(pilot, app, spec)
+            await pilot.press("x")
+            keys = app.pane.view.table.shown_keys
+            place = next(at for at, key in enumerate(keys) if "/spot" in key and "/T4:" not in key)
+            await pilot.press(*["j"] * place, "space")
+            (marked,) = app.pane.view.marked
+            assert not marked.lines
+            await pilot.press("v")
+            await settled(pilot)
+            screen = app.screen
+            assert isinstance(screen, CompareScreen)
+            found = PlanSession(app.context).find(spec, keys[place])
+            assert found.lines
+            assert app.pane.shown is not None
+            assert app.pane.shown.choice is not None
+            assert screen.rows == compare_offers([app.pane.shown.choice, found])
 
     async def test_one_offer_is_compared_with_the_choice(self, tmp_path: Path, spec: RunSpec) -> None:
         app = app_in(tmp_path)
@@ -326,6 +351,47 @@ async def test_launch_saves_the_plan_and_asks_for_the_dialog(tmp_path: Path, spe
         assert asked.plan.choice is not None
         assert (app.context.home.plans_dir / f"{asked.plan.plan_id}.json").exists()
         assert "saving" not in state(app)
+
+
+async def test_a_plan_that_was_overtaken_while_it_was_saved_is_not_launched(tmp_path: Path, spec: RunSpec) -> None:
+    context = offers_context(tmp_path)
+    session = GatedSession(context)
+    session.launch_gate = Event()
+    app = OffersApp(context, session)
+    async with running(app) as pilot:
+        await planned(pilot, app, spec)
+        await pilot.press("ctrl+l")
+        app.pane.ask(capped(spec, "5"))
+        session.launch_gate.set()
+        await settled(pilot)
+        assert app.host.posted == []
+        assert any("nothing is launched" in told.message for told in app._notifications)
+        await until(pilot, lambda: app.pane.is_up_to_date)
+        await pilot.press("ctrl+l")
+        await settled(pilot)
+        (asked,) = app.host.posted
+        assert asked.plan.spec == capped(spec, "5")
+
+
+async def test_before_the_first_answer_nothing_is_launched_and_one_session_is_opened(
+    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Context] = []
+    begin = PlanSession.__init__
+
+    def counted(self: PlanSession, context: Context, **given: Any) -> None:
+        opened.append(context)
+        begin(self, context, **given)
+
+    monkeypatch.setattr(PlanSession, "__init__", counted)
+    app = app_in(tmp_path)
+    async with running(app) as pilot:
+        app.pane.ask(spec)
+        app.pane.action_launch()
+        assert opened == []
+        await until(pilot, lambda: app.pane.is_up_to_date)
+        assert len(opened) == 1
+        assert app.host.posted == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ else is asked. What is shown of an answer is `answer_view`'s.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _WAIT_S = 0.06
 """After the last change, before it is asked."""
-_ANSWER, _LAUNCH, _WHY = "answer", "launch", "why"
+_ANSWER, _LAUNCH, _WHY, _COMPARE = "answer", "launch", "why", "compare"
 _LEAST_ROWS, _MOST_ROWS = 24, 200
 
 
@@ -58,6 +58,14 @@ class WhyFound(Message):
         self.why = why
 
 
+class OffersFound(Message):
+    """Offers to compare, each with its bill where it can be estimated."""
+
+    def __init__(self, estimates: tuple[Estimate, ...]) -> None:
+        super().__init__()
+        self.estimates = estimates
+
+
 class OfferPane(Vertical):
     """What the job costs where, and everything that can be asked about it."""
 
@@ -67,9 +75,11 @@ class OfferPane(Vertical):
     class LaunchAsked(Message):
         """The user wants to launch this plan; it is saved."""
 
-        def __init__(self, plan: Plan) -> None:
+        def __init__(self, plan: Plan, asked: RunSpec) -> None:
             super().__init__()
             self.plan = plan
+            self.asked = asked
+            """What the plan answers: the question when the key was pressed."""
 
     class FixChosen(Message):
         """The user wants these values in the run file, by dotted key."""
@@ -164,7 +174,7 @@ class OfferPane(Vertical):
         is_headless = self.app.is_headless
 
         def job() -> Message:
-            session = self._opened_session()
+            session = self._open_session()
             is_read = is_first or (reads_again and session.refresh(context))
             shown = session.answer(spec, top=top) if is_quick else session.whole(spec)
             if is_read and not is_headless:
@@ -174,7 +184,8 @@ class OfferPane(Vertical):
         self._asked = spec
         self._in_thread(job, _ANSWER)
 
-    def _opened_session(self) -> PlanSession:
+    def _open_session(self) -> PlanSession:
+        """In the thread of the first question, one at a time: two would read the market twice."""
         if self._session is None:
             # The planner's libraries cost a third of a cold start: the screen is painted by now. The first answer
             # shown wants the other two.
@@ -234,11 +245,11 @@ class OfferPane(Vertical):
 
     def action_why(self) -> None:
         """Tell of the offer under the cursor why it is where it is."""
-        estimate, shown = self.view.highlighted, self.shown
-        if estimate is None or shown is None:
+        estimate, shown, session = self.view.highlighted, self.shown, self._session
+        if estimate is None or shown is None or session is None:
             self.notify("No offer is highlighted.")
             return
-        session, choice = self._opened_session(), shown.choice
+        choice = shown.choice
         self._in_thread(lambda: WhyFound(session.explain(shown.spec, estimate, choice=choice)), _WHY)
 
     @on(RowTable.Chosen)
@@ -255,13 +266,31 @@ class OfferPane(Vertical):
 
     def action_compare(self) -> None:
         """Show the marked offers side by side; of one alone, beside the choice."""
-        compared = self._compared()
-        if len(compared) < 2:
+        compared, shown, session = self._compared(), self.shown, self._session
+        if len(compared) < 2 or shown is None or session is None:
             self.notify("Mark two offers or more with Space to compare them.")
             return
+        if all(one.lines for one in compared):
+            self._show_compared(compared)
+            return
+        spec = shown.spec
+
+        def look() -> Message:
+            # What is not wanted was not estimated.
+            found = (one if one.lines else session.find(spec, one.offer.key) for one in compared)
+            return OffersFound(tuple(found))
+
+        self._in_thread(look, _COMPARE)
+
+    @on(OffersFound)
+    def _offers_found(self, message: OffersFound) -> None:
+        message.stop()
+        self._show_compared(message.estimates)
+
+    def _show_compared(self, estimates: Sequence[Estimate]) -> None:
         from tui.screens.plan.compare_screen import CompareScreen
 
-        self.app.push_screen(CompareScreen(compared))
+        self.app.push_screen(CompareScreen(estimates))
 
     def _compared(self) -> list[Estimate]:
         marked = list(self.view.marked)
@@ -293,8 +322,8 @@ class OfferPane(Vertical):
 
     def action_fixes(self) -> None:
         """Ask what would make the job fit on the machine under the cursor."""
-        estimate, shown = self.view.highlighted, self.shown
-        if estimate is None or shown is None:
+        estimate, shown, session = self.view.highlighted, self.shown, self._session
+        if estimate is None or shown is None or session is None:
             self.notify("No offer is highlighted.")
             return
         if estimate.fits or estimate.memory is None:
@@ -302,7 +331,7 @@ class OfferPane(Vertical):
             return
         from tui.screens.plan.fixes_screen import FixesScreen
 
-        screen = FixesScreen(self._opened_session(), shown.spec, estimate)
+        screen = FixesScreen(session, shown.spec, estimate)
         self.app.push_screen(screen, self._fix_chosen)
 
     def _fix_chosen(self, changes: tuple[tuple[str, object], ...] | None) -> None:
@@ -315,17 +344,24 @@ class OfferPane(Vertical):
         if spec is None:
             self.notify("There is no run file to launch yet.")
             return
-        session, shown = self._opened_session(), self.shown
+        session, shown = self._session, self.shown
+        if session is None:
+            self.notify("Still planning; try again in a moment.")
+            return
         plan = shown.plan if shown is not None and shown.spec == spec else None
 
         def job() -> Message:
-            return self.LaunchAsked(session.to_launch(plan or session.plan(spec)))
+            return self.LaunchAsked(session.to_launch(plan or session.plan(spec)), spec)
 
         self.view.say("saving the plan ..." if plan is not None else "re-planning ...")
         self._in_thread(job, _LAUNCH)
 
     @on(LaunchAsked)
-    def _launch_asked(self) -> None:
+    def _launch_asked(self, message: LaunchAsked) -> None:
+        if message.asked != self._wanted:
+            message.stop()
+            self.notify("The run file has changed meanwhile: nothing is launched. Ctrl+L asks anew.")
+            return
         self.view.say("")
 
 

@@ -61,10 +61,15 @@ class PlanScreen(FormActions):
 
     def action_launch(self) -> None:
         """Launch the choice of a plan that has heard of every key."""
-        if self.form.is_behind or self.tunefare.threads.is_busy(self.form, "check"):
+        if not self._is_behind():
+            self.offers.action_launch()
+
+    def _is_behind(self) -> bool:
+        """Whether the offers have not heard of the last key; says so."""
+        is_so = self.form.is_behind or self.tunefare.threads.is_busy(self.form, "check")
+        if is_so:
             self.notify("What was typed last is not planned yet; try again in a moment.")
-            return
-        self.offers.action_launch()
+        return is_so
 
     @on(RunForm.SpecChanged)
     def _spec_changed(self, event: RunForm.SpecChanged) -> None:
@@ -85,6 +90,8 @@ class PlanScreen(FormActions):
 
     @on(OfferPane.LaunchAsked)
     def _launch_asked(self, event: OfferPane.LaunchAsked) -> None:
+        if self._is_behind():
+            return
         from tui.screens.launch import LaunchDialog  # Loaded when it is first asked for.
 
         self.app.push_screen(LaunchDialog(event.plan))
