@@ -13,6 +13,7 @@ GIB = 2**30
 MIB = 2**20
 SECONDS_PER_HOUR = 3600
 _CENT = Decimal("0.01")
+_HUNDREDTH_CENT = Decimal("0.0001")
 _TEN_CENTS = Decimal("0.1")
 _MICRO = Decimal("0.000001")
 LEAST_USD = f"< ${_MICRO:f}"
@@ -101,10 +102,15 @@ def signed_usd(value: Decimal | None) -> str:
 
 
 def interval_usd(interval: MoneyInterval | None) -> str:
-    """`$1.20 ($0.90 to $1.70)`: expected, low and high; None is `unknown`."""
+    """`$1.20 ($0.90 to $1.70)`: expected, low and high, with more digits where cents do not tell them apart; None is
+    `unknown`."""
     if interval is None:
         return format_usd(None)
-    return f"{format_usd(interval.expected)} ({format_usd(interval.low)} to {format_usd(interval.high)})"
+    figures = (interval.expected, interval.low, interval.high)
+    expected, low, high = map(format_usd, figures)
+    if low == high and _TEN_CENTS <= interval.low < interval.high:
+        expected, low, high = (f"${value.quantize(_HUNDREDTH_CENT, rounding=ROUND_HALF_UP):,}" for value in figures)
+    return f"{expected} ({low} to {high})"
 
 
 def tick_usd(value: float, digits: int = 4) -> str:

@@ -101,6 +101,10 @@ def test_bytes(value: float | None, text: str) -> None:
 def test_intervals_are_expected_then_low_and_high() -> None:
     money = MoneyInterval(low=Decimal("0.9"), expected=Decimal("1.2"), high=Decimal("1.7"))
     assert interval_usd(money) == "$1.20 ($0.90 to $1.70)"
+    near = MoneyInterval(low=Decimal("0.1512"), expected=Decimal("0.1529"), high=Decimal("0.1546"))
+    assert interval_usd(near) == "$0.1529 ($0.1512 to $0.1546)"
+    sure = MoneyInterval(low=Decimal("0.15"), expected=Decimal("0.15"), high=Decimal("0.15"))
+    assert interval_usd(sure) == "$0.15 ($0.15 to $0.15)"
     assert interval_hours(Interval(low=0.5, expected=1, high=2.04)) == "1.0 h (30.0 min to 2.0 h)"
     assert interval_usd(None) == interval_hours(None) == "unknown"
 
