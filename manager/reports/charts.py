@@ -18,6 +18,11 @@ _LOG_FROM_RATIO = 30.0
 """Dollars of several runs that differ more than this are drawn on a logarithmic axis."""
 
 
+def differ_widely(values: Sequence[float]) -> bool:
+    """Whether they are for a logarithmic axis: a plain one would put all small ones on one spot."""
+    return bool(values) and min(values) > 0 and max(values) / min(values) > _LOG_FROM_RATIO
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One value to be drawn."""
@@ -98,7 +103,7 @@ def draw(
     ys = [point.y for one in series for point in one.points]
     if not xs:
         return None
-    logarithmic = log_x and min(xs) > 0 and max(xs) / min(xs) > _LOG_FROM_RATIO
+    logarithmic = log_x and differ_widely(xs)
     x_values = _log_ticks(min(xs), max(xs)) if logarithmic else nice_ticks(min(xs), max(xs))
     y_values = nice_ticks(min(ys), max(ys))
     bend: Callable[[float], float] = math.log10 if logarithmic else float

@@ -6,6 +6,7 @@ alone, so that another metric costs no reading.
 
 from __future__ import annotations
 
+from manager.reports.charts import differ_widely
 from manager.reports.cost_accuracy import ApartRun, CostAccuracy, CostPoint, cost_accuracy
 from manager.reports.model import Gauge, Report
 from manager.reports.waterfall import Waterfall, WaterfallStep, waterfall
@@ -36,6 +37,7 @@ __all__ = [
     "WaterfallStep",
     "beside_sentence",
     "cost_accuracy",
+    "differ_widely",
     "gauge_verdict",
     "in_sentence",
     "in_unit",

@@ -167,7 +167,8 @@ def _has_words(summary: RunSummary, words: list[str]) -> bool:
     return all(word in line for word in words)
 
 
-def _quality(summary: RunSummary) -> tuple[str, float] | None:
+def metric_order(summary: RunSummary) -> tuple[str, float] | None:
+    """To sort by: metric by metric, the best run of each first; None: not evaluated."""
     if summary.metric is None or summary.metric_after is None:
         return None
     return summary.metric, summary.metric_after if summary.metric in LOWER_IS_BETTER else -summary.metric_after
@@ -179,7 +180,7 @@ SORTS: dict[str, Callable[[RunSummary], Any] | None] = {
     "cost": lambda run: None if run.cost_usd is None else -run.cost_usd,
     "hours": lambda run: None if run.billed_hours is None else -run.billed_hours,
     "ratio": lambda run: None if run.cost_ratio is None else -run.cost_ratio,
-    "metric": _quality,
+    "metric": metric_order,
     "name": lambda run: run.name,
     "project": lambda run: run.project,
     "state": lambda run: str(run.state),

@@ -19,12 +19,15 @@ from manager.runs.charges import charge
 from manager.runs.states import RunState
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
+from manager.service.run_list import run_summaries
 from tests.support.ledger_runs import keep_runs
 from tests.support.report_factory import make_run
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context
 from tui.app import TunefareApp
 from tui.screens import runs as runs_screen
+from tui.screens.report_rows import choice_row
 from tui.screens.run_compare import RunCompareDialog
+from tui.screens.run_rows import run_row
 from tui.screens.runs import RunsScreen
 from tui.widgets.table import RowTable
 
@@ -118,6 +121,15 @@ async def test_what_is_billed_stays_on_top_however_rows_are_sorted(context: Cont
             await pilot.press("s")
             await settled(pilot)
             assert set(table_of(pilot).shown_keys[:2]) == {"bbc-3", "bbc-5"}
+
+
+def test_sorted_by_metric_the_best_of_each_comes_first(context: Context) -> None:
+    one = run_summaries(context)[0]
+    worse, better = (replace(one, metric="perplexity", metric_after=value) for value in (3.0, 2.0))
+    low, high = (replace(one, metric="accuracy", metric_after=value) for value in (0.8, 0.9))
+    for row, column in ((run_row, 4), (choice_row, 2)):
+        found = {row(run).sort[column]: run for run in (worse, low, better, high)}
+        assert [found[place] for place in sorted(found)] == [high, low, better, worse]
 
 
 async def test_no_run_yet_says_what_to_do(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from manager.service.cost_accuracy import (
     Gauge,
     Report,
     beside_sentence,
+    differ_widely,
     gauge_verdict,
     in_sentence,
     interval_text,
@@ -26,6 +27,7 @@ from manager.service.cost_accuracy import (
     teardown_text,
     usd_column,
 )
+from manager.service.run_list import metric_order
 from manager.service.state_words import state_words
 from manager.units import format_usd
 from tui.widgets.chart import Series
@@ -33,8 +35,6 @@ from tui.widgets.table import Column, Row
 
 if TYPE_CHECKING:
     from manager.service.nouns import RunSummary
-
-_LOG_FROM_RATIO = 30
 
 CHOICE = (
     Column(key="cost", title="cost", is_number=True),
@@ -77,7 +77,7 @@ def choice_row(run: RunSummary) -> Row:
             state_words(run.state),
             started,
         ),
-        sort=(run.cost_usd, run.run_id, run.metric_after, run.model, run.method, str(run.state), run.created_at_s),
+        sort=(run.cost_usd, run.run_id, metric_order(run), run.model, run.method, str(run.state), run.created_at_s),
         style="" if run.metric_after is not None else "dim",
     )
 
@@ -95,8 +95,7 @@ def point_rows(found: CostAccuracy, reports: Sequence[Report]) -> list[Row]:
 
 def is_logarithmic(found: CostAccuracy) -> bool:
     """Whether dollars differ so much that a plain axis would put all cheap runs on one spot."""
-    costs = [point.run.cost_usd or Decimal(0) for point in found.points]
-    return bool(costs) and min(costs) > 0 and max(costs) / min(costs) > _LOG_FROM_RATIO
+    return differ_widely([float(point.run.cost_usd or 0) for point in found.points])
 
 
 def chart_series(found: CostAccuracy) -> list[Series]:

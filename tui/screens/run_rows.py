@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from manager.service.cost_accuracy import in_sentence, metric_value, plain, source_title
 from manager.service.nouns import RunState, RunSummary
+from manager.service.run_list import metric_order
 from manager.service.state_words import needs_attention, state_words
 from manager.units import format_hours, format_usd, interval_usd
 from tui.widgets.table import Column, Row
@@ -60,7 +61,7 @@ def run_row(run: RunSummary) -> Row:
             str(run.state),
             run.run_id,
             run.cost_ratio,
-            None if run.metric is None or run.metric_after is None else (run.metric, run.metric_after),
+            metric_order(run),
             run.evidence_confirmed,
             run.model,
             run.method,
