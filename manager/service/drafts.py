@@ -34,6 +34,10 @@ _OF_METHOD = {"gradual": ("method.unfreeze_layers", "method.unfreeze_every_steps
 """Keys that no other method may have."""
 
 
+class FileChangedError(StateError):
+    """The file holds something that the draft does not know; it was left as it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMark:
     """Which content of a file was read or written: by it, a change from outside is noticed."""
@@ -144,11 +148,12 @@ class Draft:
 
         Raises:
             UsageError: the draft has no file yet.
-            StateError: the file holds something else, or cannot be written.
+            FileChangedError: the file holds something else.
+            StateError: it cannot be written.
         """
         target = (file or self.file or _nameless()).expanduser().absolute()
         if mark_of(target).sha256 != (None if expected is None else expected.sha256):
-            raise StateError(
+            raise FileChangedError(
                 f"{target} was changed by another program" if expected else f"{target} exists already",
                 hint="look at what differs; then reload it, write over it, or save under another name",
             )
@@ -241,10 +246,14 @@ def _source_problems(spec: RunSpec) -> dict[str, str]:
     kind = TASK_KINDS[spec.task]
     try:
         entry = resolve_entry(spec.model.source, spec.model.revision)
-        check_use(entry, task=spec.task, max_length=spec.training.max_length if kind.samples == "tokens" else None)
+        check_use(entry, task=spec.task, max_length=None)
     except DataError as error:
-        key = "training.max_length" if error.message.startswith("training.max_length") else "model.source"
-        found[key] = _sentence(error.message, error.hint)
+        found["model.source"] = _sentence(error.message, error.hint)
+    else:
+        try:
+            check_use(entry, task=spec.task, max_length=spec.training.max_length if kind.samples == "tokens" else None)
+        except DataError as error:
+            found["training.max_length"] = _sentence(error.message, error.hint)
     source = spec.data.source
     try:
         is_gone = source.startswith("/") and not Path(source).exists()

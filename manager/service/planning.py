@@ -62,6 +62,10 @@ class OpenJob:
 
     def plan(self, spec: RunSpec | None = None) -> Plan:
         """The plan under the limits of this spec, which asks for the same job; None: its own."""
+        return self.plan_and_remedies(spec)[0]
+
+    def plan_and_remedies(self, spec: RunSpec | None = None) -> tuple[Plan, tuple[str, ...]]:
+        """The plan; and of its notes, where nothing can be chosen, which limits taken away would leave a choice."""
         asked = spec or self.spec
         plan = plan_of(
             self.planner,
@@ -71,9 +75,9 @@ class OpenJob:
             budget_left=self.left_for(asked.project),
         )
         if plan.chosen is not None:
-            return plan
-        binding = binding_notes(self.planner, asked.where, asked.budget, plan.budget_cap)
-        return dataclasses.replace(plan, notes=(*plan.notes, *binding))
+            return plan, ()
+        remedies = tuple(binding_notes(self.planner, asked.where, asked.budget, plan.budget_cap))
+        return dataclasses.replace(plan, notes=(*plan.notes, *remedies)), remedies
 
     @property
     def limits(self) -> Budget:

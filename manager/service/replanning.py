@@ -51,6 +51,8 @@ class Shown:
     """The whole answer; None: it is still to be made."""
     refusal: TunefareError | None = None
     """Why nothing can be chosen, with what to change; None where something can, or it is not known yet."""
+    remedies: tuple[str, ...] = ()
+    """Of the notes those that tell which limits, taken away, would leave a choice."""
 
     @property
     def choice(self) -> Estimate | None:
@@ -111,20 +113,15 @@ class PlanSession:
 
     def whole(self, spec: RunSpec) -> Shown:
         """The answer with its plan; errors as `answer`."""
-        plan = self.plan(spec)
+        with self._lock:
+            plan, remedies = self._planned(spec)
         refusal = explain_no_choice(plan) if plan.chosen is None else None
-        return Shown(spec=spec, offers=plan.offers, notes=plan.notes, plan=plan, refusal=refusal)
+        return Shown(spec=spec, offers=plan.offers, notes=plan.notes, plan=plan, refusal=refusal, remedies=remedies)
 
     def plan(self, spec: RunSpec) -> Plan:
         """The plan that `tunefare plan` would make; errors as `answer`."""
         with self._lock:
-            job = self._job_of(spec, is_quick=False).job
-            plan = job.plan()
-            if plan.chosen is None and job.left_out:
-                # Under other limits something could be chosen; now the steps that were not traced are worth it.
-                job = self._opened(spec, is_quick=False).job
-                plan = job.plan()
-            return plan
+            return self._planned(spec)[0]
 
     def to_launch(self, plan: Plan) -> Plan:
         """The plan, saved and with what is known of quotas.
@@ -185,6 +182,15 @@ class PlanSession:
                 return False
             self._market = self._kept = None
             return True
+
+    def _planned(self, spec: RunSpec) -> tuple[Plan, tuple[str, ...]]:
+        """The plan, and what of its notes would leave a choice."""
+        job = self._job_of(spec, is_quick=False).job
+        plan, remedies = job.plan_and_remedies()
+        if plan.chosen is None and job.left_out:
+            # Under other limits something could be chosen; now the steps that were not traced are worth it.
+            return self._opened(spec, is_quick=False).job.plan_and_remedies()
+        return plan, remedies
 
     @contextmanager
     def _aside(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from manager.errors import SpecError, StateError, UsageError
-from manager.service.drafts import Draft, changed_outside, difference, mark_of
+from manager.service.drafts import Draft, FileChangedError, changed_outside, difference, mark_of
 
 MODEL = "google-bert/bert-base-uncased"
 
@@ -85,7 +85,7 @@ def test_a_file_that_was_changed_outside_is_not_written_over_unasked(tmp_path: P
     file.write_text(saved.text.replace("epochs: 3", "epochs: 9"), encoding="utf-8")
     mine = saved.set("training.epochs", "1")
     assert changed_outside(mine.mark)
-    with pytest.raises(StateError, match="changed by another program"):
+    with pytest.raises(FileChangedError, match="changed by another program"):
         mine.save(expected=mine.mark)
     assert "epochs: 9" in file.read_text(encoding="utf-8")
     assert {"-  epochs: 9", "+  epochs: 1"} <= set(difference(mine))
@@ -95,7 +95,7 @@ def test_a_file_that_was_changed_outside_is_not_written_over_unasked(tmp_path: P
 
 def test_a_file_that_exists_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("mine", encoding="utf-8")
-    with pytest.raises(StateError, match="exists already"):
+    with pytest.raises(FileChangedError, match="exists already"):
         ready(tmp_path).save(tmp_path / "run.yaml", expected=None)
 
 
@@ -107,8 +107,9 @@ def test_sources_mean_the_same_from_another_folder(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(StateError, match="cannot be written"):
+    with pytest.raises(StateError, match="cannot be written") as refused:
         ready(tmp_path).save(tmp_path / "file" / "run.yaml", expected=None)
+    assert not isinstance(refused.value, FileChangedError), "there is nothing to write over"
 
 
 def test_line_ends_of_another_system_stay(tmp_path: Path) -> None:

@@ -170,9 +170,8 @@ class AnswerView(Vertical):
         if refusal is None:
             self._tell("")
             return
-        binding = [note for note in shown.notes if note.startswith(("without ", "no limit ", "with "))]
         hint = [f"hint: {refusal.hint}"] if refusal.hint else []
-        self._tell("\n".join((f"nothing can be chosen: {refusal.message}", *hint, *binding)))
+        self._tell("\n".join((f"nothing can be chosen: {refusal.message}", *hint, *shown.remedies)))
 
     def _tell(self, text: str) -> None:
         told = self.query_one("#offers-told", Static)

@@ -173,13 +173,18 @@ class FormActions(BaseScreen):
         draft = self._draft()
         if draft is None:
             return
+        from manager.service.drafts import FileChangedError
+
         try:
             saved = draft.save(file, expected=expected)
-        except StateError as error:
-            if file.exists() and "cannot be written" not in error.message:
+        except FileChangedError as error:
+            if file.exists():
                 self._ask_about(file, error, then)
             else:
                 self.tunefare.fail(error)
+            return
+        except StateError as error:
+            self.tunefare.fail(error)
             return
         self.form.show(saved, told=f"saved as {file}")
         if then is not None:

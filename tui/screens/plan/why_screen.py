@@ -76,7 +76,7 @@ class WhyScreen(_Reading):
         told = self.why
         yield Static(told.name, classes="reading-title", markup=False)
         yield Static(f"key {told.key}", classes="dim", markup=False)
-        yield Static(told.verdict, classes="error" if told.verdict.startswith("rejected") else "", markup=False)
+        yield Static(told.verdict, classes="error" if told.is_rejected else "", markup=False)
         yield Static(told.price, markup=False)
         if told.cost is not None:
             yield Static(f"{told.cost} to the finished job in {told.time}", markup=False)
