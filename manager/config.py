@@ -16,6 +16,8 @@ from pathlib import Path
 from manager.errors import ConfigError
 
 _ENVIRONMENT_PREFIX = "TUNEFARE_"
+_LARGEST_NUMBER = Decimal(10) ** 9
+"""Of any unit: beyond it sums of dollars lose their cents."""
 _TEXT_UNITS = ("folder", "file", "URL", "choice")
 FROM_FILE = "config.toml"
 """Origin of a value that stands in the settings file."""
@@ -225,13 +227,13 @@ def _value(setting: Setting, from_file: Mapping[str, str], environment: Mapping[
 
 
 def _check_number(value: Value) -> None:
+    setting, given = value.setting, f"setting `{value.setting.name}` is {value.text!r} (from {value.origin})"
+    hint = f"the default is {setting.default} {setting.unit}"
     try:
-        good = Decimal(value.text).is_finite() and Decimal(value.text) >= 0
-    except InvalidOperation:
-        good = False
-    if not good:
-        raise ConfigError(
-            f"setting `{value.setting.name}` is {value.text!r} (from {value.origin}), "
-            f"not a number of {value.setting.unit}",
-            hint=f"the default is {value.setting.default} {value.setting.unit}",
-        )
+        number = Decimal(value.text)
+    except InvalidOperation as error:
+        raise ConfigError(f"{given}, not a number of {setting.unit}", hint=hint) from error
+    if not number.is_finite() or number < 0:
+        raise ConfigError(f"{given}, not a number of {setting.unit}", hint=hint)
+    if number > _LARGEST_NUMBER or (number and number < 1 / _LARGEST_NUMBER):
+        raise ConfigError(f"{given}, which nothing here can be: 0, or 1e-9 to 1e9 {setting.unit}", hint=hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 from textual.widgets import Input
+from textual.widgets.data_table import ColumnKey
 
 from tui.widgets.columns import layout
 from tui.widgets.table import MARK, Column, Row, RowTable
@@ -169,6 +170,12 @@ async def test_a_row_changes_in_its_place() -> None:
         app.table.update_row(changed)
         await pilot.pause()
         assert str(app.table.rows.get_cell("k2", "usd")) == "$7.77"
+        dear = Row(key="k2", cells=("offer 2", "aws", "new", "$123,456,789.77"), sort=("offer 2", "aws", "", 8))
+        app.table.update_row(dear)
+        await pilot.pause()
+        assert app.table.rows.columns[ColumnKey("usd")].width >= len("$123,456,789.77"), (
+            "money is not cut when it grows"
+        )
         with pytest.raises(KeyError):
             app.table.update_row(Row(key="no", cells=("", "", "", ""), sort=("", "", "", 0)))
 

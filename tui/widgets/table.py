@@ -190,7 +190,14 @@ class RowTable(Vertical):
         if before is None:
             raise KeyError(row.key)
         self._rows[row.key] = row
-        if before == row or row.key not in self._shown[self._first : self._drawn]:
+        if before == row:
+            return
+        if any(self._room(number, cell) > self._widths[number] for number, cell in enumerate(row.cells)):
+            # Money that grows must not be cut.
+            self._widths = tuple(self._width(number) for number in range(len(self._columns)))
+            self._draw()
+            return
+        if row.key not in self._shown[self._first : self._drawn]:
             return
         for number, cell in zip(self._visible, self._cells(row), strict=True):
             self.rows.update_cell(row.key, self._columns[number].key, cell)
@@ -345,9 +352,13 @@ class RowTable(Vertical):
     def _width(self, number: int) -> int:
         column = self._columns[number]
         longest: Callable[[str], int] = len if len(self._rows) > 2000 else cell_len
-        cells = max((longest(row.cells[number]) for row in self._rows.values()), default=0)
-        # Two more in the first for the mark, two more in the title for the arrow of the sort.
-        return min(max(cells, cell_len(column.title) + 2), column.widest) + (2 if number == 0 and self.has_marks else 0)
+        text = max((row.cells[number] for row in self._rows.values()), default="", key=longest)
+        # Two more for the arrow of the sort.
+        return max(self._room(number, text), self._room(number, column.title + "  "))
+
+    def _room(self, number: int, text: str) -> int:
+        """Cells that a text wants in its column; in the first, the mark comes before it."""
+        return min(cell_len(text), self._columns[number].widest) + (2 if number == 0 and self.has_marks else 0)
 
     def _title(self, number: int) -> str:
         column = self._columns[number]

@@ -30,9 +30,9 @@ def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean `local_price_usd_per_hour`?"
 
 
-@pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf", ""])
+@pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf", "", "1e400", "1e-400"])
 def test_what_is_no_number_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="not a number of s"):
+    with pytest.raises(ConfigError, match="not a number of s|nothing here can be"):
         read_config(tmp_path / "none.toml", {"TUNEFARE_STOP_GRACE_S": text})
 
 
