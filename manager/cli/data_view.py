@@ -9,23 +9,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from manager.service.data_preview import DataPreview
-from manager.units import format_bytes
+from manager.service.data_words import label_lines, length_sentences, sizes
 
-_MOST_LABELS = 20
 _LEAST = 14
 """Characters that a short column keeps beside a long one."""
-_BAR = 30
-"""Characters of the longest bar."""
 
 
 def print_preview(preview: DataPreview, console: Console) -> None:
     """Sizes, lengths, labels, first samples, what the user should know."""
-    console.print(
-        f"{escape(preview.source)}: {preview.train_samples:,} for training, {preview.validation_samples:,} for "
-        f"validation, {preview.test_samples:,} for test; {format_bytes(preview.bytes)}"
-    )
-    _print_lengths(preview, console)
-    _print_labels(preview, console)
+    console.print(f"{escape(preview.source)}: {sizes(preview)}")
+    for sentence in length_sentences(preview):
+        console.print(escape(sentence))
+    if preview.labels is not None:
+        console.print()
+        for line in label_lines(preview):
+            console.print(escape(line))
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold", show_lines=False)
     for number, column in enumerate(preview.columns):
@@ -66,29 +64,3 @@ def preview_to_json(preview: DataPreview) -> dict[str, Any]:
         "rows": [list(row) for row in preview.rows],
         "warnings": list(preview.warnings),
     }
-
-
-def _print_lengths(preview: DataPreview, console: Console) -> None:
-    lengths = preview.lengths
-    at = dict(lengths.quantiles)
-    shown = ", ".join(f"{share:.0%} up to {at[share]:,.4g}" for share in (0.5, 0.9, 0.99) if share in at)
-    console.print(f"lengths in {lengths.unit}: mean {lengths.mean:,.1f}, {shown}, longest {at[1.0]:,.4g}")
-    if lengths.over_max_length:
-        console.print(f"{lengths.over_max_length:.1%} of the samples are longer than max_length {lengths.max_length:,}")
-    console.print(f"basis: {escape(preview.basis)}", style="dim")
-
-
-def _print_labels(preview: DataPreview, console: Console) -> None:
-    if preview.labels is None:
-        return
-    most, total = preview.labels[0][1], sum(count for _, count in preview.labels)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("label", "share", "samples", ""):
-        table.add_column(title, justify="right" if title in ("share", "samples") else "left")
-    for name, count in preview.labels[:_MOST_LABELS]:
-        bar = "█" * max(1, round(_BAR * count / most))
-        table.add_row(escape(name), f"{count / total:.1%}", f"{count:,}", bar)
-    console.print()
-    console.print(table)
-    if len(preview.labels) > _MOST_LABELS:
-        console.print(f"... and {len(preview.labels) - _MOST_LABELS:,} more labels")

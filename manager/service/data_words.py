@@ -1,14 +1,11 @@
-"""A data set in words and bars, for the form and for the dialog that shows it."""
+"""A data set in words and bars: the same on the command line, in the form and in the dialog that shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from manager.service.data_preview import DataPreview
 from manager.units import format_bytes
-
-if TYPE_CHECKING:
-    from manager.service.data_preview import DataPreview
 
 _BARS = 10
 _BAR_CELLS = 24
@@ -40,21 +37,27 @@ def sizes(preview: DataPreview) -> str:
     )
 
 
-def length_lines(preview: DataPreview) -> Iterator[str]:
-    """Quantiles, what is cut, a histogram, and how it is known."""
+def length_sentences(preview: DataPreview) -> Iterator[str]:
+    """Quantiles, what is cut, and how it is known."""
     lengths = preview.lengths
     shown = ", ".join(f"{share:.0%} up to {value:,.4g}" for share, value in lengths.quantiles if 0.4 < share < 1)
-    yield f"mean {lengths.mean:,.1f} {lengths.unit}; {shown}; longest {lengths.quantiles[-1][1]:,.4g}"
+    longest = lengths.quantiles[-1][1]
+    yield f"lengths in {lengths.unit}: mean {lengths.mean:,.1f}, {shown}, longest {longest:,.4g}"
     if lengths.over_max_length is not None:
-        yield f"{lengths.over_max_length:.1%} are longer than max_length {lengths.max_length:,}"
-    step = max(1, -(-len(lengths.bins) // _BARS))
-    groups = [lengths.bins[at : at + step] for at in range(0, len(lengths.bins), step)]
+        yield f"{lengths.over_max_length:.1%} of the samples are longer than max_length {lengths.max_length:,}"
+    yield f"basis: {preview.basis}"
+
+
+def length_bars(preview: DataPreview) -> Iterator[str]:
+    """The histogram of lengths."""
+    bins = preview.lengths.bins
+    step = max(1, -(-len(bins) // _BARS))
+    groups = [bins[at : at + step] for at in range(0, len(bins), step)]
     most = max(sum(one.samples for one in group) for group in groups)
     for number, group in enumerate(groups):
         count = sum(one.samples for one in group)
         end = f"{group[-1].high:,.0f}" if number < len(groups) - 1 else "longest"
         yield f"{group[0].low:>8,.0f} - {end:<8} {_bar(count, most)} {count:,}"
-    yield f"basis: {preview.basis}"
 
 
 def label_lines(preview: DataPreview) -> Iterator[str]:

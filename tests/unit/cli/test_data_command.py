@@ -20,7 +20,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_a_file_is_shown_with_its_labels_and_lengths(shell: Shell) -> None:
     said = " ".join(shell.good("data", "news.csv").split())
-    assert "192 for training, 24 for validation, 24 for test" in said
+    assert "192 training · 24 validation · 24 test samples" in said
     assert "lengths in tokens: mean" in said
     assert "33.3%" in said
 

@@ -13,7 +13,6 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from tui.screens.plan.data_words import label_lines, length_lines, sizes
 from tui.threads import Failed
 
 if TYPE_CHECKING:
@@ -66,7 +65,9 @@ class DataScreen(ModalScreen[None]):
     @on(Seen)
     def _show(self, event: Seen) -> None:
         preview = event.preview
-        lines = [sizes(preview), "", *length_lines(preview)]
+        from manager.service.data_words import label_lines, length_bars, length_sentences, sizes  # As above.
+
+        lines = [sizes(preview), "", *length_sentences(preview), *length_bars(preview)]
         labels = list(label_lines(preview))
         lines += ["", "labels", *labels] if labels else []
         lines += [f"note: {warning}" for warning in preview.warnings]
