@@ -18,11 +18,11 @@ from manager.catalog.models import check_use, resolve_entry
 from manager.errors import DataError, SpecError, StateError, UsageError
 from manager.service.starting import write_whole
 from manager.spec.edit import key_text, with_key
-from manager.spec.keys import default_value
+from manager.spec.keys import default_value, refused_beside
 from manager.spec.model import RunSpec
 from manager.spec.reader import SpecProblem, parse_spec, spec_problems
 from manager.spec.starter import starter_text
-from tasks.kinds import DATA_COLUMNS, TASK_KINDS
+from tasks.kinds import TASK_KINDS
 
 _NEW = "new run file"
 _REMOTE = ("s3://", "gs://")
@@ -30,8 +30,6 @@ _UNCHOSEN = {
     "model.source": "choose a model: a folder with config.json, or a hub id",
     "data.source": "choose the data: a file, a folder, a hub id, s3://... or gs://...",
 }
-_OF_METHOD = {"gradual": ("method.unfreeze_layers", "method.unfreeze_every_steps")}
-"""Keys that no other method may have."""
 
 
 class FileChangedError(StateError):
@@ -105,7 +103,7 @@ class Draft:
             SpecError: the text is no YAML.
         """
         text = with_key(self.text, key, typed)
-        for unfit in _ruled_out(key, typed):
+        for unfit in refused_beside(key, typed):
             text = with_key(text, unfit, "")
         return self.with_text(text)
 
@@ -217,16 +215,6 @@ def _mark(file: Path, text: str) -> FileMark:
 
 def _nameless() -> Path:
     raise UsageError("this draft has no file yet", hint="give it a name")
-
-
-def _ruled_out(key: str, typed: str) -> tuple[str, ...]:
-    """Keys that the schema refuses beside this choice."""
-    kind = TASK_KINDS.get(typed) if key == "task" else None
-    if kind is not None:
-        return tuple(f"data.{column}" for column in DATA_COLUMNS if column not in kind.columns)
-    if key == "method.kind":
-        return tuple(name for method, names in _OF_METHOD.items() if method != typed for name in names)
-    return ()
 
 
 def _beside(problem: SpecProblem) -> str:

@@ -12,9 +12,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from manager.spec.schema import RunFile
+from tasks.kinds import DATA_COLUMNS, TASK_KINDS
 
 Path = tuple[str, ...]
 """Parts of a dotted key."""
+_ADAPTERS = ("lora", "qlora")
+_OF_ADAPTERS = ("method.rank", "method.alpha", "method.dropout", "method.targets")
+_OF_GRADUAL = ("method.unfreeze_layers", "method.unfreeze_every_steps")
+_OF_METHODS = {**dict.fromkeys(_OF_ADAPTERS, _ADAPTERS), **dict.fromkeys(_OF_GRADUAL, ("gradual",))}
+"""Methods that have a use for a key; the others' keys are of all."""
+_OF_TASKS = (*(f"data.{column}" for column in DATA_COLUMNS), "training.packing", "training.image_size")
+PACKED_TASK = "causal-lm"
+"""Whose samples may share a row; those of others stay apart."""
 
 
 def part_names() -> tuple[str, ...]:
@@ -47,6 +56,32 @@ def choices(path: Path) -> tuple[str, ...]:
     """The names that a key may hold, where they are listed; `auto` of a key that may hold a number is one too."""
     info = _field(path)
     return () if info is None else tuple(_literals(info.annotation))
+
+
+def applies_to(key: str, *, task: str, method: str) -> bool:
+    """Whether the choice of task and method leaves a use for a dotted key; of a task that nobody knows all have one."""
+    if key in _OF_METHODS:
+        return method in _OF_METHODS[key]
+    kind = TASK_KINDS.get(task)
+    if kind is None:
+        return True
+    part, _, name = key.partition(".")
+    if part == "data" and name in DATA_COLUMNS:
+        return name in kind.columns
+    if key == "training.packing":
+        return kind.name == PACKED_TASK
+    if key == "training.max_length":
+        return kind.length == "tokens"
+    return key != "training.image_size" or kind.samples == "images"
+
+
+def refused_beside(key: str, value: str) -> tuple[str, ...]:
+    """Dotted keys that the schema refuses beside this task or method; none of any other key."""
+    if key == "task" and value in TASK_KINDS:
+        return tuple(other for other in _OF_TASKS if not applies_to(other, task=value, method=""))
+    if key == "method.kind":
+        return tuple(other for other in _OF_GRADUAL if not applies_to(other, task="", method=value))
+    return ()
 
 
 def _field(path: Path) -> FieldInfo | None:

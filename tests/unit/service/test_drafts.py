@@ -40,6 +40,8 @@ def test_columns_of_another_task_go_with_the_task(tmp_path: Path) -> None:
     draft = ready(tmp_path).set("model.source", "openai-community/gpt2").set("task", "causal-lm")
     assert draft.get("data.label") == ""
     assert draft.problems() == {}
+    packed = draft.set("training.packing", "true")
+    assert packed.set("task", "text-classification").get("training.packing") == ""
     gradual = ready(tmp_path).set("method.kind", "gradual").set("method.unfreeze_layers", "2")
     assert gradual.set("method.kind", "full").problems() == {}
 

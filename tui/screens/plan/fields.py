@@ -1,17 +1,11 @@
-"""Which keys of the run file the form shows, in which order, with which words; for which task and method each is.
+"""Which keys of the run file the form shows, in which order, with which words.
 
-What a key may hold is asked of the schema, not told here.
+What a key may hold, and for which task and method it is, is asked of `manager.spec.keys`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-_ADAPTERS = ("lora", "qlora")
-_TOKENS = ("text-classification", "causal-lm", "seq2seq-lm", "speech-seq2seq", "image-text-to-text")
-_IMAGES = ("image-classification", "image-text-to-text")
-_LABELS = ("text-classification", "image-classification", "audio-classification")
-_AUDIO = ("audio-classification", "speech-ctc", "speech-seq2seq")
 
 MODEL, DATA, TASK, METHOD = "model.source", "data.source", "task", "method.kind"
 
@@ -31,18 +25,11 @@ class FieldKind:
     """The values to choose among, where the schema does not list them."""
     is_choice: bool = False
     """Chosen from a list, not typed."""
-    tasks: tuple[str, ...] = ()
-    """Only for these tasks; empty: for all."""
-    methods: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         """Id of its widget."""
         return "field-" + self.key.replace(".", "-").replace("_", "-")
-
-    def is_for(self, task: str, method: str) -> bool:
-        """Whether the choice of task and method leaves a use for it."""
-        return (not self.tasks or task in self.tasks) and (not self.methods or method in self.methods)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +47,12 @@ SECTIONS = (
             FieldKind(key=MODEL, label="model", hint="hub id or folder; Enter searches"),
             FieldKind(key=DATA, label="data", hint="file, folder, hub id, URI; Enter shows it"),
             FieldKind(key=TASK, label="task", is_choice=True),
-            FieldKind(key="data.text", label="text column", tasks=("text-classification", "causal-lm")),
-            FieldKind(key="data.label", label="label column", tasks=_LABELS),
-            FieldKind(key="data.source_text", label="source column", hint="source", tasks=("seq2seq-lm",)),
-            FieldKind(key="data.target_text", label="target column", hint="target", tasks=("seq2seq-lm",)),
-            FieldKind(key="data.image", label="image column", hint="image", tasks=_IMAGES),
-            FieldKind(key="data.audio", label="audio column", hint="audio, path or file_name", tasks=_AUDIO),
+            FieldKind(key="data.text", label="text column"),
+            FieldKind(key="data.label", label="label column"),
+            FieldKind(key="data.source_text", label="source column", hint="source"),
+            FieldKind(key="data.target_text", label="target column", hint="target"),
+            FieldKind(key="data.image", label="image column", hint="image"),
+            FieldKind(key="data.audio", label="audio column", hint="audio, path or file_name"),
             FieldKind(key="name", label="name"),
             FieldKind(key="project", label="project", hint="whose budget pays"),
         ),
@@ -74,11 +61,11 @@ SECTIONS = (
         title="Method",
         fields=(
             FieldKind(key=METHOD, label="method", is_choice=True),
-            FieldKind(key="method.rank", label="rank", methods=_ADAPTERS),
-            FieldKind(key="method.alpha", label="alpha", methods=_ADAPTERS),
-            FieldKind(key="method.dropout", label="dropout", methods=_ADAPTERS),
-            FieldKind(key="method.targets", label="targets", methods=_ADAPTERS),
-            FieldKind(key="method.unfreeze_layers", label="layers a time", methods=("gradual",)),
+            FieldKind(key="method.rank", label="rank"),
+            FieldKind(key="method.alpha", label="alpha"),
+            FieldKind(key="method.dropout", label="dropout"),
+            FieldKind(key="method.targets", label="targets"),
+            FieldKind(key="method.unfreeze_layers", label="layers a time"),
         ),
     ),
     Section(
@@ -87,15 +74,14 @@ SECTIONS = (
             FieldKind(key="training.epochs", label="epochs"),
             FieldKind(key="training.batch_size", label="batch size", hint="samples per optimizer step"),
             FieldKind(key="training.micro_batch", label="micro-batch", hint="the largest that fits"),
-            FieldKind(key="training.max_length", label="max length", hint="tokens", tasks=_TOKENS),
-            FieldKind(key="training.image_size", label="image size", hint="pixels; the model's own", tasks=_IMAGES),
+            FieldKind(key="training.max_length", label="max length", hint="tokens"),
+            FieldKind(key="training.image_size", label="image size", hint="pixels; the model's own"),
             FieldKind(
                 key="training.packing",
                 label="packing",
                 is_choice=True,
                 choices=("false", "true"),
                 words=(("false", "no"), ("true", "yes")),
-                tasks=("causal-lm",),
             ),
             FieldKind(key="training.learning_rate", label="learning rate"),
             FieldKind(key="training.optimizer", label="optimizer", is_choice=True),

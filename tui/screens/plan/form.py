@@ -292,9 +292,12 @@ class RunForm(VerticalScroll, can_focus=False):
             if can_be_set:
                 field.show(values[field.kind.key])
         if can_be_set:
-            task = values[TASK] or "text-classification"
+            from manager.service.drafts import default_text  # Loaded with the first draft.
+            from manager.spec.keys import applies_to
+
+            task, method = (values[key] or default_text(key) for key in (TASK, METHOD))
             for field in self.query(FormField):
-                field.display = field.kind.is_for(task, values[METHOD] or "full")
+                field.display = applies_to(field.kind.key, task=task, method=method)
 
     def _check(self) -> None:
         """Check and keep the draft, in a thread."""
@@ -339,7 +342,7 @@ class RunForm(VerticalScroll, can_focus=False):
 
         def look() -> Message:
             from manager.service.data_preview import preview_data
-            from tui.screens.plan.data_words import summary
+            from manager.service.data_words import summary
 
             try:
                 return self._DataSeen(spec, summary(preview_data(context, spec)))

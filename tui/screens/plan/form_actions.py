@@ -62,13 +62,14 @@ class FormActions(BaseScreen):
 
     def action_model(self) -> None:
         """Search for a model."""
+        from manager.service.drafts import default_text
         from tui.screens.plan.pick import Pick, model_hits
 
         draft = self._draft()
         if draft is None:
             return
         try:
-            task, text = draft.get(TASK) or "text-classification", draft.get(MODEL)
+            task, text = draft.get(TASK) or default_text(TASK), draft.get(MODEL)
         except SpecError as error:
             self.tunefare.fail(error)
             return
