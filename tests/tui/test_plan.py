@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from manager.service.starting import write_run_file
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
@@ -93,6 +94,20 @@ async def test_where_the_terminal_is_narrow_the_form_has_all_of_it_while_it_is_u
         await settled(pilot)
         assert panes(screen) == (False, True)
         assert app.focused is screen.offers.view.table.rows
+
+
+async def test_keys_of_one_burst_are_taken_in_their_order(tmp_path: Path, run_file: Path) -> None:
+    app = TunefareApp(tui_context(tmp_path), run_file)
+    async with running(app, (120, 40)) as pilot:
+        screen = plan_screen(app)
+        await until(pilot, lambda: screen.offers.is_up_to_date)
+        await pilot.press("e")
+        await settled(pilot)
+        for key in ("ctrl+u", *"abX", "backspace", *"c", "tab", "ctrl+u", *"de"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settled(pilot)
+        await until(pilot, lambda: not screen.form.is_behind)
+        assert (screen.form.draft.get("model.source"), screen.form.draft.get("data.source")) == ("abc", "de")
 
 
 async def test_from_within_the_form_a_launch_waits_for_the_last_key(tmp_path: Path, run_file: Path) -> None:

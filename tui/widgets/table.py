@@ -23,6 +23,7 @@ from tui.actions import TABLE, bindings
 from tui.themes import colour
 from tui.widgets.columns import Column as Column
 from tui.widgets.columns import layout
+from tui.widgets.line_input import LineInput
 
 MARK = "●"
 _CHUNK = 500
@@ -146,7 +147,7 @@ class RowTable(Vertical):
 
     def compose(self) -> ComposeResult:
         """Filter, table, count."""
-        yield Input(placeholder="words that a row must have; Esc ends the filter", id="filter", disabled=True)
+        yield LineInput(placeholder="words that a row must have; Esc ends the filter", id="filter", disabled=True)
         yield _Rows(cursor_type="row", zebra_stripes=False, show_row_labels=False)
         yield Static(markup=False, id="count")
 

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from tui.screens.plan.choice import Choice
 from tui.screens.plan.fields import FieldKind
+from tui.widgets.line_input import LineInput
 
 
 class FormField(Widget):
@@ -82,6 +83,8 @@ class FormField(Widget):
             with self.prevent(Input.Changed):
                 if self.control.value != text:
                     self.control.value = text
+                    # Of what is too long the end is seen: that is where paths differ.
+                    self.control.cursor_position = len(text)
             return
         shown = self._shown = text or self._default
         # The file may say what cannot be chosen.
@@ -102,7 +105,7 @@ class FormField(Widget):
         hint = self.kind.hint
         if self._default:
             hint = f"{self._default} ({hint})" if hint else self._default
-        return Input(compact=True, select_on_focus=False, placeholder=hint, classes="control")
+        return LineInput(compact=True, select_on_focus=False, placeholder=hint, classes="control")
 
     def _tell(self, name: str, text: str) -> None:
         self.set_class(bool(text), f"-has-{name}")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.events import ScreenResume
 
@@ -25,8 +26,10 @@ class PlanScreen(FormActions):
     BINDINGS: ClassVar = [
         *bindings("plan"),
         dataclasses.replace(action_named("offers.launch").binding(), priority=True),
+        Binding("tab", "app.focus_next", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", show=False, priority=True),
     ]
-    """The launch is asked for from within the form too."""
+    """The launch is asked for from within the form too; letters behind a Tab belong to the next field."""
     CSS_PATH: ClassVar = [
         "../../styles/plan.tcss",
         "../../styles/form.tcss",
