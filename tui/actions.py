@@ -61,6 +61,20 @@ ACTIONS: tuple[Action, ...] = (
         call="app.leave",
     ),
     Action(
+        id="settings.edit",
+        key="e",
+        label="edit",
+        text="Type another value for the setting under the cursor; Enter does it too.",
+        command="tunefare config set NAME VALUE",
+    ),
+    Action(
+        id="settings.back",
+        key="escape",
+        label="back",
+        text="Leave the line, or what was found on this machine.",
+        is_shown=False,
+    ),
+    Action(
         id="settings.unset",
         key="u",
         label="unset",
@@ -97,7 +111,13 @@ ACTIONS: tuple[Action, ...] = (
         text="Show the other chart, where there is room for one.",
         is_shown=False,
     ),
-    Action(id="run.find", key="slash", label="search log", text="Show only lines of the log with this text."),
+    Action(
+        id="run.find",
+        key="slash",
+        label="search log",
+        text="Show only lines of the log with this text.",
+        command="tunefare logs RUN",
+    ),
     Action(
         id="run.stop",
         key="S,shift+s",
@@ -117,7 +137,7 @@ ACTIONS: tuple[Action, ...] = (
         key="D,shift+d",
         label="detach",
         text="Watch it no more; the run goes on, and is found again here.",
-        command="tunefare run --detach",
+        command="tunefare attach RUN",
     ),
     Action(
         id="run.report",
@@ -145,7 +165,13 @@ ACTIONS: tuple[Action, ...] = (
         text="Copy what to type where an end is not confirmed.",
     ),
     Action(id="panic.back", key="escape", label="back", text="Go back to the screen."),
-    Action(id="stop.confirm", key="enter", label="stop it", text="Save a checkpoint and end the run."),
+    Action(
+        id="stop.confirm",
+        key="enter",
+        label="stop it",
+        text="Save a checkpoint and end the run.",
+        command="tunefare stop RUN",
+    ),
     Action(id="stop.copy", key="c", label="copy commands", text="Copy what to type where the end is not confirmed."),
     Action(id="stop.back", key="escape", label="back", text="Go back to the screen."),
     Action(

@@ -18,7 +18,9 @@ from textual.screen import Screen
 
 from manager.errors import ExitCode, TunefareError
 from manager.service.failures import DEBUG_VARIABLE, internal_error, keep_details
+from manager.service.keys import UserKeys
 from tui.actions import APP, bindings
+from tui.filters import EveryStyle
 from tui.keymap import user_keys
 from tui.leaving import AGAIN_S, heed_signals
 from tui.themes import THEMES, theme_name
@@ -115,6 +117,8 @@ class TunefareApp(App[None]):
             has_tour: begin with the first-run tour.
         """
         super().__init__()
+        if self.no_color:
+            self._filters.insert(0, EveryStyle())
         self.context = context
         self.file = file
         self.background = background
@@ -124,6 +128,8 @@ class TunefareApp(App[None]):
         """The run that the screen Run shows."""
         self.report_run_ids: tuple[str, ...] = ()
         """The runs that the screen Reports shows."""
+        self.own_keys = UserKeys(rows=(), problems=())
+        """Of all actions, as they were when the application began."""
         self._asked_to_leave_s = -AGAIN_S
 
     def on_mount(self) -> None:
@@ -148,7 +154,7 @@ class TunefareApp(App[None]):
 
     def apply_keys(self) -> None:
         """Let the user's own keys hold, and tell those that cannot."""
-        keys = user_keys(self.context)
+        keys = self.own_keys = user_keys(self.context)
         self.set_keymap(keys.keymap)
         for problem in keys.problems:
             self.notify(f"{problem.message}\n{problem.hint}", title="keys.toml", severity="warning", markup=False)

@@ -47,7 +47,6 @@ PLAN_ACTIONS: tuple[Action, ...] = (
         key="ctrl+s",
         label="save",
         text="Save the run file.",
-        command="tunefare init FILE",
         is_shown=False,
     ),
     Action(
@@ -55,7 +54,6 @@ PLAN_ACTIONS: tuple[Action, ...] = (
         key="S,shift+s",
         label="save as",
         text="Save the run file under another name.",
-        command="tunefare init FILE",
         is_shown=False,
     ),
     Action(
@@ -126,5 +124,21 @@ PLAN_ACTIONS: tuple[Action, ...] = (
         text="Only rows in which the offers differ, or all again.",
     ),
     Action(id="offers_compare.back", key="escape,q", label="back", text="Back to the offers."),
+    Action(id="choice.back", key="escape", label="back", text="Back to the form; the value stays.", call="leave"),
+    Action(id="choice.down", key="j", label="down", text="One value down.", is_shown=False, call="move(1)"),
+    Action(id="choice.up", key="k", label="up", text="One value up.", is_shown=False, call="move(-1)"),
+    Action(id="pick.back", key="escape", label="back", text="Back without a choice.", call="pick_none"),
+    Action(id="pick.down", key="down", label="down", text="To the next hit.", is_shown=False, call="move(1)"),
+    Action(id="pick.up", key="up", label="up", text="To the hit before.", is_shown=False, call="move(-1)"),
+    Action(id="question.back", key="escape", label="back", text="Back; nothing is done.", call="answer('')"),
+    Action(id="saving.back", key="escape", label="back", text="Back; nothing is saved.", call="leave"),
+    Action(
+        id="yaml.back",
+        key="escape,f4",
+        label="form",
+        text="Back to the form, which follows the text.",
+        command="tunefare check FILE",
+    ),
+    Action(id="data.back", key="escape,q,d", label="back", text="Back to where it was asked.", call="dismiss"),
     Action(id="fixes.back", key="escape", label="back", text="Back to the offers."),
 )

@@ -29,7 +29,7 @@ async def test_every_action_of_the_screens_is_offered(tmp_path: Path) -> None:
         helps = " ".join(str(hit.help) for hit in hits)
         reachable = [action for action in ACTIONS if action.scope in ("app", "table", *app.MODES)]
         assert [action.id for action in reachable if action.text not in helps and action.id != "table.mark"] == []
-        assert str(hits[0].text).startswith("unset (u)")
+        assert str(hits[0].text).startswith("edit (e)")
         assert "Command: tunefare config unset NAME" in helps
 
 

@@ -204,3 +204,21 @@ async def test_it_looks_as_it_did(
     async with running(app, size) as pilot:
         await open_on(pilot, "confirm_above_usd")
         assert_snapshot(app, f"settings-{size[0]}x{size[1]}-{theme}")
+
+
+async def test_the_key_of_the_footer_edits_as_enter_does(tmp_path: Path) -> None:
+    context = tui_context(tmp_path)
+    app = TunefareApp(context)
+    async with running(app) as pilot:
+        await open_on(pilot, "stop_grace_s")
+        await pilot.press("e")
+        await settled(pilot)
+        edit = app.screen.query_one("#edit", Input)
+        assert edit.has_class("-open")
+        edit.value = "9"
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.context.config.number("stop_grace_s") == 9
+        await pilot.press("e", "escape")
+        await settled(pilot)
+        assert not edit.has_class("-open")

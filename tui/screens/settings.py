@@ -112,7 +112,14 @@ class SettingsScreen(BaseScreen):
 
     @on(RowTable.Chosen)
     def _open_line(self, event: RowTable.Chosen) -> None:
-        state = self._states.get(event.key or "")
+        self._edit(event.key)
+
+    def action_edit(self) -> None:
+        """Open the line for the setting under the cursor."""
+        self._edit(self.query_one(RowTable).cursor_key)
+
+    def _edit(self, name: str | None) -> None:
+        state = self._states.get(name or "")
         if state is None:
             return
         self._edited = state.name
@@ -132,7 +139,7 @@ class SettingsScreen(BaseScreen):
         if name is not None and self._change(lambda: set_setting(self.context, name, value)):
             self._close_line()
 
-    def key_escape(self) -> None:
+    def action_back(self) -> None:
         """Esc leaves the line, then the machine."""
         if self._edited is not None:
             self._close_line()
@@ -141,8 +148,10 @@ class SettingsScreen(BaseScreen):
             self.action_checks()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a value is typed nothing else is changed."""
-        return self._edited is None or action not in ("unset", "again", "checks")
+        """While a value is typed nothing else is changed; beside the machine's checks there may be no table."""
+        if action == "edit" and self.has_class("-machine"):
+            return False
+        return self._edited is None or action not in ("edit", "unset", "again", "checks")
 
     def on_examined(self, event: Examined) -> None:
         """Draw what was found."""
