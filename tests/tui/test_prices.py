@@ -117,9 +117,35 @@ async def test_an_open_history_follows_the_cursor_and_says_where_there_is_none(c
         await press(pilot, "slash", *"g6", "enter", "h")
         first = shown(pilot)
         await press(pilot, "j")
-        second = shown(pilot)
-        assert ("No history of this price yet" in first) != ("No history of this price yet" in second)
-        assert "+28.6%" in first + second
+        await until(
+            pilot, lambda: ("No history of this price yet" in first) != ("No history of this price yet" in shown(pilot))
+        )
+        assert "+28.6%" in first + shown(pilot)
+
+
+async def test_a_moving_cursor_reads_no_history_and_esc_keeps_it_closed(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    goes_on = threading.Event()
+
+    def slowly(_context: Context, keys: list[str]) -> dict[str, list[object]]:
+        asked.append(keys)
+        goes_on.wait(30)
+        return {}
+
+    async with running(TunefareApp(context)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "h")
+        assert screen.query_one("#history").has_class("-open")
+        monkeypatch.setattr(screen_module, "history_of", slowly)
+        await pilot.press("j", "k", "j", "k", "j")
+        await until(pilot, lambda: bool(asked))
+        assert len(asked) < 5
+        await pilot.press("escape")
+        goes_on.set()
+        await settled(pilot)
+        assert not screen.query_one("#history").has_class("-open")
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, refresh: Refresh) -> None:

@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Static
 
 from manager.service.failures import error_text
@@ -40,6 +41,8 @@ from tui.widgets.chart import Chart
 from tui.widgets.table import Row, RowTable
 
 _NO_HISTORY = "No history of this price yet: each update (u) adds to it."
+_REST_S = 0.1
+"""So long the cursor has to stay on a row for its history to be read."""
 _READ, _HISTORY, _REFRESH, _AUDIT = "read", "history", "refresh", "audit"
 
 
@@ -94,6 +97,10 @@ class PricesScreen(BaseScreen):
         super().__init__()
         self._prices: dict[str, PriceRow] = {}
         self._cancel = threading.Event()
+        self._history_of: PriceRow | None = None
+        """Whose history is asked for or shown; None: nobody's."""
+        self._follow: Timer | None = None
+        """Until the cursor rests."""
 
     def compose_body(self) -> ComposeResult:
         """The table, and two panes that are closed at first."""
@@ -140,9 +147,11 @@ class PricesScreen(BaseScreen):
 
     @on(RowTable.Highlighted, "#prices")
     def _highlighted(self) -> None:
-        """An open history follows the cursor."""
+        """An open history follows the cursor, once it rests."""
+        if self._follow is not None:
+            self._follow.stop()
         if self._is_open("#history"):
-            self.action_history()
+            self._follow = self.set_timer(_REST_S, self.action_history)
 
     def action_history(self) -> None:
         """How the price under the cursor has changed."""
@@ -150,12 +159,15 @@ class PricesScreen(BaseScreen):
         row = None if key is None else self._prices.get(key)
         if row is None:
             return
+        self._history_of = row
         context = self.context
         keys = [one for one in (row.on_demand_key, row.spot_key) if one is not None]
         self.in_thread(lambda: HistoryRead(row, history_of(context, keys)), group=_HISTORY)
 
     @on(HistoryRead)
     def _show_history(self, message: HistoryRead) -> None:
+        if message.row is not self._history_of:
+            return  # Closed meanwhile.
         found = message.found
         self.query_one("#history").border_title = Content(f"{name_of(message.row)} · Esc closes")
         chart = self.query_one("#history-chart", Chart)
@@ -222,6 +234,9 @@ class PricesScreen(BaseScreen):
 
     def action_back(self) -> None:
         """Close the pane under the table."""
+        self._history_of = None
+        if self._follow is not None:
+            self._follow.stop()
         for pane in ("#history", "#news"):
             self.query_one(pane).remove_class("-open")
         self.query_one("#prices", RowTable).rows.focus()

@@ -8,32 +8,43 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.css.query import NoMatches
+from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
 from manager.errors import TunefareError
 from manager.service.first_start import end_tour
 from manager.service.offer_words import machine_words
-from manager.service.tour import tour_example
+from manager.service.tour import TourExample, tour_example
 from manager.units import format_hours, interval_usd
 from tui.actions import ACTIONS, bindings
-from tui.keymap import user_keys
 from tui.screens.plan.form import RunForm
 from tui.screens.plan.offers import OfferPane
 from tui.screens.tour_steps import STEPS, Step
+from tui.threads import Failed
 
 if TYPE_CHECKING:
     from manager.service.replanning import Shown
     from tui.app import TunefareApp
 
 _POINTED = "-pointed"
+_EXAMPLE = "example"
 _LOOK_S = 0.2
 """How often it is looked whether the plan is there."""
 _OWN = "This is your own run file: the tour leaves it as it is."
+
+
+class ExampleMade(Message):
+    """The run file that can be planned is written."""
+
+    def __init__(self, example: TourExample) -> None:
+        super().__init__()
+        self.example = example
 
 
 class Tour:
@@ -80,6 +91,9 @@ class TourScreen(ModalScreen[None]):
     def __init__(self, tour: Tour) -> None:
         super().__init__()
         self._tour = tour
+        self._is_making = False
+        self._made: TourExample | None = None
+        """The example, until it is in the form."""
 
     def compose(self) -> ComposeResult:
         """Sentences and keys."""
@@ -144,16 +158,27 @@ class TourScreen(ModalScreen[None]):
         if draft.is_changed or draft.file is not None:
             self._tour.example = _OWN
             return
-        try:
-            example = tour_example(self._tour.app.context)
-        except TunefareError as error:
-            self._tour.example = f"There is no example: {error.message}."
-            return
-        self._tour.example = f"Opened for you: {example.told}"
-        form.show(example.draft, told="example of the tour")
+        if self._made is not None:
+            self._tour.example = f"Opened for you: {self._made.told}"
+            form.show(self._made.draft, told="example of the tour")
+        elif not self._is_making:
+            self._is_making = True
+            context = self._tour.app.context
+            self._tour.app.threads.start(self, lambda: ExampleMade(tour_example(context)), group=_EXAMPLE)
+
+    @on(ExampleMade)
+    def _example_made(self, message: ExampleMade) -> None:
+        self._made = message.example
+        self._look()
+
+    @on(Failed)
+    def _no_example(self, message: Failed) -> None:
+        message.stop()
+        self._tour.example = f"There is no example: {message.error.message}."
+        self._look()
 
     def _said(self, step: Step) -> str:
-        keys = {row.action: row.keys for row in user_keys(self._tour.app.context).rows}
+        keys = {row.action: row.keys for row in self._tour.app.own_keys.rows}
         known = {
             "example": self._tour.example or "Reading the run file ...",
             "offer": self._offer(),
