@@ -185,6 +185,26 @@ async def test_saving_first_under_a_name_goes_on_with_what_was_asked(
         assert user.form.draft.get("name") != "typed"
 
 
+@pytest.mark.parametrize(
+    ("key", "dialog", "action"),
+    [
+        ("y", YamlScreen, "yaml.back"),
+        ("S", SaveDialog, "saving.back"),
+        ("ctrl+o", Pick, "pick.back"),
+        ("d", DataScreen, "data.back"),
+    ],
+)
+async def test_an_own_key_leaves_a_dialog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context, key: str, dialog: type, action: str
+) -> None:
+    context.home.keys_file.write_text(f'[keys]\n"{action}" = "f9"\n', encoding="utf-8")
+    async with form_open(monkeypatch, context, write_run(tmp_path)) as user:
+        await user.press(key)
+        assert is_on(user, dialog)
+        await user.press("f9")
+        assert not is_on(user, dialog)
+
+
 async def test_a_model_is_found_by_words_and_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context
 ) -> None:

@@ -19,6 +19,8 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from tui.actions import bindings
+
 
 class Choice(Widget, can_focus=True):
     """One of several values."""
@@ -80,11 +82,8 @@ class ChoiceScreen(ModalScreen[str | None]):
     """Gives back the value that was chosen; None: Esc."""
 
     CSS_PATH = "../../styles/plan_dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "back"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
-    ]
+    SCOPE: ClassVar[str] = "choice"
+    BINDINGS = bindings("choice")
 
     def __init__(self, options: tuple[tuple[str, str], ...], value: str) -> None:
         super().__init__()

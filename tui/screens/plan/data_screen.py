@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
+from tui.actions import bindings
 from tui.threads import Failed
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class DataScreen(ModalScreen[None]):
     """Esc goes back."""
 
     CSS_PATH = "../../styles/plan_dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,d", "dismiss", "back")]
+    SCOPE: ClassVar[str] = "data"
+    BINDINGS = bindings("data")
 
     class Seen(Message):
         """What was found."""

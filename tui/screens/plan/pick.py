@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -17,6 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from manager.units import format_bytes
+from tui.actions import actions_of
 from tui.app import TunefareApp
 
 _MOST = 50
@@ -35,11 +35,9 @@ class Pick(ModalScreen[str | None]):
     """Gives back the value that was picked, or what was typed where nothing fits; None: Esc."""
 
     CSS_PATH = "../../styles/plan_dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "pick_none", "back"),
-        Binding("down", "move(1)", show=False, priority=True),
-        Binding("up", "move(-1)", show=False, priority=True),
-    ]
+    SCOPE: ClassVar[str] = "pick"
+    # The line would take the arrows for itself.
+    BINDINGS: ClassVar = [replace(action.binding(), priority=True) for action in actions_of("pick")]
 
     class Found(Message):
         """What fits."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from tui.actions import bindings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,9 @@ class Question(ModalScreen[str | None]):
     """Gives back the key of the answer."""
 
     CSS_PATH = "../../styles/plan_dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "answer('')", "back")]
+    SCOPE: ClassVar[str] = "question"
+    BINDINGS = bindings("question")
+    """The answers' keys are those of the question, and stand beside them."""
 
     def __init__(self, text: str, answers: Sequence[Answer], *, lines: Sequence[str] = ()) -> None:
         """

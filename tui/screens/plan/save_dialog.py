@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
+
+from tui.actions import bindings
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -19,7 +20,8 @@ class SaveDialog(ModalScreen[Path | None]):
     """Gives back the file; None: Esc."""
 
     CSS_PATH = "../../styles/plan_dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back")]
+    SCOPE: ClassVar[str] = "saving"
+    BINDINGS = bindings("saving")
 
     def __init__(self, folder: Path, name: str) -> None:
         """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
+
+from tui.actions import actions_of
 
 if TYPE_CHECKING:
     from manager.service.drafts import Draft
@@ -25,8 +27,9 @@ class YamlScreen(ModalScreen[str]):
     """Gives back the text."""
 
     CSS_PATH = "../../styles/plan_dialogs.tcss"
+    SCOPE: ClassVar[str] = "yaml"
     # The editor would take Esc for itself.
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f4", "back", "back to the form", priority=True)]
+    BINDINGS: ClassVar = [replace(action.binding(), priority=True) for action in actions_of("yaml")]
 
     class Checked(Message):
         """What is wrong with the text."""
