@@ -8,14 +8,12 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from manager.errors import DataError
-from manager.service.context import Context
 from manager.service.offer_words import compare_offers
 from manager.service.replanning import PlanSession
 from manager.spec.model import RunSpec
@@ -166,7 +164,8 @@ class TestAnswers:
             await planned(pilot, app, spec)
             app.pane.withdraw("not planned: training.epochs is no number")
             await settled(pilot)
-            assert state(app).startswith("not planned: training.epochs is no number · from $")
+            assert state(app).startswith("not planned; below is the answer before · from $")
+            assert "not planned: training.epochs is no number" in text_of(app)
             assert app.pane.view.table.shown_keys
 
     async def test_prices_are_read_again(self, tmp_path: Path, spec: RunSpec) -> None:
@@ -339,59 +338,6 @@ class TestMemory:
 
 def _fix_text(screen: FixesScreen, key: str) -> str:
     return screen.fixes[key].text
-
-
-async def test_launch_saves_the_plan_and_asks_for_the_dialog(tmp_path: Path, spec: RunSpec) -> None:
-    app = app_in(tmp_path)
-    async with running(app) as pilot:
-        await planned(pilot, app, spec)
-        await pilot.press("ctrl+l")
-        await settled(pilot)
-        (asked,) = app.host.posted
-        assert asked.plan.choice is not None
-        assert (app.context.home.plans_dir / f"{asked.plan.plan_id}.json").exists()
-        assert "saving" not in state(app)
-
-
-async def test_a_plan_that_was_overtaken_while_it_was_saved_is_not_launched(tmp_path: Path, spec: RunSpec) -> None:
-    context = offers_context(tmp_path)
-    session = GatedSession(context)
-    session.launch_gate = Event()
-    app = OffersApp(context, session)
-    async with running(app) as pilot:
-        await planned(pilot, app, spec)
-        await pilot.press("ctrl+l")
-        app.pane.ask(capped(spec, "5"))
-        session.launch_gate.set()
-        await settled(pilot)
-        assert app.host.posted == []
-        assert any("nothing is launched" in told.message for told in app._notifications)
-        await until(pilot, lambda: app.pane.is_up_to_date)
-        await pilot.press("ctrl+l")
-        await settled(pilot)
-        (asked,) = app.host.posted
-        assert asked.plan.spec == capped(spec, "5")
-
-
-async def test_before_the_first_answer_nothing_is_launched_and_one_session_is_opened(
-    tmp_path: Path, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[Context] = []
-    begin = PlanSession.__init__
-
-    def counted(self: PlanSession, context: Context, **given: Any) -> None:
-        opened.append(context)
-        begin(self, context, **given)
-
-    monkeypatch.setattr(PlanSession, "__init__", counted)
-    app = app_in(tmp_path)
-    async with running(app) as pilot:
-        app.pane.ask(spec)
-        app.pane.action_launch()
-        assert opened == []
-        await until(pilot, lambda: app.pane.is_up_to_date)
-        assert len(opened) == 1
-        assert app.host.posted == []
 
 
 @pytest.mark.parametrize(
