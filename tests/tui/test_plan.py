@@ -39,8 +39,8 @@ def plan_screen(app: TunefareApp) -> PlanScreen:
 
 
 def panes(screen: PlanScreen) -> tuple[bool, bool]:
-    """Whether form and offers are on the screen."""
-    return screen.form.display, screen.offers.display
+    """Whether form and table of offers are on the screen."""
+    return screen.form.display, screen.offers.view.table.size.height > 0
 
 
 async def test_a_change_in_the_form_plans_again(tmp_path: Path, run_file: Path) -> None:
@@ -70,10 +70,15 @@ async def test_what_cannot_be_planned_is_said_beside_the_last_answer(tmp_path: P
         screen.form.set_value("training.epochs", "many")
         await settled(pilot)
         assert "the run file cannot be planned: training.epochs" in text_of(app)
+        assert "below is the answer before" in text_of(app)
+        await pilot.press("ctrl+l")
+        await settled(pilot)
+        assert isinstance(app.screen, PlanScreen)
         assert screen.offers.view.table.shown_keys
         screen.form.set_value("training.epochs", "3")
         await until(pilot, lambda: screen.offers.is_up_to_date)
-        assert "cannot be planned" not in text_of(app)
+        await until(pilot, lambda: "below is the answer before" not in text_of(app))
+        assert "re-planning" not in text_of(app)
 
 
 async def test_where_the_terminal_is_narrow_the_form_has_all_of_it_while_it_is_used(
@@ -87,6 +92,7 @@ async def test_where_the_terminal_is_narrow_the_form_has_all_of_it_while_it_is_u
         await pilot.press("e")
         await settled(pilot)
         assert panes(screen) == (True, False)
+        assert "from $" in text_of(app), "the money of the answer stays in sight"
         await pilot.press("2")
         await settled(pilot)
         assert isinstance(app.screen, PlanScreen), "a digit is typed into the field, and shows no other screen"

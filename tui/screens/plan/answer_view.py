@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from manager.service.replanning import Shown
 
 OFFERS, REJECTED, FRONTIER = "offers", "rejected", "frontier"
+_STALE = "-stale"
 _SHORT_CELLS, _MIDDLE_CELLS, _WIDE_CELLS = 16, 30, 100
 """Rows below which only lists are shown, and below which there is no chart; columns from which chart and memory stand
 side by side."""
@@ -111,7 +112,12 @@ class AnswerView(Vertical):
     def show_error(self, error: TunefareError) -> None:
         """Tell an error; what is shown stays, and is said to be of an earlier question."""
         hint = f"\nhint: {error.hint}" if error.hint else ""
-        self._tell(f"error: {error.message}{hint}")
+        self.show_stale(f"error: {error.message}{hint}")
+
+    def show_stale(self, why: str) -> None:
+        """Tell why there is no answer; what is shown stays, dimmed, and is said to be of an earlier question."""
+        self._tell(why)
+        self.set_class(self.shown is not None, _STALE)
         self.say("not planned" if self.shown is None else "not planned; below is the answer before")
 
     def toggle(self, name: str) -> None:

@@ -104,6 +104,8 @@ class OfferPane(Vertical):
         super().__init__(id=id)
         self._session = session
         self._wanted: RunSpec | None = None
+        self._why_not = ""
+        """Why there is no question."""
         self._asked: RunSpec | None = None
         """The question under way."""
         self._reads_again = False
@@ -154,8 +156,8 @@ class OfferPane(Vertical):
 
     def withdraw(self, reason: str) -> None:
         """There is no question now: what is on the screen is of the last run file that could be read."""
-        self._wanted = None
-        self.view.say(reason)
+        self._wanted, self._why_not = None, reason
+        self.view.show_stale(reason)
 
     def _step(self) -> None:
         """Ask what is next: the question itself, then the whole answer to it."""
@@ -166,6 +168,8 @@ class OfferPane(Vertical):
             self._start(spec, is_quick=True)
         elif not shown.is_whole:
             self._start(spec, is_quick=False)
+        else:
+            self.view.show(shown)  # It was said to be of another question meanwhile.
 
     def _start(self, spec: RunSpec, *, is_quick: bool) -> None:
         top = min(_MOST_ROWS, max(_LEAST_ROWS, self.view.rows_in_use))
@@ -342,7 +346,7 @@ class OfferPane(Vertical):
         """Launch the chosen offer: the whole plan is saved, and the dialog is asked for."""
         spec = self._wanted
         if spec is None:
-            self.notify("There is no run file to launch yet.")
+            self.notify(self._why_not or "There is no run file to launch yet.", markup=False)
             return
         session, shown = self._session, self.shown
         if session is None:
