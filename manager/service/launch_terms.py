@@ -167,7 +167,7 @@ def _teardown(request: LaunchRequest, engine: str, settings: SuperviseSettings) 
     if engine == LOCAL:
         return (
             "All processes of the run are ended; the process table is asked until none is left.",
-            f"Results lie in {request.run_dir.name} of the state folder.",
+            "Results lie in a folder of the run's name, under runs in the state folder.",
         )
     return (
         "Results come home first, then machine and disk are taken down.",

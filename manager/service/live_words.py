@@ -46,7 +46,7 @@ def phase_words(phase: LivePhase) -> str:
     if phase.state in {PhaseState.WAITING, PhaseState.SKIPPED}:
         return text if phase.state is PhaseState.WAITING else f"{text} (none)"
     text += f" {format_duration(phase.duration_s)}"
-    if phase.state is PhaseState.ACTIVE and phase.expected_s:
+    if phase.state is PhaseState.ACTIVE and phase.expected_s and phase.expected_s >= 1:
         text += f" of about {format_duration(phase.expected_s)}"
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from manager.service.money_words import rate_words
 from manager.service.panic_report import PanicEntry, PanicTarget, PanicTargets
+from manager.service.state_words import state_words
 from manager.units import format_usd
 
 WORD = "panic"
@@ -28,11 +29,10 @@ def price_text(target: PanicTarget) -> str:
 
 
 def target_text(target: PanicTarget) -> str:
-    """`running on aws g5.xlarge; no process supervises it`."""
-    state = "state unknown" if target.state is None else str(target.state).replace("_", " ")
-    client = "" if target.has_client or target.state is None else "; no process supervises it"
+    """`running on aws g5.xlarge; not supervised`."""
+    client = "" if target.has_client or target.state is None else "; not supervised"
     machine = "" if target.machine is None else f" on {target.machine}"
-    return f"{state}{machine}{client}"
+    return f"{state_words(target.state)}{machine}{client}"
 
 
 def cost_text(entry: PanicEntry) -> str:

@@ -81,7 +81,7 @@ async def test_panic_lists_the_dearest_first_and_ends_all(context: Context, size
         shown = text_of(app)
         assert "2 runs may be billed: $3.16/h" in shown
         assert shown.index(OTHER) < shown.index(RUN)
-        assert "running on local, CPU; no process supervises it" in shown
+        assert "running on local, CPU; not supervised" in shown
         assert_snapshot(app, f"panic-{size[0]}x{size[1]}-dark")
         await pilot.press(*"panic", "enter")
         await settled(pilot)

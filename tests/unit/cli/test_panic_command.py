@@ -48,7 +48,7 @@ def test_nothing_is_ended_without_a_word(shell: Shell, unconfirmed: str) -> None
     done = shell.run("panic")
     assert done.code == 2
     assert "1 run may be billed: $3.60/h" in done.stderr
-    assert f"$3.60/h  {unconfirmed}  unconfirmed on local, CPU; no process supervises it" in done.stderr
+    assert f"$3.60/h  {unconfirmed}  UNCONFIRMED on local, CPU; not supervised" in done.stderr
     assert "hint: tunefare panic --yes" in done.stderr
 
 

@@ -32,7 +32,7 @@ def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf", "", "1e400", "1e-400"])
 def test_what_is_no_number_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="not a number of s|nothing here can be"):
+    with pytest.raises(ConfigError, match=r"not a number of s|nothing here can be"):
         read_config(tmp_path / "none.toml", {"TUNEFARE_STOP_GRACE_S": text})
 
 
