@@ -21,6 +21,8 @@ SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
 SIZES = ((80, 24), (120, 40), (200, 50))
 _LONGEST_WAIT_S = 60.0
 _LOOK_S = 0.01
+_CALM_LOOKS = 4
+"""One after the other: a message that a thread posts is handled in one, and drawn in the next."""
 
 
 def tui_context(folder: Path, *, clock: Callable[[], float] = lambda: price_stage.NOW_S, **settings: str) -> Context:
@@ -57,7 +59,7 @@ async def until(pilot: Pilot[Any], is_so: Callable[[], bool], *, limit_s: float 
     try:
         async with asyncio.timeout(limit_s):
             calm = 0
-            while calm < 2:
+            while calm < _CALM_LOOKS:
                 await pilot.pause()
                 calm = calm + 1 if is_so() else 0
                 await asyncio.sleep(_LOOK_S)
