@@ -62,8 +62,7 @@ async def draw_screens(context: Context, run_id: str) -> None:
     from tui.app import TunefareApp
     from tui.screens.plan.screen import PlanScreen
 
-    file = DEMO / "tunefare.yaml"
-    app = TunefareApp(context, file if file.exists() else None)
+    app = TunefareApp(context, run_file())
     async with app.run_test(size=SCREEN) as pilot:
         plan = app.screen
         assert isinstance(plan, PlanScreen)
@@ -76,6 +75,15 @@ async def draw_screens(context: Context, run_id: str) -> None:
             await _save(pilot, app, name)
         await app.open_reports([run_id])
         await _save(pilot, app, "reports")
+
+
+def run_file() -> Path:
+    """The demo's run file with paths from its own folder, so that pictures name no folder of this machine."""
+    file = DEMO / "pictured" / "tunefare.yaml"
+    file.parent.mkdir(exist_ok=True)
+    text = (DEMO / "tunefare.yaml").read_text(encoding="utf-8")
+    file.write_text(text.replace(str(DEMO.parent), "../.."), encoding="utf-8")
+    return file
 
 
 async def _save(pilot: Pilot[None], app: TunefareApp, name: str) -> None:
