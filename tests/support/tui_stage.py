@@ -21,7 +21,7 @@ SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
 SIZES = ((80, 24), (120, 40), (200, 50))
 _LONGEST_WAIT_S = 60.0
 _LOOK_S = 0.01
-_CALM_LOOKS = 4
+_CALM_LOOKS = 2
 """One after the other: a message that a thread posts is handled in one, and drawn in the next."""
 
 

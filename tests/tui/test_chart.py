@@ -23,10 +23,19 @@ class Drawn(BaseScreen):
 
 @pytest.mark.parametrize(("low", "high"), [(0.1, 0.9), (0, 1), (-0.2, 0.2), (9.3, 9.5), (0, 4000)])
 def test_no_two_ticks_beside_each_other_read_the_same(low: float, high: float) -> None:
-    ticks = Ticks(lambda value: f"{value:.0f} min")
+    ticks = Ticks(lambda value: f"{value:.0f} min", lambda: 80, is_across=True)
     texts = ticks.get_labels_for_ticks(ticks.get_ticks(low, high))
     assert texts
     assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize("cells", [4, 12, 30, 80])
+def test_texts_beside_each_other_have_room(cells: int) -> None:
+    across = Ticks(lambda value: f"{value:.1f} minutes", lambda: cells, is_across=True)
+    texts = across.get_labels_for_ticks(across.get_ticks(0, 10))
+    assert 1 <= len(texts) <= max(2, cells // (len("10.0 minutes") + 2))
+    up = Ticks(lambda value: f"${value:.2f}", lambda: cells, is_across=False)
+    assert 1 <= len(up.get_ticks(0, 10)) <= max(2, cells // 2)
 
 
 async def test_a_chart_without_colour_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from textual_plot import PlotWidget
 
 Format = Callable[[float], str]
+_MARGIN = 10
+"""Columns for the texts of the y axis."""
 _RIM_SHARE = 0.06
 """Of the extent of what is drawn, kept free around it."""
 
@@ -134,9 +136,13 @@ class Chart(Vertical):
         plot.clear()
         plot.set_xlabel(self._labels[0])
         plot.set_ylabel(self._labels[1])
-        plot.set_x_formatter(Ticks(self._formats[0]))
-        plot.set_y_formatter(Ticks(self._formats[1]))
-        plot.margin_left = 10
+        plot.margin_left = _MARGIN
+        columns, rows = (
+            lambda: plot.size.width - _MARGIN,
+            lambda: plot.size.height - plot.margin_top - plot.margin_bottom,
+        )
+        plot.set_x_formatter(Ticks(self._formats[0], columns, is_across=True))
+        plot.set_y_formatter(Ticks(self._formats[1], rows, is_across=False))
         # Rows are dear: those of names stay away with their names.
         plot.margin_top = 1 if self._labels[1] else 0
         plot.margin_bottom = 3 if self._labels[0] else 1

@@ -85,7 +85,7 @@ class RowTable(Vertical):
 
     DEFAULT_CSS = """
     RowTable { height: 1fr; }
-    RowTable > _Rows { height: 1fr; background: transparent; }
+    RowTable > _Rows { height: 1fr; background: transparent; overflow-x: hidden; scrollbar-size-vertical: 1; }
     RowTable > Input { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     RowTable > Input:focus { border: none; }
     RowTable > Input.-open { display: block; }

@@ -19,7 +19,7 @@ _TOTAL, _DEARER, _CHEAPER = "█", "▓", "░"
 _NAME, _MONEY = 23, 10
 _LEAST_BAR = 8
 """Columns under which a bar says nothing."""
-_FIGURES = _NAME + 3 * _MONEY
+_FIGURES = _NAME + 3 * _MONEY + 1
 
 
 class WaterfallView(Static):
@@ -92,7 +92,7 @@ def _lines(found: Waterfall, room: int) -> Iterator[str]:
 
 def _line(name: str, change: str, planned: str, actual: str, bar: str) -> str:
     name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
-    return f"{name:<{_NAME}}{planned:>{_MONEY}}{actual:>{_MONEY}}{change:>{_MONEY}} {bar}".rstrip()
+    return f"{name:<{_NAME}}{planned:>{_MONEY}}{actual:>{_MONEY}} {change:>{_MONEY}} {bar}".rstrip()
 
 
 def _bars(found: Waterfall, steps: tuple[WaterfallStep, ...], columns: int) -> Iterator[str]:

@@ -16,6 +16,9 @@ _MOST_MARKED = 9
 _ROOM = 2.5
 """By which the dearest and slowest of the frontier are passed at most: what is far off would leave no room for it."""
 
+_FEWEST = 12
+"""Nearest offers that are drawn however far off they are: a choice alone on its chart says nothing."""
+
 
 class ParetoChart(Chart):
     """The chart, with the frontier in words under it."""
@@ -89,5 +92,12 @@ def _near(offers: Sequence[Estimate], kept: Sequence[Estimate]) -> list[Estimate
     points = _points(kept)
     if not points:
         return list(offers)
-    most_hours, most_usd = max(x for x, _ in points) * _ROOM, max(y for _, y in points) * _ROOM
-    return [one for one in offers if any(x <= most_hours and y <= most_usd for x, y in _points([one]))]
+    most_hours, most_usd = max(x for x, _ in points), max(y for _, y in points)
+
+    def far(one: Estimate) -> float:
+        """How many times as slow or as dear as the worst of the kept ones."""
+        ((hours, dollars),) = _points([one])
+        return max(hours / most_hours, dollars / most_usd if most_usd else 0.0)
+
+    ranked = sorted((one for one in offers if _points([one])), key=far)
+    return [one for place, one in enumerate(ranked) if place < _FEWEST or far(one) <= _ROOM]
