@@ -264,13 +264,15 @@ async def test_writing_over_a_file_is_asked(context: Context, tmp_path: Path, mo
     file.write_text("mine")
     async with running(TunefareApp(context)) as pilot:
         dialog = await _dialog(pilot, tmp_path, monkeypatch)
-        dialog.query_one("#file", Input).value = "mine.csv"
         dialog.query_one("#formats", OptionList).highlighted = 1
+        await settled(pilot)  # A format names the file: what is typed comes after it.
+        dialog.query_one("#file", Input).value = "mine.csv"
+        await settled(pilot)
         await press(pilot, "enter")
+        await until(pilot, lambda: "exists already" in shown(pilot))
         assert file.read_text() == "mine"
-        assert "exists already" in shown(pilot)
         await press(pilot, "enter")
-        assert file.read_text().startswith("run_id,")
+        await until(pilot, lambda: file.read_text().startswith("run_id,"))
 
 
 async def test_another_name_asks_anew(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
