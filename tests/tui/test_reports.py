@@ -16,7 +16,7 @@ from manager.service.inspection import open_ledger
 from tests.support.fonts import needs_font
 from tests.support.ledger_runs import keep_runs
 from tests.support.report_factory import make_run, make_spec
-from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context
+from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
 from tui.app import TunefareApp
 from tui.screens.error import ErrorScreen
 from tui.screens.export_dialog import ExportDialog
