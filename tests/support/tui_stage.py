@@ -67,6 +67,23 @@ async def until(pilot: Pilot[Any], is_so: Callable[[], bool], *, limit_s: float 
         raise AssertionError(f"waited in vain; the screen:\n{text_of(pilot.app)}") from None
 
 
+def app_of(pilot: Pilot[Any]) -> TunefareApp:
+    """The application that the pilot drives."""
+    assert isinstance(pilot.app, TunefareApp)
+    return pilot.app
+
+
+def shown(pilot: Pilot[Any]) -> str:
+    """What stands on the screen, as plain lines."""
+    return text_of(pilot.app)
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Press keys, and wait until nothing is under way."""
+    await pilot.press(*keys)
+    await settled(pilot)
+
+
 def text_of(app: App[Any]) -> str:
     """What stands on the screen, as plain lines."""
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())

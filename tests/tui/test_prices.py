@@ -18,7 +18,17 @@ from manager.prices.history import PriceHistory
 from manager.service.context import Context
 from manager.service.price_refresh import CANCELLED, UPDATED, Refreshed, refresh_prices
 from tests.support.price_stage import HEADER, NOW_S, write_catalog
-from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
+from tests.support.tui_stage import (
+    SIZES,
+    app_of,
+    assert_snapshot,
+    press,
+    running,
+    settled,
+    shown,
+    tui_context,
+    until,
+)
 from tui.app import TunefareApp
 from tui.screens import prices as screen_module
 from tui.screens.error import ErrorScreen
@@ -46,21 +56,6 @@ def context(tmp_path: Path) -> Context:
         for usd, days in (("0.70", 30), ("0.90", 20), ("0.80", 3)):
             history.record("aws", {L4_EAST: Decimal(usd)}, as_of_s=NOW_S - days * DAY_S)
     return found
-
-
-def app_of(pilot: Pilot[None]) -> TunefareApp:
-    app = pilot.app
-    assert isinstance(app, TunefareApp)
-    return app
-
-
-def shown(pilot: Pilot[None]) -> str:
-    return text_of(app_of(pilot))
-
-
-async def press(pilot: Pilot[None], *keys: str) -> None:
-    await pilot.press(*keys)
-    await settled(pilot)
 
 
 async def opened(pilot: Pilot[None]) -> PricesScreen:

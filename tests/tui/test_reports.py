@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, OptionList, Static
 
 from manager.runs.states import RunState
 from manager.service.context import Context
@@ -16,7 +16,17 @@ from manager.service.inspection import open_ledger
 from tests.support.fonts import needs_font
 from tests.support.ledger_runs import keep_runs
 from tests.support.report_factory import make_run, make_spec
-from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
+from tests.support.tui_stage import (
+    SIZES,
+    app_of,
+    assert_snapshot,
+    press,
+    running,
+    settled,
+    shown,
+    tui_context,
+    until,
+)
 from tui.app import TunefareApp
 from tui.screens.error import ErrorScreen
 from tui.screens.export_dialog import ExportDialog
@@ -48,21 +58,6 @@ async def reports_of(pilot: Pilot[None], *runs: str) -> ReportsScreen:
     await settled(pilot)
     assert isinstance(app.screen, ReportsScreen)
     return app.screen
-
-
-def app_of(pilot: Pilot[None]) -> TunefareApp:
-    app = pilot.app
-    assert isinstance(app, TunefareApp)
-    return app
-
-
-def shown(pilot: Pilot[None]) -> str:
-    return text_of(app_of(pilot))
-
-
-async def press(pilot: Pilot[None], *keys: str) -> None:
-    await pilot.press(*keys)
-    await settled(pilot)
 
 
 async def test_runs_are_marked_in_the_list_and_compared(context: Context) -> None:
@@ -257,6 +252,22 @@ async def test_the_metric_of_the_screen_is_exported(
         await press(pilot, "c", "e", "down", "down", "enter")
         content = json.loads((tmp_path / "report.json").read_text())
         assert content["cost_accuracy"]["metric"] == "precision_macro"
+
+
+async def test_writing_over_a_file_is_asked(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("mine")
+    async with running(TunefareApp(context)) as pilot:
+        dialog = await _dialog(pilot, tmp_path, monkeypatch)
+        dialog.query_one("#formats", OptionList).highlighted = 1
+        await settled(pilot)  # A format names the file: what is typed comes after it.
+        dialog.query_one("#file", Input).value = "mine.csv"
+        await press(pilot, "enter")
+        assert file.read_text() == "mine"
+        # Not from the screen: where the folder's name is long, the sentence is broken between its words.
+        assert "exists already" in str(dialog.query_one("#export-told", Static).render())
+        await press(pilot, "enter")
+        assert file.read_text().startswith("run_id,")
 
 
 async def test_another_name_asks_anew(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

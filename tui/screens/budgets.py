@@ -28,6 +28,7 @@ from manager.service.budgets import (
     parse_new_amount,
     set_budget,
 )
+from manager.service.failures import error_text
 from manager.service.run_list import LedgerMark, ledger_mark
 from tui.actions import bindings
 from tui.screens.base import BaseScreen
@@ -187,7 +188,7 @@ class BudgetsScreen(BaseScreen):
                 limit = self._edited.limit
                 scope, name, usd = limit.scope, limit.name or None, parse_new_amount(event.value, limit)
         except TunefareError as error:
-            self._tell(_words(error), "error")
+            self._tell(error_text(error), "error")
             return
         self._write(scope, name, usd)
 
@@ -200,7 +201,7 @@ class BudgetsScreen(BaseScreen):
 
     def on_failed(self, message: Failed) -> None:
         """Said below the table; what was read last and what was typed stay."""
-        self._tell(_words(message.error), "error")
+        self._tell(error_text(message.error), "error")
 
     def _write(self, scope: str, name: str | None, usd: Decimal | None) -> None:
         context = self.context
@@ -255,7 +256,3 @@ def _title(state: BudgetState) -> str:
 
 def _dollars(usd: Decimal) -> str:
     return f"${usd:,.2f}"
-
-
-def _words(error: TunefareError) -> str:
-    return f"error: {error.message}\nhint: {error.hint}" if error.hint else f"error: {error.message}"

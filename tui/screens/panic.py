@@ -15,6 +15,7 @@ from textual.widgets import Footer, Input, Static
 
 from manager.errors import TunefareError
 from manager.service.ending import start_panic
+from manager.service.failures import error_text
 from manager.service.panic import panic_targets
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
 from manager.service.panic_words import (
@@ -186,8 +187,7 @@ class PanicDialog(ModalScreen[None]):
         self._fail(message.error)
 
     def _fail(self, error: TunefareError) -> None:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        self._sum(f"error: {error.message}{hint}", kind="error")
+        self._sum(error_text(error), kind="error")
         self._ask("")
 
     def action_back(self) -> None:

@@ -15,6 +15,7 @@ from textual.containers import Vertical
 from textual.events import ScreenResume
 from textual.widgets import Input, Static
 
+from manager.service.failures import error_text
 from manager.service.live import MOST_LINES, Follower
 from manager.service.live_run import LiveRun
 from manager.service.live_series import Axis
@@ -209,8 +210,7 @@ class RunScreen(BaseScreen):
 
     def on_failed(self, message: Failed) -> None:
         """A run that cannot be opened leads back to the list, with the reason."""
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
-        told = f"error: {message.error.message}{hint}"
+        told = error_text(message.error)
         if message.group.startswith(_POLL) and message.group != self._poll_group():
             return  # of a run that is watched no more
         if message.group in {_OPEN, self._poll_group()}:

@@ -18,6 +18,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from manager.errors import TunefareError
+from manager.service.failures import error_text
 from manager.service.settings import ChangedSetting, SettingState, reread, set_setting, settings, unset_setting
 from tui.actions import bindings
 from tui.screens.base import BaseScreen
@@ -167,7 +168,7 @@ class SettingsScreen(BaseScreen):
 
     def on_failed(self, message: Failed) -> None:
         """Checks that cannot be made are told in their place."""
-        self.query_one("#checks", Static).update(Text(_words(message.error)))
+        self.query_one("#checks", Static).update(Text(error_text(message.error)))
 
     def _look(self) -> None:
         context = self.context
@@ -183,14 +184,14 @@ class SettingsScreen(BaseScreen):
         try:
             self.tunefare.apply_settings(reread(self.context))
         except TunefareError as error:
-            self._tell(_words(error), "error")
+            self._tell(error_text(error), "error")
         self._show()
 
     def _change(self, change: Callable[[], ChangedSetting]) -> bool:
         try:
             changed = change()
         except TunefareError as error:
-            self._tell(_words(error), "error")
+            self._tell(error_text(error), "error")
             return False
         self.tunefare.apply_settings(changed.context)
         self._show()
@@ -233,7 +234,3 @@ class SettingsScreen(BaseScreen):
 def _row(state: SettingState) -> Row:
     cells = (state.name, state.shown, state.origin, state.default or "(none)", state.meaning)
     return Row(key=state.name, cells=cells, sort=cells)
-
-
-def _words(error: TunefareError) -> str:
-    return f"error: {error.message}\nhint: {error.hint}" if error.hint else f"error: {error.message}"

@@ -16,6 +16,7 @@ from textual.widgets import Footer, Input, Static
 
 from manager.errors import TunefareError
 from manager.service.ending import start_stop
+from manager.service.failures import error_text
 from manager.service.panic_report import PanicEntry, PanicUpdate
 from manager.service.panic_words import cost_text, verdict_lines
 from tui.actions import bindings
@@ -179,8 +180,7 @@ class StopDialog(ModalScreen[PanicEntry | None]):
         self._fail(message.error)
 
     def _fail(self, error: TunefareError) -> None:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        self._tell(f"error: {error.message}{hint}", kind="error")
+        self._tell(error_text(error), kind="error")
         self._ask("")
 
     def action_back(self) -> None:

@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.widgets import ContentSwitcher, Static
 
+from manager.service.failures import error_text
 from manager.units import format_hours, format_usd
 from tui.screens.plan.memory_bar import MemoryView
 from tui.screens.plan.offer_columns import FRONTIER_COLUMNS, OFFER_COLUMNS, REJECTED_COLUMNS
@@ -111,8 +112,7 @@ class AnswerView(Vertical):
 
     def show_error(self, error: TunefareError) -> None:
         """Tell an error; what is shown stays, and is said to be of an earlier question."""
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        self.show_stale(f"error: {error.message}{hint}")
+        self.show_stale(error_text(error))
 
     def show_stale(self, why: str) -> None:
         """Tell why there is no answer; what is shown stays, dimmed, and is said to be of an earlier question."""

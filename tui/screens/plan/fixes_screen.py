@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from manager.service.failures import error_text
 from manager.units import format_bytes, format_hours, format_usd, signed_usd
 from tui.actions import bindings
 from tui.threads import Failed
@@ -113,9 +114,8 @@ class FixesScreen(ModalScreen[Changes | None]):
     @on(Failed)
     def _failed(self, message: Failed) -> None:
         message.stop()
-        hint = f"\nhint: {message.error.hint}" if message.error.hint else ""
         state = self.query_one("#fixes-state", Static)
-        state.update(f"error: {message.error.message}{hint}")
+        state.update(error_text(message.error))
         state.add_class("error")
 
     @on(RowTable.Highlighted)
