@@ -1,11 +1,20 @@
-"""What holds for all tests: sockets stay on loopback, no state leaves the test's own folder."""
+"""What holds for all tests: sockets stay on loopback, state in the test's own folder, no terminal is inherited."""
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from pytest_socket import socket_allow_hosts
+
+
+def pytest_configure() -> None:
+    """Who starts the tests may ignore hang-ups (nohup) and export the size of a terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

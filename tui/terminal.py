@@ -1,4 +1,4 @@
-"""What the terminal tells of itself before the screens take it: whether its background is dark or light.
+"""What the terminal tells of itself before the screens take it: its size, and whether its background is dark or light.
 
 Owns the question (OSC 11) and its time limit. Nothing is asked where there is no terminal to answer.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import select
+import sys
 import termios
 import time
 import tty
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 
 DARK = "dark"
 LIGHT = "light"
@@ -25,6 +27,17 @@ _TIMEOUT_S = 1.0
 """Only a terminal that does not answer at all costs this; an answer after it would be read as keys."""
 _MUTE = ("dumb", "linux", "")
 """Values of TERM where nobody would answer."""
+
+
+def trust_own_size(environment: MutableMapping[str, str]) -> None:
+    """Forget COLUMNS and LINES where the terminal knows its size.
+
+    Textual believes them first, and where a shell has exported them they stay as they are when the window changes.
+    """
+    with suppress(OSError, ValueError, AttributeError):
+        if all(os.get_terminal_size(sys.__stdout__.fileno())):  # type: ignore[union-attr]  # None: AttributeError
+            for name in ("COLUMNS", "LINES"):
+                environment.pop(name, None)
 
 
 def find_background(environment: Mapping[str, str], *, timeout_s: float = _TIMEOUT_S) -> str | None:

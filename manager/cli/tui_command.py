@@ -44,8 +44,9 @@ def tui(
         raise UsageError(f"{file} is not a file", hint="write one with `tunefare init`, or start without a name")
     from manager.service.first_start import is_first_start
     from tui.app import TunefareApp  # Textual is loaded for the screens alone.
-    from tui.terminal import find_background
+    from tui.terminal import find_background, trust_own_size
 
+    trust_own_size(os.environ)
     context = open_context()
     is_asked = context.config.text("theme") in ("auto", "terminal")
     app = TunefareApp(

@@ -52,7 +52,8 @@ class Terminal:
                 os.dup2(slave, number)
             os.closerange(3, 256)
             os.chdir(folder)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for heard in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(heard, signal.SIG_DFL)
             os.execve(sys.executable, [sys.executable, "-m", "manager.cli", *arguments], environment)
         finally:
             os._exit(127)

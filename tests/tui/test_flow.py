@@ -79,7 +79,7 @@ async def test_from_nothing_to_the_report(tmp_path: Path, app: TunefareApp, mode
         await until(pilot, lambda: "succeeded" in text_of(app))
         await pilot.press("r")
         await until(pilot, lambda: isinstance(app.screen, ReportsScreen))
-        await until(pilot, lambda: run_id[:12] in text_of(app) and "accuracy" in text_of(app))
+        await until(pilot, lambda: run_id[:12] in text_of(app) and "by Accuracy" in text_of(app))
 
 
 async def test_detach_leave_and_come_back(tmp_path: Path, app: TunefareApp, model: Path) -> None:

@@ -231,3 +231,25 @@ def test_the_terminal_is_asked_for_its_background_and_its_answer_is_no_key(tmp_p
         assert_restored(started)
     finally:
         started.close()
+
+
+def test_the_terminal_knows_its_size_better_than_a_shell_that_exported_it(tmp_path: Path) -> None:
+    started = Terminal(
+        "tui",
+        str(write_file(tmp_path)),
+        folder=tmp_path,
+        size=(100, 30),
+        environment={
+            "TUNEFARE_HOME": str(tmp_path / "home"),
+            "TUNEFARE_THEME": "dark",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "TERM": "xterm-256color",
+            "COLUMNS": "30",
+            "LINES": "7",
+        },
+    )
+    try:
+        started.read_until(lambda out: b"before" in out, what="the form")
+        assert b"too small" not in started.output
+    finally:
+        started.close()
