@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-
-import pytest
 
 from manager.runs.interrupts import Interrupts
-
-
-@pytest.fixture(autouse=True)
-def _hang_up_as_before() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGHUP)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 def test_a_hang_up_is_counted() -> None:
