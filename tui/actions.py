@@ -237,7 +237,7 @@ ACTIONS: tuple[Action, ...] = (
         key="v",
         label="compare",
         text="Show the marked runs side by side.",
-        command="tunefare report RUN RUN...",
+        command="tunefare runs --compare RUN,RUN",
     ),
     Action(
         id="runs.reports",

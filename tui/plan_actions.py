@@ -24,6 +24,7 @@ PLAN_ACTIONS: tuple[Action, ...] = (
         key="m",
         label="model",
         text="Search for a model by words, in the catalog, the hub's cache and folders.",
+        command="tunefare models WORDS",
         is_shown=False,
     ),
     Action(

@@ -17,6 +17,7 @@ from manager.cli import (
     data_command,
     diff_command,
     memory_command,
+    models_command,
     panic_command,
     plan_command,
     plans_command,
@@ -63,6 +64,7 @@ def _options(
 setup_command.register(app)
 assumptions_command.register(app)
 data_command.register(app)
+models_command.register(app)
 plan_command.register(app)
 diff_command.register(app)
 plans_command.register(app)

@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from manager.cli.limit_options import names
 from manager.cli.output import console, emit_json, narrate
-from manager.errors import ExitCode
+from manager.errors import ExitCode, UsageError
 from manager.service.context import open_context
 
 if TYPE_CHECKING:
@@ -31,9 +32,15 @@ def runs(
         str, typer.Option("--sort", help="newest, oldest, cost, hours, ratio, metric, name, project or state.")
     ] = "newest",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first of them.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", metavar="RUNS", help="Two runs or more side by side: ids, or their beginnings."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1, one line a run.")] = False,
 ) -> int:
     """All runs, newest first; what may still be billed stands on top."""
+    if compare is not None:
+        return _show_compared(names(compare) or (), as_json=as_json)
     # The ledger's libraries: `--help` must not wait for them.
     from manager.service.inspection import run_json
     from manager.service.run_list import RunChoice, billing_text, choose_runs, moment_s, records_of, run_summaries
@@ -65,6 +72,20 @@ def runs(
     billing = billing_text(everything)
     if billing is not None:
         narrate(f"{billing}; to end them all: tunefare panic")
+    return ExitCode.DONE
+
+
+def _show_compared(run_ids: Sequence[str], *, as_json: bool) -> int:
+    from manager.cli.compare_view import print_side_by_side, rows_to_json  # reports' libraries: only here
+    from manager.service.run_compare import runs_side_by_side  # as above
+
+    if len(run_ids) < 2:
+        raise UsageError("--compare wants two runs or more", hint="separate their ids by commas: --compare a-1,a-2")
+    rows = runs_side_by_side(open_context(), run_ids)
+    if as_json:
+        emit_json({"schema": 1, "runs": list(run_ids), "rows": rows_to_json(rows)})
+    else:
+        print_side_by_side(rows, run_ids, console())
     return ExitCode.DONE
 
 

@@ -18,6 +18,7 @@ from manager.catalog.model_types import model_type
 from manager.catalog.models import hub_cache, resolve_entry
 from manager.catalog.names import match_name
 from manager.errors import DataError
+from manager.units import format_bytes
 
 CATALOG, CACHE, FOLDER = "catalog", "cache", "folder"
 _DEPTH = 3
@@ -60,6 +61,15 @@ def search_models(
     wanted = [hit for hit in hits if task is None or task in hit.tasks]
     wanted.sort(key=lambda hit: (hit.name != meant, *_rank(hit, text)))
     return tuple(wanted[:limit])
+
+
+def size_text(hit: ModelHit) -> str:
+    """How large a model is, as far as that is known."""
+    if hit.parameters is not None:
+        count = hit.parameters
+        size = f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.0f} M"
+        return f"{size} parameters, head apart"
+    return "size unknown" if hit.weights_bytes is None else f"{format_bytes(hit.weights_bytes)} of weights"
 
 
 def _all_hits(folders: Sequence[Path]) -> Iterator[ModelHit]:

@@ -92,3 +92,19 @@ def test_what_is_refused(shell: Shell, option: str, value: str, said: str) -> No
     done = shell.run("runs", option, value)
     assert done.code == 2
     assert said in done.stderr
+
+
+def test_two_runs_side_by_side(shell: Shell) -> None:
+    keep(shell.folder, one=RunState.FAILED, two=RunState.SUCCEEDED)
+    told = shell.good("runs", "--compare", "one,two")
+    title, *lines = told.splitlines()
+    assert title.split() == ["one", "two"]
+    (state,) = (line for line in lines if "state" in line and "failed" in line)
+    assert state.startswith("≠")
+    assert state.split()[-2:] == ["failed", "succeeded"]
+    said = json.loads(shell.good("runs", "--compare", "one,two", "--json"))
+    assert said["runs"] == ["one", "two"]
+    assert ["failed", "succeeded"] in [row["cells"] for row in said["rows"] if row["differs"]]
+    alone = shell.run("runs", "--compare", "one")
+    assert alone.code == 2
+    assert "two runs or more" in alone.stderr

@@ -15,7 +15,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from manager.units import format_bytes
 from tui.actions import actions_of
 from tui.app import TunefareApp
 
@@ -119,16 +118,14 @@ class Pick(ModalScreen[str | None]):
 
 def model_hits(text: str, *, task: str, folder: Path) -> list[Hit]:
     """Models for this task by words; a path that is typed is looked into."""
-    from manager.service.model_search import search_models  # The table of models is read when it is needed.
+    from manager.service.model_search import search_models, size_text  # The table of models is read when it is needed.
 
     typed = Path(text).expanduser() if text.startswith(("/", "./", "../", "~")) else None
     folders = (folder,) if typed is None else (folder / typed,)
     words = text if typed is None else ""
     hits = search_models(words, task=task, folders=folders, limit=200)
     wanted = hits if typed is None else [hit for hit in hits if hit.source == "folder"]
-    return [
-        Hit(value=hit.name, text=_model_text(hit.name, hit.parameters, hit.weights_bytes, hit.source)) for hit in wanted
-    ]
+    return [Hit(value=hit.name, text=f"{hit.name}  {size_text(hit)} · {hit.source}") for hit in wanted]
 
 
 def run_file_hits(text: str, *, folder: Path) -> list[Hit]:
@@ -142,12 +139,3 @@ def run_file_hits(text: str, *, folder: Path) -> list[Hit]:
     words = [] if root is typed else text.casefold().split()
     names = [(hit.file, str(hit.file.relative_to(root))) for hit in run_files(root)]
     return [Hit(value=str(file), text=name) for file, name in names if all(word in name.casefold() for word in words)]
-
-
-def _model_text(name: str, parameters: int | None, weights_bytes: int | None, source: str) -> str:
-    if parameters is not None:
-        size = f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"
-        size = f"{size} parameters"
-    else:
-        size = f"{format_bytes(weights_bytes)} of weights" if weights_bytes is not None else "size unknown"
-    return f"{name}  {size} · {source}"
