@@ -51,7 +51,7 @@ def test_a_plan_without_the_training_libraries(tmp_path: Path, version: str) -> 
         row["name"] for row in json.loads(run(UV, "pip", "list", "--format=json", "--python", python, cwd=tmp_path))
     }
     assert "tunefare" in installed
-    assert not installed & {"torch", "transformers", "skypilot", "pandas", "numpy"}
+    assert not installed & {"torch", "transformers", "skypilot", "pandas", "boto3"}
 
     write_run_file(tmp_path, model="bert-base-uncased", data=write_news(tmp_path))
     text = run(venv / "bin" / "tunefare", "plan", "--json", cwd=tmp_path, TUNEFARE_HOME=str(tmp_path / "home"))

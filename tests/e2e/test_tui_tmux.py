@@ -100,7 +100,7 @@ def test_the_tour_ends_in_a_plan_without_an_account(terminal: Tmux, tmp_path: Pa
     for number in range(2, 7):
         terminal.press("Enter")
         terminal.wait_for(f"Tour · {number} of 6")
-    terminal.wait_for("The cheapest: ", "expected ($", timeout_s=180)
+    terminal.wait_for("The cheapest: ", " to $", "expected in", timeout_s=180)
     terminal.press("Enter")
     terminal.wait_until(lambda shown: "Tour" not in shown, what="the end of the tour")
     terminal.press("q")
