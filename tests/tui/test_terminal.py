@@ -131,22 +131,22 @@ def write_file(folder: Path) -> Path:
     return file
 
 
+def start(folder: Path, **environment: str) -> Terminal:
+    """The application with a run file, in a terminal of its own."""
+    own = {
+        "TUNEFARE_HOME": str(folder / "home"),
+        "TUNEFARE_THEME": "dark",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TERM": "xterm-256color",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return Terminal("tui", str(write_file(folder)), folder=folder, environment={**own, **environment})
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    file = write_file(tmp_path)
-    started = Terminal(
-        "tui",
-        str(file),
-        folder=tmp_path,
-        environment={
-            "TUNEFARE_HOME": str(tmp_path / "home"),
-            "TUNEFARE_THEME": "dark",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "TERM": "xterm-256color",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-    )
+    started = start(tmp_path)
     yield started
     started.close()
 
@@ -234,20 +234,7 @@ def test_the_terminal_is_asked_for_its_background_and_its_answer_is_no_key(tmp_p
 
 
 def test_the_terminal_knows_its_size_better_than_a_shell_that_exported_it(tmp_path: Path) -> None:
-    started = Terminal(
-        "tui",
-        str(write_file(tmp_path)),
-        folder=tmp_path,
-        size=(100, 30),
-        environment={
-            "TUNEFARE_HOME": str(tmp_path / "home"),
-            "TUNEFARE_THEME": "dark",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "TERM": "xterm-256color",
-            "COLUMNS": "30",
-            "LINES": "7",
-        },
-    )
+    started = start(tmp_path, COLUMNS="30", LINES="7")
     try:
         started.read_until(lambda out: b"before" in out, what="the form")
         assert b"too small" not in started.output

@@ -59,6 +59,7 @@ def test_whoever_has_worked_here_is_not_toured(context: Context, done: str) -> N
 def test_a_state_folder_that_cannot_be_written_is_no_error(tmp_path: Path, context: Context) -> None:
     (tmp_path / "file").touch()
     end_tour(replace(context, home=type(context.home)(root=tmp_path / "file" / "home")))
+    assert (tmp_path / "file").is_file()
 
 
 def test_the_example_can_be_planned_without_the_demos_packages(context: Context) -> None:

@@ -73,14 +73,12 @@ class MoneyLine(Widget):
             money: as it was known last; None: nothing is known.
             problem: why it is not known now; None: it is.
         """
-        is_new = (money, problem) != (self._money, self._problem)
         self._money, self._problem = money, problem
         is_alarm = money is not None and bool(money.unconfirmed or (money.budget and money.budget.left_usd < 0))
         self.set_class(is_alarm, "-alarm")
         self.set_class(problem is not None, "-problem")
         self.tooltip = problem
-        if is_new:
-            self.refresh()
+        self.refresh()
 
     def render(self) -> RenderResult:
         """The fullest of its wordings that has room."""

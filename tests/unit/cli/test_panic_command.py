@@ -93,8 +93,10 @@ def test_any_other_word_ends_nothing(monkeypatch: pytest.MonkeyPatch, typed: str
 
 
 def test_the_word_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", _Terminal("panic\n"))
+    typed = _Terminal("panic\nnot read\n")
+    monkeypatch.setattr(sys, "stdin", typed)
     _confirm()
+    assert typed.readline() == "not read\n"
 
 
 def test_attach_tells_of_a_run_that_nobody_supervises(shell: Shell, unconfirmed: str) -> None:
