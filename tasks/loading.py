@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tasks.failures import TaskError
+from tasks.job import Job
 from tasks.methods import head_modules
 from tasks.precision import WEIGHT_TYPES
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import FailureCode
 from tasks.quantized import nf4_config, use_training_kernels
 
 _CPU = "cpu"
@@ -88,7 +90,7 @@ def load_pretrained(
         if device == "meta":
             arguments["device_map"] = device
         model, report = auto_class.from_pretrained(str(folder), **arguments)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise TaskError(
             FailureCode.MODEL_NOT_FOUND,
             f"The model cannot be loaded for {purpose}: {str(error).strip().splitlines()[0][:300]}",

@@ -5,17 +5,15 @@ Only files are moved, nothing of a repository is ever executed; a miss fails at 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tasks.failures import TaskError, as_task_error, nearest_hint
+from tasks.bucket_data import from_bucket, is_bucket
+from tasks.failures import TaskError, nearest_hint
 from tasks.protocol import FailureCode
 from tasks.reading import SUFFIXES
+from tasks.stores.datasets import parse_staged
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _DATA_PATTERNS = [f"*{suffix}" for suffix in SUFFIXES]
@@ -28,10 +26,8 @@ def local_data(source: str, revision: str | None) -> Path:
     Raises:
         TaskError: data_not_found.
     """
-    if source.startswith("s3://"):
-        return _from_bucket(source, _s3_objects)
-    if source.startswith("gs://"):
-        return _from_bucket(source, _gs_objects)
+    if is_bucket(source):
+        return from_bucket(source)
     path = Path(source).expanduser()
     if path.exists():
         return path
@@ -66,21 +62,34 @@ def local_model(source: str, revision: str | None) -> Path:
     return path
 
 
+def model_files(source: str, revision: str | None) -> Path:
+    """The folder of a model with config and tokenizer; weights are in it where they are here, and not downloaded.
+
+    Raises:
+        TaskError: model_not_found.
+    """
+    path = Path(source).expanduser()
+    if not path.exists() and not _HUB_ID.fullmatch(source):
+        raise _no_such_path(path, FailureCode.MODEL_NOT_FOUND, "model folder")
+    if not path.exists():
+        patterns = [pattern for pattern in _MODEL_PATTERNS if not pattern.endswith(".safetensors")]
+        path = _from_hub(source, revision, "model", patterns)
+    if not (path / "config.json").is_file():
+        raise TaskError(FailureCode.MODEL_NOT_FOUND, f"{source!r} holds no config.json, so it is no model folder.")
+    return path
+
+
 def is_local(source: str) -> bool:
     """Whether a source of data or model is a file or folder of this machine: by its form, or because it is there."""
     return source.startswith(("/", ".", "~")) or Path(source).expanduser().exists()
 
 
 def public_name(source: str) -> str:
-    """What a published file may call a source: the last part of a path of this machine, ids and URIs as they are."""
+    """What a published file may call a source: the last part of a path of this machine, ids and URIs as they are, of
+    data staged in a bucket its file or the beginning of its checksum."""
+    if (staged := parse_staged(source)) is not None:
+        return staged.file or f"data {staged.sha256[:12]}"
     return Path(os.path.abspath(Path(source).expanduser())).name if is_local(source) else source
-
-
-def cache_folder() -> Path:
-    """Where downloads from buckets are kept: TUNEFARE_CACHE, else under XDG_CACHE_HOME or ~/.cache."""
-    given = os.environ.get("TUNEFARE_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "tunefare" / "data"
 
 
 def _no_such_path(path: Path, code: FailureCode, what: str) -> TaskError:
@@ -122,73 +131,3 @@ def _from_hub(source: str, revision: str | None, kind: str, patterns: list[str])
             hint="Check the spelling and the revision; a private or gated repository needs HF_TOKEN.",
         ) from error
     return Path(folder)
-
-
-Objects = Iterator[tuple[str, str, Callable[[str], Any]]]
-"""Key, ETag and a function that downloads the object to a file."""
-
-
-def _from_bucket(uri: str, list_objects: Callable[[str, str], Objects]) -> Path:
-    """Download an object, or all objects under a prefix, to a folder of the cache named after the URI."""
-    bucket, _, key = uri.split("://", 1)[1].partition("/")
-    folder = cache_folder() / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    found: list[Path] = []
-    try:
-        for name, etag, download in list_objects(bucket, key):
-            if name.endswith("/") or not (name == key or name.startswith(key.rstrip("/") + "/") or not key):
-                continue
-            relative = name[len(key) :].lstrip("/") if name != key else Path(name).name
-            found.append(_download(folder, relative, etag, download))
-    except Exception as error:
-        # Both clients raise a tree of their own per service and transport; all mean that the bucket cannot be read.
-        if as_task_error(error).code is not FailureCode.INTERNAL:
-            raise
-        raise TaskError(
-            FailureCode.DATA_NOT_FOUND,
-            f"{uri} cannot be read: {type(error).__name__}: {str(error).strip()[:300]}",
-            hint="Check bucket, key and the machine's credentials.",
-        ) from error
-    if not found:
-        raise TaskError(FailureCode.DATA_NOT_FOUND, f"There is no object {uri} and none under it.")
-    _remove_stale(folder, found)
-    return found[0] if len(found) == 1 and found[0].name == Path(key).name else folder
-
-
-def _download(folder: Path, relative: str, etag: str, download: Callable[[str], Any]) -> Path:
-    if any(part in ("..", "") for part in relative.split("/")):
-        raise TaskError(FailureCode.DATA_NOT_FOUND, f"The object key {relative!r} would lie outside its folder.")
-    target = folder / relative
-    marker = target.with_name(f".{target.name}.etag")
-    if target.is_file() and marker.is_file() and marker.read_text() == etag:
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes of one machine may fetch the same object at the same time.
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    download(str(unfinished))
-    unfinished.replace(target)
-    marker.write_text(etag)
-    return target
-
-
-def _remove_stale(folder: Path, found: list[Path]) -> None:
-    """Objects that are gone from the bucket must not be read from the cache."""
-    for file in folder.rglob("*"):
-        if file.is_file() and not file.name.startswith(".") and file not in found:
-            file.unlink()
-
-
-def _s3_objects(bucket: str, key: str) -> Objects:
-    import boto3  # Deferred: only s3:// sources need the client.
-
-    client = boto3.client("s3")
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-        for entry in page.get("Contents", []):
-            name = entry["Key"]
-            yield name, entry["ETag"], partial(client.download_file, bucket, name)
-
-
-def _gs_objects(bucket: str, key: str) -> Objects:
-    from google.cloud import storage  # Deferred: only gs:// sources need the client.
-
-    for blob in storage.Client().list_blobs(bucket, prefix=key):
-        yield blob.name, str(blob.etag), blob.download_to_filename
