@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from tasks.failures import TaskError
+from tasks.job import DataChoice
 from tasks.media_data import Item, MediaData, MediaKind, load_media
 from tasks.media_headers import AUDIO_SUFFIXES, Recording, wav_recording
-from tasks.protocol import DataChoice, FailureCode
+from tasks.protocol import FailureCode
 from tasks.reading import Notify
 
 AUDIO = MediaKind(

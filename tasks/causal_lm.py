@@ -22,6 +22,8 @@ from torch.nn import functional
 from tasks.batching import Indices
 from tasks.chat import chat_template
 from tasks.failures import TaskError
+from tasks.few_samples import cut
+from tasks.job import Job
 from tasks.loading import load_pretrained
 from tasks.losses import (
     IGNORED,
@@ -35,7 +37,7 @@ from tasks.methods import FreshModel, fresh_model
 from tasks.metrics import Scores, language_scores
 from tasks.packing import pack
 from tasks.precision import COMPUTE_TYPES
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import FailureCode
 from tasks.reading import Notify
 from tasks.sample_units import CHUNK_TOKENS
 from tasks.sequences import Sequences, end_token_id, make_sequences
@@ -189,7 +191,7 @@ class CausalLm:
         return torch.autocast(device.type, dtype=COMPUTE_TYPES[precision])
 
 
-def load(job: Job, notify: Notify) -> CausalLm:
+def load(job: Job, notify: Notify, most: int | None = None) -> CausalLm:
     """Fetch, check, split and tokenize what the job names.
 
     Raises:
@@ -203,7 +205,7 @@ def load(job: Job, notify: Notify) -> CausalLm:
         )
     folder = local_model(job.model.source, job.model.revision)
     check_max_length(folder, job.training.max_length)
-    data = load_texts(job.data, chat=chat_template(folder), seed=job.training.seed, notify=notify)
+    data = cut(load_texts(job.data, chat=chat_template(folder), seed=job.training.seed, notify=notify), most)
     tokenizer = load_tokenizer(folder)
     encode, token_id = whole_encoder(tokenizer)
     end_id = end_token_id(folder, token_id)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.failures import TaskError
-from tasks.protocol import DataChoice, FailureCode
+from tasks.job import DataChoice
+from tasks.protocol import FailureCode
 from tasks.reading import Notify
 from tasks.tables import Row, check_label_names, divide, label_indices, label_names, read_tables, whole_rows
 

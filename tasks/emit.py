@@ -9,12 +9,35 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
+from tasks.heartbeat import HEART
 from tasks.protocol import EVENT_PREFIX, Event, EventType, NewerVersionError, ProtocolError, parse_event
+from tasks.redaction import own_redactor
+
+
+class Sync(Protocol):
+    """Takes events on their way to somewhere else before they are published (`tasks.event_sync`)."""
+
+    def take(self, event: Event) -> None:
+        """Write it down; OSError where that cannot be done."""
+        ...
+
+    def take_last(self, event: Event) -> None:
+        """Without the disk."""
+        ...
+
+    def settle(self, limit_s: float) -> None:
+        """Wait until all of them are published."""
+        ...
+
+
+_QUOTES_OTHERS = frozenset({EventType.WARNING, EventType.FAILED})
+"""Whose messages are those of libraries, which may quote a token or an address with a password."""
 
 
 class EventWriter:
@@ -44,6 +67,8 @@ class EventWriter:
         self._is_main = is_main
         self._stdout = stdout or sys.stdout
         self._clock = clock
+        self._lock = threading.RLock()
+        self._sync: Sync | None = None
         self.events = _read_and_repair(path, repair=is_main)
         """All events of the run: those that were in the file when it was opened, and those of this start."""
         self._next_seq = self.events[-1].seq + 1 if self.events else 0
@@ -54,14 +79,32 @@ class EventWriter:
         Raises:
             OSError: the file cannot be written; it still ends with a whole line.
         """
-        if not self._is_main:
-            return
+        HEART.progress(
+            phase=data.get("name") if event_type is EventType.PHASE else None,
+            step=data.get("step") if event_type is EventType.TRAIN else None,
+        )
+        if self._is_main:
+            # The watch over a main thread that is stuck says the last word from a thread of its own.
+            with self._lock:
+                self._write(event_type, data)
+
+    def _write(self, event_type: EventType, data: dict[str, Any]) -> None:
         event = self._next(event_type, data)
         line = event.to_line()
+        if self._sync is None:
+            self._append(line + "\n")
+        else:
+            self._sync.take(event)
+        self._next_seq += 1
+        self.events.append(event)
+        if self._sync is None:
+            self._say(line)
+
+    def _append(self, lines: str) -> None:
         size = self._path.stat().st_size if self._path.exists() else 0
         try:
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+                stream.write(lines)
                 stream.flush()
                 # A machine that vanishes must not leave fewer lines here than the log stream already carried.
                 os.fsync(stream.fileno())
@@ -69,21 +112,44 @@ class EventWriter:
             if self._path.exists():
                 os.truncate(self._path, size)
             raise
-        self._next_seq += 1
-        self.events.append(event)
-        self._say(line)
 
     def emit_last(self, event_type: EventType, /, **data: Any) -> None:
         """As `emit`, for the event that tells why the program ends: a full disk does not keep it from the stream."""
         try:
             self.emit(event_type, **data)
         except OSError:
-            if self._is_main:
+            if self._is_main and self._sync is not None:
+                self._sync.take_last(self._next(event_type, data))
+            elif self._is_main:
                 self._say(self._next(event_type, data).to_line())
+
+    def go_through(self, sync: Sync) -> None:
+        """From now on events are published by whoever takes them, when it has them safe."""
+        self._sync = sync
+
+    def settle(self, limit_s: float) -> None:
+        """Wait until all events are published, for a program that ends at once."""
+        if self._sync is not None:
+            self._sync.settle(limit_s)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Write events that are safe to the file and say them.
+
+        Raises:
+            OSError: the file cannot be written; they are said all the same.
+        """
+        lines = [event.to_line() for event in events]
+        with self._lock:
+            try:
+                self._append("".join(line + "\n" for line in lines))
+            finally:
+                for line in lines:
+                    self._say(line)
 
     def adopt(self, events: list[Event]) -> None:
         """Know these events instead of those of the file, which lies on another machine."""
         self.events = events
+        self._next_seq = events[-1].seq + 1 if events else 0
 
     def warn(self, code: str, message: str) -> None:
         """Emit a warning."""
@@ -109,6 +175,8 @@ class EventWriter:
         return self._clock() - started_s + sum(last - first for first, last in spans)
 
     def _next(self, event_type: EventType, data: dict[str, Any]) -> Event:
+        if event_type in _QUOTES_OTHERS:
+            data = own_redactor().data(data)
         return Event(seq=self._next_seq, time_s=self._clock(), type=event_type, data=data)
 
     def _say(self, line: str) -> None:

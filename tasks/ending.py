@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tasks.emit import EventWriter
 from tasks.guard import Guard
-from tasks.protocol import EventType, Outcome
+from tasks.protocol import STOPPED_BY_FILE, EventType, Outcome
 
 _FINAL = (Outcome.COMPLETED, Outcome.EARLY_STOPPED, Outcome.TARGET_REACHED)
 
@@ -19,13 +21,23 @@ def finished_outcome(events: EventWriter, guard: Guard) -> str | None:
     return str(outcome) if is_over else None
 
 
-def finish_untrained(events: EventWriter, started_s: float) -> None:
-    """A stop while data or model were loading: earlier checkpoints, if any, are all there is."""
+def stop_outcome(out: Path, events: EventWriter) -> Outcome:
+    """What a stop by a signal means: the cap, where the dead-man timer gave it and says so."""
+    try:
+        reason, _, words = (out / STOPPED_BY_FILE).read_text(encoding="utf-8").strip().partition(": ")
+    except (OSError, UnicodeDecodeError):
+        return Outcome.STOPPED
+    events.warn("dead_man", f"The dead-man timer beside the program ended it: {words or reason}.")
+    return Outcome.CAP_REACHED if reason == "cap" else Outcome.STOPPED
+
+
+def finish_at_checkpoint(events: EventWriter, started_s: float, outcome: Outcome = Outcome.STOPPED) -> None:
+    """A stop while data or model were loading, or one that could not wait: checkpoints, if any, are all there is."""
     checkpoints = events.find(EventType.CHECKPOINT)
     trained = events.find(EventType.TRAIN)
     events.emit(
         EventType.FINISHED,
-        outcome=str(Outcome.STOPPED),
+        outcome=str(outcome),
         steps=checkpoints[-1].data["step"] if checkpoints else 0,
         best=None,
         training_s=trained[-1].data["elapsed_s"] if trained else 0.0,

@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 
 from tasks.batching import evaluation_batches
+from tasks.heartbeat import HEART
 from tasks.metrics import Scores
 from tasks.protocol import EvaluationStage, EventType
 from tasks.session import Session
@@ -41,7 +42,8 @@ def evaluate(session: Session, stage: EvaluationStage) -> Evaluation | None:
     rows = _rows(session, split, is_final=stage is EvaluationStage.FINAL)
     if rows is None:
         return None
-    scores = session.task.score(rows, split)
+    with HEART.inside_a_library():
+        scores = session.task.score(rows, split)
     duration_s = time.perf_counter() - started_s
     step = session.exported_step if stage is EvaluationStage.FINAL else session.progress.step
     if not session.events.find(EventType.EVALUATION, stage=str(stage), step=step):
@@ -82,6 +84,7 @@ def _rows(session: Session, split: Split, *, is_final: bool) -> np.ndarray[Any, 
                 inputs = {key: value.to(accelerator.device) for key, value in session.task.inputs(split, batch).items()}
                 targets = session.task.targets(split, batch).to(accelerator.device)
                 made = session.task.rows(model, inputs, targets)
+                HEART.progress()
                 if own < len(batches):
                     found.append((batch.tolist(), made.double().cpu().tolist()))
     session.after_forward_only()

@@ -16,12 +16,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tasks.bounds import check_bytes, most_bytes
 from tasks.failures import TaskError
 from tasks.protocol import FailureCode
 
 Cells = list[Any]
 
 _LARGEST_FIELD = 2**31 - 1
+_BATCH_ROWS = 4096
 _END = "\0end of the table\0"
 _PANDAS_INDEX = "__index_level_"
 """How pandas begins the name of the column that it stores row numbers in."""
@@ -118,16 +120,33 @@ def parquet_table(path: Path) -> Table:
 
     Raises:
         ValueError, OSError: it cannot be read.
+        TaskError: data_invalid: it unpacks to more than this machine should hold.
     """
-    import pyarrow.parquet as parquet  # Arrow takes longer to load than a small text file takes to read.
-
-    table = parquet.read_table(path)
+    table = _bounded_arrow_table(path)
     labels = _class_names(table.schema.metadata or {})
     names = [name for name in table.column_names if not name.startswith(_PANDAS_INDEX)]
     return Table(
         rows=table.num_rows,
         cells={name: partial(_arrow_cells, table.column(name), labels.get(name), path.name) for name in names},
     )
+
+
+def _bounded_arrow_table(path: Path) -> Any:
+    # Arrow takes longer to load than a small text file takes to read.
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+        check_bytes(path.name, sum(group.total_byte_size for group in groups))
+        # A page says how long it is, not how long the values are that it repeats.
+        most, batches, count = most_bytes(), [], 0
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            batches.append(batch)
+            count += batch.nbytes
+            if count > most:
+                check_bytes(path.name, count)
+        return pyarrow.Table.from_batches(batches, schema=file.schema_arrow)
 
 
 def _same(cells: Cells) -> Cells:

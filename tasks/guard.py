@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tasks.protocol import GuardChoice
+from tasks.job import GuardChoice
 
 _SECONDS_PER_HOUR = 3600.0
 _MARGIN_S = 2.0

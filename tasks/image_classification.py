@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tasks.batching import Indices
+from tasks.few_samples import cut
 from tasks.image_data import load_images
+from tasks.job import Job
 from tasks.loading import load_classifier
 from tasks.losses import label_loss_sum
 from tasks.media_data import MediaData, MediaSet
@@ -25,7 +27,6 @@ from tasks.methods import FreshModel, fresh_model
 from tasks.metrics import Scores, classification_scores
 from tasks.pixels import PREPROCESSOR_FILE, PixelPipeline, pixel_pipeline
 from tasks.positions import STRETCH, stretches_positions
-from tasks.protocol import Job
 from tasks.reading import Notify
 from tasks.sources import local_model
 
@@ -140,14 +141,14 @@ class ImageClassification:
         return {STRETCH: True} if stretches_positions(base, self.pipeline.size) else {}
 
 
-def load(job: Job, notify: Notify) -> ImageClassification:
+def load(job: Job, notify: Notify, most: int | None = None) -> ImageClassification:
     """Fetch, check and split what the job names.
 
     Raises:
         TaskError: bad_job, model_not_found, data_not_found or data_invalid.
     """
     folder = local_model(job.model.source, job.model.revision)
-    data = load_images(job.data, seed=job.training.seed, notify=notify, with_hash=True)
+    data = cut(load_images(job.data, seed=job.training.seed, notify=notify, with_hash=True), most)
     return ImageClassification(
         job=job,
         folder=folder,

@@ -5,18 +5,20 @@ Knows sizes, and pixels only where they lie in arrays; decoding is `tasks.pixels
 
 from __future__ import annotations
 
-import gzip
 import re
+import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.bounds import check_bytes, check_zip, read_gzip
 from tasks.failures import TaskError
+from tasks.job import DataChoice
 from tasks.media_data import Item, MediaData, MediaKind, MediaSource, load_media
 from tasks.media_headers import IMAGE_SUFFIXES, image_size
-from tasks.protocol import DataChoice, FailureCode
+from tasks.protocol import FailureCode
 from tasks.reading import ALL, Notify
 
 IMAGES = MediaKind(name="image", text="text", suffixes=IMAGE_SUFFIXES, columns=("image", "img", "file_name", "path"))
@@ -96,7 +98,9 @@ def _idx_folder(root: Path, files: list[Path]) -> MediaSource:
 def _read_idx(file: Path) -> NDArray[np.uint8]:
     """The format of http://yann.lecun.com/exdb/mnist: two zero bytes, type 8, dimensions, sizes, bytes."""
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        if file.suffix != ".gz":
+            check_bytes(file.name, file.stat().st_size)
+        content = read_gzip(file) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise TaskError(FailureCode.DATA_INVALID, f"{file.name} cannot be read: {error}.") from error
     dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
@@ -109,9 +113,10 @@ def _read_idx(file: Path) -> NDArray[np.uint8]:
 
 def _npz(file: Path) -> MediaSource:
     try:
+        check_zip(file)
         with np.load(file, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zlib.error) as error:
+    except (OSError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise TaskError(FailureCode.DATA_INVALID, f"{file.name} cannot be read: {str(error)[:200]}.") from error
     pairs = [(name, held[x], held[y]) for x, y, name in _NPZ_NAMES if x in held and y in held]
     if not pairs:

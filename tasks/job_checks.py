@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tasks.failures import TaskError, nearest_hint
+from tasks.job import Job
 from tasks.kinds import TASK_KINDS
 from tasks.methods import METHODS
 from tasks.optimizers import OPTIMIZERS
 from tasks.precision import PRECISIONS
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import FailureCode
 from tasks.sharding import check_sharding
 from tasks.task import check_task
 

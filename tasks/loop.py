@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from tasks.batching import Indices, epoch_batches, micro_batches
+from tasks.accumulate import accumulate
+from tasks.batching import Indices, epoch_batches
 from tasks.device import peak_memory_bytes, utilization_percent
 from tasks.evaluate import Evaluation, evaluate
 from tasks.failures import TaskError
+from tasks.heartbeat import HEART
 from tasks.kinds import is_better, reaches
 from tasks.protocol import EvaluationStage, EventType, FailureCode, Outcome
 from tasks.schedule import learning_rate_factor
 from tasks.session import Session
 from tasks.sharding import whole
-from tasks.step import run_micro_batch, update
+from tasks.step import update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +60,7 @@ def train(session: Session) -> Outcome:
         started_s = time.perf_counter()
         step = _optimizer_step(session, batches[progress.step % session.steps_per_epoch])
         step_s = time.perf_counter() - started_s
+        HEART.progress(step=progress.step + 1)
         progress.step += 1
         progress.samples += step.samples
         progress.tokens += step.tokens
@@ -69,16 +69,8 @@ def train(session: Session) -> Outcome:
 
 
 def _optimizer_step(session: Session, batch: Indices) -> Step:
-    """Forward and backward over the micro-batches of one global batch, clip, update.
-
-    Gradients are those of the mean loss over the whole batch, however it is cut: each micro-batch adds the sum of its
-    losses divided by what the batch's loss is averaged over (samples, or tokens that are learnt), times the number of
-    processes, by which data-parallel averaging divides.
-    """
+    """Forward and backward over the micro-batches of one global batch, clip, update."""
     accelerator, training, split = session.accelerator, session.job.training, session.task.train
-    processes = accelerator.num_processes
-    over = session.task.weight(split, batch)
-    parts = micro_batches(batch, session.micro_batch, rank=accelerator.process_index, world_size=processes)
     rate = training.learning_rate * learning_rate_factor(
         session.progress.step,
         total_steps=session.total_steps,
@@ -89,24 +81,8 @@ def _optimizer_step(session: Session, batch: Indices) -> Step:
         group["lr"] = rate
     session.tuned.unfreeze(session.stage)
     session.tuned.set_training()
-    total = torch.zeros((), device=accelerator.device)
-    for number, (indices, count) in enumerate(parts, start=1):
-        inputs = {key: value.to(accelerator.device) for key, value in session.task.inputs(split, indices).items()}
-        targets = session.task.targets(split, indices).to(accelerator.device)
-        # Gradients travel between processes once per step, with the last micro-batch; divided ones after each, for
-        # they would all stand whole on each device until then.
-        is_synced = number == len(parts) or session.is_sharded
-        with nullcontext() if is_synced else accelerator.no_sync(session.wrapped):
-            total += run_micro_batch(
-                session.wrapped,
-                inputs,
-                targets,
-                loss_sum=session.task.loss_sum,
-                backward=accelerator.backward,
-                weight=1.0 if count else 0.0,
-                scale=processes / over,
-            )
-    loss = float(accelerator.reduce(total, reduction="sum").item()) / over
+    total = accumulate(session, batch)
+    loss = float(accelerator.reduce(total, reduction="sum").item()) / session.task.weight(split, batch)
     norm = whole(update(session.optimizer, max_grad_norm=training.max_grad_norm, scaler=session.scaler))
     # The scaler has passed over gradients that overflowed, and lowered the scale.
     grad_norm = _unless_overflowed(float(norm.item()), session)

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.failures import TaskError
-from tasks.protocol import JOB_VERSION, MANIFEST_FILE, FailureCode, Job, ProtocolError, parse_job
+from tasks.job import JOB_VERSION, Job, parse_job
+from tasks.protocol import MANIFEST_FILE, FailureCode, ProtocolError
 from tasks.sources import public_name
 
 MANIFEST_VERSION = 1
 _MAY_CHANGE = (
     ("guard",),
+    ("probe",),
+    ("store",),
     ("run_id",),
     ("device",),
     ("data", "source"),

@@ -29,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.failures import TaskError, as_task_error
+from tasks.job import DataChoice, ModelChoice
 from tasks.kinds import TASK_KINDS
 from tasks.measuring import Asked, measured
 from tasks.previewing import previewed
-from tasks.protocol import TASK_EXIT_STATUS, DataChoice, FailureCode, ModelChoice
+from tasks.protocol import TASK_EXIT_STATUS, FailureCode
 from tasks.sources import local_model
 from tasks.tokens import TOKENIZER_FILES, check_max_length
 

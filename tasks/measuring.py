@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.audio_data import load_audio, recording
+from tasks.bucket_head import looked_at
 from tasks.chat import chat_template
 from tasks.data import LabelledData, Samples, load_data
 from tasks.failures import TaskError
@@ -28,9 +29,10 @@ from tasks.figures import (
     waveform_lengths,
 )
 from tasks.image_data import load_images, stored_size
+from tasks.job import DataChoice
 from tasks.kinds import TASK_KINDS
 from tasks.media_data import MediaData
-from tasks.protocol import DataChoice, FailureCode
+from tasks.protocol import FailureCode
 from tasks.reading import Notify
 from tasks.sample_units import CHARACTERS_PER_TOKEN, MOST_SAMPLES
 from tasks.sequences import Encode, end_token_id, make_sequences
@@ -60,7 +62,10 @@ def measured(asked: Asked, notify: Notify) -> Figures:
     function = _BY_TASK.get(asked.task)
     if function is None:
         raise TaskError(FailureCode.BAD_JOB, f"There is no task {asked.task!r}.", hint=f"Tasks: {', '.join(_BY_TASK)}.")
-    return {"kind": TASK_KINDS[asked.task].samples, **function(asked, notify)}
+    kind = TASK_KINDS[asked.task].samples
+    choice, head = looked_at(asked.data) if kind == "tokens" else (asked.data, None)
+    figures = function(replace(asked, data=choice), notify)
+    return {"kind": kind, **(figures if head is None else head.scaled(figures, asked.data))}
 
 
 def _text_classification(asked: Asked, notify: Notify) -> Figures:

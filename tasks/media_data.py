@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tasks.failures import TaskError
 from tasks.formats import Table
-from tasks.protocol import DataChoice, FailureCode
+from tasks.job import DataChoice
+from tasks.protocol import FailureCode
 from tasks.reading import ALL, SUFFIXES, Notify, hash_files, read_source, visible_files
 from tasks.sources import local_data
 from tasks.tables import (

@@ -13,7 +13,8 @@ from typing import Any
 from torch import nn
 
 from tasks.failures import TaskError
-from tasks.protocol import FailureCode, MethodChoice
+from tasks.job import MethodChoice
+from tasks.protocol import FailureCode
 from tasks.unfreezing import Stage, stages_from_head
 
 

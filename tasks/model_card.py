@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.job import Job
 from tasks.kinds import TASK_KINDS
-from tasks.protocol import Job
 from tasks.sources import is_local, public_name
 
 

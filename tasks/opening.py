@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from torch import nn
 from tasks.emit import EventWriter
 from tasks.failures import TaskError
 from tasks.guard import Guard
+from tasks.job import Job
+from tasks.lowering import lowered_micro_batch
 from tasks.methods import TunedModel, apply_method
 from tasks.optimizers import new_optimizer
 from tasks.precision import AUTOCAST, WEIGHT_TYPES, cast_weights
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import FailureCode
 from tasks.session import Session
 from tasks.sharding import shard
 from tasks.stop import StopFlag
@@ -60,12 +63,22 @@ def start_accelerator(job: Job) -> Accelerator:
             hint="Set training.precision to fp32, or take an accelerator of the Ampere generation or newer.",
         )
     # Left alone, Accelerate takes whatever accelerator it finds (Apple's, say) though the plan counted on the CPU.
+    # Where there is none, several processes have to be told so, or each would train by itself.
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    is_cpu = is_cpu or (processes > 1 and not torch.accelerator.is_available())
     settings: dict[str, Any] = {"cpu": is_cpu, "mixed_precision": AUTOCAST.get(job.training.precision, "no")}
     handlers: list[Any] = [InitProcessGroupKwargs(timeout=PATIENCE)]
     if job.method.kind == "gradual":
         # Weights that start to learn later have no gradient until then.
         handlers.append(DistributedDataParallelKwargs(find_unused_parameters=True))
-    return Accelerator(**settings, kwargs_handlers=handlers)
+    accelerator = Accelerator(**settings, kwargs_handlers=handlers)
+    if accelerator.num_processes != processes:
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            f"{processes} processes were started, and this one trains with {accelerator.num_processes}.",
+            hint="Check that torch sees the accelerators of every node.",
+        )
+    return accelerator
 
 
 def open_session(
@@ -102,6 +115,7 @@ def open_session(
         task=task,
         tuned=tuned,
         wrapped=wrapped,
+        micro_batch_limit=lowered_micro_batch(events),
         optimizer=new_optimizer(
             tuned.model,
             name=job.training.optimizer,

@@ -21,6 +21,8 @@ from tasks.protocol import FailureCode
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 DEFAULT_EDGE = 224
+MOST_PIXELS = 100_000_000
+"""Of one picture in a data set, 300 MB when unpacked; a larger one is refused before it is."""
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _BILINEAR = 2
@@ -126,8 +128,18 @@ def _decoded(item: Item, mode: str) -> Any:
             grey = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
             return Image.fromarray(grey).convert(mode)
         with Image.open(BytesIO(item) if isinstance(item, bytes) else item) as image:
+            # Its own bound is a warning first: a few kilobytes may unpack to gigabytes.
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
             return image.convert(mode)
-    except (OSError, UnidentifiedImageError, ValueError, TypeError) as error:
+    except (
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+        OSError,
+        UnidentifiedImageError,
+        ValueError,
+        TypeError,
+    ) as error:
         name = item.name if isinstance(item, Path) else "An image"
         raise TaskError(FailureCode.DATA_INVALID, f"{name} cannot be decoded: {str(error)[:200]}.") from error
 

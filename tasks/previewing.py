@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.audio_data import load_audio, recording
+from tasks.bucket_head import looked_at
 from tasks.chat import chat_template
 from tasks.data import LabelledData, load_data
 from tasks.failures import TaskError
@@ -77,7 +78,9 @@ def previewed(asked: Asked, *, rows: int, notify: Notify) -> Figures:
     function = _BY_TASK.get(asked.task)
     if function is None:
         raise TaskError(FailureCode.BAD_JOB, f"There is no task {asked.task!r}.", hint=f"Tasks: {', '.join(_BY_TASK)}.")
-    seen = function(replace(asked, max_length=_WHOLE), rows, notify)
+    kind = TASK_KINDS[asked.task].samples
+    choice, head = looked_at(asked.data) if kind == "tokens" else (asked.data, None)
+    seen = function(replace(asked, max_length=_WHOLE, data=choice), rows, notify)
     data = seen.data
     labels: Figures = {}
     if not isinstance(data, TextData) and data.labels:
@@ -86,8 +89,8 @@ def previewed(asked: Asked, *, rows: int, notify: Notify) -> Figures:
     count = share_in_words(len(seen.lengths), len(data.train))
     estimate = f"estimated at {CHARACTERS_PER_TOKEN:g} characters a token, no tokenizer at hand"
     how = "tokenized by the model's own tokenizer" if seen.unit == "tokens" else "read from headers"
-    return {
-        "kind": TASK_KINDS[asked.task].samples,
+    figures: Figures = {
+        "kind": kind,
         "columns": seen.columns,
         "rows": [[_short(cell) for cell in row] for row in seen.rows],
         **set_sizes(data),
@@ -96,6 +99,7 @@ def previewed(asked: Asked, *, rows: int, notify: Notify) -> Figures:
         "basis": f"{count} training samples, {how if is_measured else estimate}",
         "measured": is_measured,
     }
+    return figures if head is None else head.scaled(figures, asked.data)
 
 
 def _length_figures(seen: _Seen, max_length: int) -> Figures:

@@ -1,7 +1,7 @@
-"""What the manager and the training program say to each other: the job file and the event stream.
+"""What the training program says to the manager: the event stream, and the names of the files of a run.
 
-Owns the two published formats and nothing else; standard library only, because the manager imports it and the manager
-loads no torch. A job file (`job.json`) goes to the machine, events (`events.jsonl`, one JSON object a line) come back.
+Owns the published format of events (`events.jsonl`, one JSON object a line) and its exit statuses; what the manager
+says to the program is `tasks.job`. Standard library only: the manager imports it, and the manager loads no torch.
 
 Event line, version 1:
     {"v": 1, "seq": 0, "t": 1790000000.123, "type": "train", "data": {...}}
@@ -24,7 +24,11 @@ utilization_percent (of the first device) or null |
 per_class {label: {precision, recall, f1, support}}, confusion_matrix [[int]] (rows true, columns predicted) or null, \
 samples, duration_s |
 | checkpoint | step, path, bytes, duration_s |
-| warning | code, message |
+| probe | micro_batch, accumulation, longest_batch_step_s, step_s (expected, of all batches), evaluation_batch_s or \
+null, save_s or null, peak_memory_bytes or null, remaining_s (of training, evaluations and saving, as measured; what \
+is null is not in it), attempts (micro-batches that ran out of memory, largest first) |
+| preempted | source (who gave notice), seconds_left or null |
+| warning | code, message; of micro_batch_lowered micro_batch |
 | finished | outcome (Outcome), steps, best {metric, value, step} or null, training_s, total_s, \
 peak_memory_bytes or null, output (folder of the tuned model) |
 | failed | code (FailureCode), message, hint or null |
@@ -37,18 +41,21 @@ images in images: there `tokens` are samples, and truncated_samples is 0.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 EVENT_VERSION = 1
-JOB_VERSION = 1
 EVENT_PREFIX = "TUNEFARE-EVENT "
 JOB_FILE = "job.json"
 EVENTS_FILE = "events.jsonl"
 MANIFEST_FILE = "manifest.json"
+MICRO_BATCH_LOWERED = "micro_batch_lowered"
+"""Code of the warning that memory was short; it has a field `micro_batch` too, which holds over resumes."""
+HEARTBEAT_FILE = "heartbeat.json"
+"""Replaced by the trainer every few seconds while it lives; `tasks.heartbeat` has its fields."""
+STOPPED_BY_FILE = "stopped-by"
+"""Written by the dead-man timer before it ends the trainer: a word (cap, hang, silence, setup), then why."""
 CHECKPOINTS_DIR = "checkpoints"
 MODEL_DIR = "model"
 ADAPTER_DIR = "adapter"
@@ -65,6 +72,10 @@ class EventType(StrEnum):
     TRAIN = "train"
     EVALUATION = "evaluation"
     CHECKPOINT = "checkpoint"
+    PROBE = "probe"
+    """What the first minutes on the machine measured, before training goes on."""
+    PREEMPTED = "preempted"
+    """The provider is about to take the machine back; a checkpoint is saved at once."""
     WARNING = "warning"
     FINISHED = "finished"
     FAILED = "failed"
@@ -75,6 +86,8 @@ class PhaseName(StrEnum):
 
     LOADING_DATA = "loading_data"
     LOADING_MODEL = "loading_model"
+    PROBE = "probe"
+    """Only where the job asks for it."""
     BASELINE = "baseline"
     TRAINING = "training"
     FINAL_EVALUATION = "final_evaluation"
@@ -181,190 +194,3 @@ def parse_event(line: str) -> Event:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"not an event: {line[:200]!r}") from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """Which model is tuned."""
-
-    source: str
-    """Hub id, or a folder that holds config.json, tokenizer files and *.safetensors."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub; None is the default branch. Not used for folders."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataChoice:
-    """Where the samples are and what they are called."""
-
-    source: str
-    """File (.csv, .tsv, .jsonl, .json, .parquet, .npz), folder, hub id, s3:// or gs:// URI."""
-    text: str = "text"
-    """Column; which columns a task uses is in `tasks.kinds`."""
-    text_pair: str | None = None
-    label: str = "label"
-    prompt: str | None = None
-    """causal-lm: text that is read and not learnt; None: `prompt`, where data has it and `completion` too."""
-    completion: str | None = None
-    """causal-lm: text that is learnt after the prompt; None: `completion`, where the data has both."""
-    messages: str | None = None
-    """causal-lm: list of {role, content}; None: `messages`, where the data has it."""
-    source_text: str | None = None
-    """seq2seq-lm: None: `source`."""
-    target_text: str | None = None
-    """seq2seq-lm: None: `target`."""
-    image: str | None = None
-    """Encoded images in a Parquet file; None: `image`. Folders and arrays have no columns."""
-    audio: str | None = None
-    """Paths of audio files; None: `audio`, `path` or `file_name`, whichever the table has."""
-    transcript: str | None = None
-    """speech-*: None: `transcript`, else `text`."""
-    train_split: str | None = None
-    """Name of the split (file stem in a folder, split on the hub) to train on; None: `train`, or all there is."""
-    validation: str | float = 0.1
-    """A split's name, or the share of the training samples held out, stratified by label."""
-    test: str | float = 0.1
-    """The same for the test set."""
-    revision: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodChoice:
-    """How the weights are tuned."""
-
-    kind: str = "full"
-    """full, lora, qlora (LoRA over a base in 4 bits), frozen (only the head learns) or gradual (full, from the head
-    down)."""
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.05
-    lora_targets: str | list[str] = "all-linear"
-    """Names of modules, or `all-linear`."""
-    unfreeze_layers: int = 1
-    """gradual: layers that start to learn at a time, after the head alone."""
-    unfreeze_every_steps: int | None = None
-    """gradual: optimizer steps from one time to the next; None: once an epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingChoice:
-    """Hyper-parameters."""
-
-    epochs: float = 3.0
-    max_steps: int | None = None
-    """Optimizer steps; None: what the epochs give."""
-    batch_size: int = 32
-    """Samples per optimizer step over all devices."""
-    micro_batch: int | None = None
-    """Samples per forward pass and device; None: the whole share of the batch. batch_size is kept by accumulation."""
-    learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    warmup_ratio: float = 0.06
-    schedule: str = "linear"
-    """linear, cosine or constant."""
-    max_grad_norm: float = 1.0
-    max_length: int = 256
-    """Tokens; longer samples are truncated."""
-    packing: bool = False
-    """causal-lm: put several samples into one sequence of at most max_length tokens, instead of padding each."""
-    image_size: int | None = None
-    """Pixels along one edge; None: the model's own."""
-    precision: str = "fp32"
-    """fp32, bf16-mixed or fp16-mixed (autocast over fp32 weights), or bf16 (weights, gradients and optimizer state)."""
-    optimizer: str = "adamw"
-    """adamw (fused), adamw-foreach, adamw-loop, adamw-8bit, adafactor, sgd or sgd-momentum."""
-    attention: str = "auto"
-    """auto (what transformers chooses), eager, sdpa or flash_attention_2."""
-    loss: str = "plain"
-    """causal-lm: plain (all logits at once) or chunked (in slices of tokens, recomputed for backward)."""
-    gradient_checkpointing: bool | None = False
-    """Whether activations are computed again for backward; None: the planner chooses, the trainer does not."""
-    sharding: str = "auto"
-    """Over several processes: ddp (each holds all), fsdp (weights, gradients and optimizer state divided) or auto, for
-    the trainer the same as ddp."""
-    eval_every_steps: int | None = None
-    """None: at the end of each epoch."""
-    log_every_steps: int = 10
-    checkpoint_every_steps: int | None = None
-    """None: at each evaluation."""
-    keep_checkpoints: int = 2
-    early_stopping_patience: int | None = None
-    """Evaluations without an improvement of `metric` by `early_stopping_min_delta`; None: never."""
-    early_stopping_min_delta: float = 0.0
-    metric: str = "f1_macro"
-    """Chooses the best checkpoint, drives early stopping; `tasks.kinds` has the names that a task knows."""
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardChoice:
-    """Limits that the trainer itself keeps."""
-
-    price_usd_per_hour: float | None = None
-    """Of the machine(s) and what is billed by the hour beside them; None: unknown, no dollar figure is computed."""
-    max_usd: float | None = None
-    """Cap on hours at that price, boot and set-up included, after what is billed once; None: none."""
-    max_duration_s: float | None = None
-    """Cap on the time since `billing_started_s`; None: none."""
-    billing_started_s: float | None = None
-    """Unix time from which the machine is billed; None: the start of the program."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetChoice:
-    """Quality at which training may stop."""
-
-    metric: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """The job file: everything that the training program needs to know."""
-
-    run_id: str
-    task: str = "text-classification"
-    model: ModelChoice
-    data: DataChoice
-    method: MethodChoice = field(default_factory=MethodChoice)
-    training: TrainingChoice = field(default_factory=TrainingChoice)
-    guard: GuardChoice = field(default_factory=GuardChoice)
-    target: TargetChoice | None = None
-    device: str | None = None
-    """cpu or cuda: the trainer uses this and nothing else; None: the best that it finds."""
-
-    def to_json(self) -> str:
-        """The job file's text, with its schema version."""
-        return json.dumps({"schema": JOB_VERSION, **asdict(self)}, indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
-def parse_job(text: str) -> Job:
-    """Read a job file.
-
-    Raises:
-        ProtocolError: not JSON, a newer schema, an unknown or missing key.
-    """
-    try:
-        record = json.loads(text)
-        if not isinstance(record, dict) or record.pop("schema", None) != JOB_VERSION:
-            raise ProtocolError(f"job file is not of schema {JOB_VERSION}")
-        target = record.pop("target", None)
-        return Job(
-            model=_strict(ModelChoice, record.pop("model")),
-            data=_strict(DataChoice, record.pop("data")),
-            method=_strict(MethodChoice, record.pop("method", {})),
-            training=_strict(TrainingChoice, record.pop("training", {})),
-            guard=_strict(GuardChoice, record.pop("guard", {})),
-            target=None if target is None else _strict(TargetChoice, target),
-            **record,
-        )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ProtocolError(f"job file cannot be read: {error}") from error
-
-
-def _strict(cls: type[T], values: dict[str, Any]) -> T:
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ProtocolError(f"unknown key in {cls.__name__}: {', '.join(unknown)}")
-    return cls(**values)

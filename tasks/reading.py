@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.bounds import check_bytes
 from tasks.failures import TaskError
 from tasks.formats import Table, csv_table, json_lines_table, json_table, one_below_the_other, parquet_table, table_of
 from tasks.protocol import FailureCode
@@ -79,7 +80,7 @@ def visible_files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
 def _read_split_files(root: Path, files: list[Path], notify: Notify) -> dict[str, Table]:
     shards: dict[str, list[Path]] = {}
     for file in files:
-        shards.setdefault(_split_name(file.relative_to(root)), []).append(file)
+        shards.setdefault(split_name(file.relative_to(root)), []).append(file)
     for name, members in shards.items():
         if len({(file.parent, file.suffix) for file in members}) > 1:
             listed = ", ".join(str(file.relative_to(root)) for file in members[:5])
@@ -92,7 +93,7 @@ def _read_split_files(root: Path, files: list[Path], notify: Notify) -> dict[str
     return {name: one_below_the_other(parts) for name, parts in tables.items()}
 
 
-def _split_name(relative: Path) -> str:
+def split_name(relative: Path) -> str:
     if relative.parent.name in _SPLIT_FOLDERS:
         return relative.parent.name
     return _SHARD.sub("", relative.stem)
@@ -133,6 +134,7 @@ def _read_file(path: Path, notify: Notify) -> Table:
     try:
         if suffix == ".parquet":
             return parquet_table(path)
+        check_bytes(path.name, path.stat().st_size)
         text, was_utf8 = _decode(_bytes(path))
         if not was_utf8:
             notify("not_utf8", f"{path.name} is not UTF-8 and was read as Latin-1.")
@@ -141,6 +143,8 @@ def _read_file(path: Path, notify: Notify) -> Table:
         return json_table(text) if suffix == ".json" else json_lines_table(text)
     except TaskError:
         raise
+    except RecursionError as error:
+        raise TaskError(FailureCode.DATA_INVALID, f"{path.name} cannot be read: it is nested too deeply.") from error
     except (ValueError, OSError, csv.Error) as error:
         # Arrow and json raise subclasses of ValueError or OSError for content they cannot read.
         raise TaskError(FailureCode.DATA_INVALID, f"{path.name} cannot be read: {str(error).strip()[:300]}") from error

@@ -12,18 +12,24 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 
 from tasks.alarm import Alarm
 from tasks.checkpoint import newest_first
-from tasks.device import device_name, peak_memory_bytes, versions
+from tasks.device import device_name, peak_memory_bytes, utilization_percent, versions
 from tasks.emit import EventWriter
-from tasks.ending import finished_outcome
+from tasks.ending import finished_outcome, stop_outcome
 from tasks.evaluate import evaluate
 from tasks.export import evaluations_on_test, export_model
 from tasks.failures import TaskError
 from tasks.guard import Guard
+from tasks.heartbeat import HEART
+from tasks.job import Job
 from tasks.job_checks import check_job
 from tasks.loop import train
+from tasks.lowering import MicroBatchTooLargeError, is_out_of_memory
 from tasks.manifest import write_manifest
 from tasks.opening import open_session, start_accelerator
-from tasks.protocol import CHECKPOINTS_DIR, EvaluationStage, EventType, FailureCode, Job, Outcome, PhaseName
+from tasks.preemption import PreemptionWatch
+from tasks.probe import probe
+from tasks.protocol import CHECKPOINTS_DIR, EvaluationStage, EventType, FailureCode, Outcome, PhaseName
+from tasks.run_store import RunStore
 from tasks.session import Session
 from tasks.stop import Interrupted, StopFlag
 from tasks.task import Task, load_task
@@ -31,7 +37,16 @@ from tasks.together import from_first, largest, on_all, on_first
 
 
 def run(
-    job: Job, out: Path, events: EventWriter, guard: Guard, stop: StopFlag, *, alarm: Alarm, started_s: float
+    job: Job,
+    out: Path,
+    events: EventWriter,
+    guard: Guard,
+    stop: StopFlag,
+    *,
+    alarm: Alarm,
+    started_s: float,
+    store: RunStore | None = None,
+    preemption: PreemptionWatch | None = None,
 ) -> str | None:
     """Data, model, baseline, training, final evaluation, tuned model; each step says what it does as an event.
 
@@ -43,17 +58,21 @@ def run(
         stop: SIGTERM and SIGINT.
         alarm: tells several processes of each other's failures.
         started_s: Unix time at which the program was started.
+        store: where the run is kept outside of this machine; None on all processes but the first.
+        preemption: notices of the provider; None where it gives none.
 
     Returns:
         The outcome of an earlier start that was the last one; None when there was something to do.
 
     Raises:
         TaskError: a failure with a code.
+        MicroBatchTooLargeError: memory ran out; called again after `lowering.say_lowered`, it goes on with less.
         Interrupted: stopped before there was anything to save.
         Exception: what the libraries raise; `failures.as_task_error` knows what it stands for.
     """
     check_job(job)
     accelerator = start_accelerator(job)
+    HEART.observe(lambda: utilization_percent(accelerator.device))
     if accelerator.num_processes > 1:
         alarm.arm(accelerator.process_index, accelerator.num_processes)
         # The folder is the first process's; on another machine there is nothing in it.
@@ -70,19 +89,26 @@ def run(
     _check_same_data(facts, accelerator)
     device = device_name(accelerator.device)
     on_first(accelerator, lambda: write_manifest(out, job, data_facts=facts, versions=versions(), device=device))
+    if store is not None:
+        store.keep_manifest()
     events.emit(EventType.DATA, **facts)
 
     events.emit(EventType.PHASE, name=str(PhaseName.LOADING_MODEL))
     with _interruptible(stop, accelerator):
         session = open_session(job, out, events, guard, stop, accelerator, task)
+    session.store, session.preemption = store, preemption
     events.emit(EventType.MODEL, **session.model_facts())
 
-    _baseline(session)
-    session.resume()
+    with _smaller_where_short(session):
+        probe(session)
+        _baseline(session)
+        session.resume()
 
-    events.emit(EventType.PHASE, name=str(PhaseName.TRAINING))
-    outcome = _final_evaluation(session, train(session))
+        events.emit(EventType.PHASE, name=str(PhaseName.TRAINING))
+        outcome = _final_evaluation(session, train(session))
     output = _save(session)
+    if outcome is Outcome.STOPPED:
+        outcome = stop_outcome(out, events)
 
     events.emit(
         EventType.FINISHED,
@@ -96,6 +122,18 @@ def run(
     )
     _part(alarm, accelerator)
     return None
+
+
+@contextmanager
+def _smaller_where_short(session: Session) -> Iterator[None]:
+    """Memory that runs out asks for a start with smaller micro-batches, where there are such; of several processes the
+    others wait for one that has run out, so that all of them end."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if session.accelerator.num_processes > 1 or session.micro_batch == 1 or not is_out_of_memory(error):
+            raise
+        raise MicroBatchTooLargeError(session.micro_batch) from error
 
 
 def _part(alarm: Alarm, accelerator: Accelerator) -> None:
@@ -185,5 +223,11 @@ def _save(session: Session) -> Path | None:
     if session.progress.step == 0:
         return None
     session.events.emit(EventType.PHASE, name=str(PhaseName.SAVING))
+    if session.store is not None:
+        # The checkpoint first: a machine that is being taken back has no time for both.
+        session.store.wait_for_upload()
     session.load_best()
-    return export_model(session, evaluations_on_test(session))
+    folder = export_model(session, evaluations_on_test(session))
+    if session.store is not None:
+        session.store.keep_model()
+    return folder

@@ -17,9 +17,13 @@ from tasks.batching import steps_per_epoch, total_steps
 from tasks.checkpoint import Progress
 from tasks.emit import EventWriter
 from tasks.guard import Guard
+from tasks.heartbeat import HEART
+from tasks.job import Job
 from tasks.methods import TunedModel
-from tasks.protocol import CHECKPOINTS_DIR, EventType, Job, Outcome
+from tasks.preemption import PreemptionWatch
+from tasks.protocol import CHECKPOINTS_DIR, EventType, Outcome
 from tasks.quantized import elements
+from tasks.run_store import RunStore
 from tasks.sharding import is_sharded, reshard
 from tasks.stop import StopFlag
 from tasks.task import Task
@@ -45,6 +49,12 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     test_evaluation_s: float = 0.0
     """How long the baseline took, and so about how long the final evaluation will take."""
+    micro_batch_limit: int | None = None
+    """What memory was found to be enough for; None: nothing was found against the job's."""
+    store: RunStore | None = None
+    """Of the first process, where the run has one."""
+    preemption: PreemptionWatch | None = None
+    """Of the first process on a machine whose provider gives notice."""
 
     @property
     def is_sharded(self) -> bool:
@@ -66,7 +76,7 @@ class Session:
     def micro_batch(self) -> int:
         """Samples per forward pass and device."""
         share = math.ceil(self.job.training.batch_size / int(self.accelerator.num_processes))
-        return min(self.job.training.micro_batch or share, share)
+        return min(self.job.training.micro_batch or share, share, self.micro_batch_limit or share)
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
@@ -92,9 +102,16 @@ class Session:
         return self.out / CHECKPOINTS_DIR
 
     def asked_to_end(self, next_s: float = 0.0) -> Outcome | None:
-        """Stopped or cap_reached, the same on all processes, or None to go on; next_s is the next piece of work."""
-        own = 1 if self.stop.requested else 2 if self.guard.must_stop(next_s) else 0
-        return (None, Outcome.STOPPED, Outcome.CAP_REACHED)[self.agree(own)]
+        """Stopped or cap_reached, the same on all processes, or None to go on; next_s is the next piece of work.
+
+        Where a machine is about to be taken back, the checkpoint of this step is saved on the way.
+        """
+        is_noticed = self.preemption is not None and self.preemption.is_due
+        own = 2 if self.stop.requested else 3 if self.guard.must_stop(next_s) else int(is_noticed)
+        agreed = self.agree(own)
+        if agreed == 1:
+            self._save_at_notice()
+        return (None, None, Outcome.STOPPED, Outcome.CAP_REACHED)[agreed]
 
     def agree(self, value: int) -> int:
         """The largest of all processes' values; processes may see a signal or the clock at different steps."""
@@ -117,11 +134,17 @@ class Session:
         is_new = from_first(self.accelerator, not checkpoint.at_step(self.checkpoints, self.progress.step).exists())
         if is_new and self.is_sharded and not self.accelerator.is_main_process:
             checkpoint.take_part(self.tuned.model, self.optimizer)
-        on_first(self.accelerator, lambda: self._write_checkpoint(rngs, started_s))
-        self.keep_reserve(time.perf_counter() - started_s)
+        with HEART.inside_a_library():
+            on_first(self.accelerator, lambda: self._write_checkpoint(rngs, started_s))
+        upload_s = 0.0 if self.store is None else self.store.upload_s
+        self.keep_reserve(time.perf_counter() - started_s + upload_s)
 
     def resume(self) -> None:
         """Go on from the newest checkpoint that can be read; without one, seed the generators for a first step."""
+        with HEART.inside_a_library():
+            self._resume()
+
+    def _resume(self) -> None:
         saved = on_first(self.accelerator, self._newest_saved)
         if from_first(self.accelerator, saved is not None):
             self.progress = restoring.put_back(saved, self.tuned.model, self.optimizer, self.accelerator, self.scaler)
@@ -133,8 +156,9 @@ class Session:
         if self.progress.best is None:
             return
         folder = checkpoint.at_step(self.checkpoints, int(self.progress.best["step"]))
-        read = on_first(self.accelerator, lambda: restoring.open_weights(folder, self.tuned.model, self.optimizer))
-        restoring.put_weights(read, self.tuned.model, self.optimizer, self.accelerator)
+        with HEART.inside_a_library():
+            read = on_first(self.accelerator, lambda: restoring.open_weights(folder, self.tuned.model, self.optimizer))
+            restoring.put_weights(read, self.tuned.model, self.optimizer, self.accelerator)
 
     def share_buffers(self) -> None:
         """Have the first process's stored buffers everywhere: running statistics go their own ways in training."""
@@ -157,12 +181,27 @@ class Session:
             "trainable_parameters": sum(size for size, learns in sizes if learns),
         }
 
+    def _save_at_notice(self) -> None:
+        """Training goes on after it: what is done until the machine goes may be lost, a machine that stays is used."""
+        watch = self.preemption
+        if watch is not None:
+            watch.heeded = True
+        notice = None if watch is None else watch.notice
+        source = "another machine of the run" if notice is None else notice.source
+        left_s = None if notice is None else notice.seconds_left
+        self.events.emit(EventType.PREEMPTED, source=source, seconds_left=left_s)
+        if self.progress.step > 0:
+            self.save_checkpoint()
+
     def _write_checkpoint(self, rngs: list[checkpoint.Rng], started_s: float) -> None:
+        if self.store is not None:
+            self.store.wait_for_upload()
         is_new = not checkpoint.at_step(self.checkpoints, self.progress.step).exists()
         folder = checkpoint.save(self.checkpoints, self.progress, self.tuned.model, self.optimizer, rngs, self.scaler)
         best_step = None if self.progress.best is None else int(self.progress.best["step"])
         checkpoint.prune(self.checkpoints, keep=self.job.training.keep_checkpoints, best_step=best_step)
-        if is_new:
+        # A step that is done again on another machine was told of by the first.
+        if is_new and not self.events.find(EventType.CHECKPOINT, step=self.progress.step):
             self.events.emit(
                 EventType.CHECKPOINT,
                 step=self.progress.step,
@@ -170,6 +209,8 @@ class Session:
                 bytes=checkpoint.size_bytes(folder),
                 duration_s=time.perf_counter() - started_s,
             )
+        if is_new and self.store is not None:
+            self.store.keep_checkpoint(folder)
 
     def _newest_saved(self) -> restoring.Saved | None:
         for folder in checkpoint.newest_first(self.checkpoints):

@@ -20,8 +20,9 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tasks.failures import TaskError
+from tasks.job import Job
 from tasks.methods import TunedModel
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import FailureCode
 from tasks.shardable import sharding_refusal
 from tasks.together import from_first, largest, share
 from tasks.unfreezing import Stage

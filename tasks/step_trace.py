@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.sample_units import CHUNK_TOKENS
 
 TRACE_VERSION = 1

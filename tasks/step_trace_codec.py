@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from tasks.protocol import MethodChoice, ProtocolError
+from tasks.job import MethodChoice
+from tasks.protocol import ProtocolError
 from tasks.step_trace import (
     MONOMIALS,
     TRACE_VERSION,

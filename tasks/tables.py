@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tasks.failures import TaskError, nearest_hint
 from tasks.formats import Table, one_below_the_other
-from tasks.protocol import DataChoice, FailureCode
+from tasks.job import DataChoice
+from tasks.protocol import FailureCode
 from tasks.reading import ALL, Notify, read_source
 from tasks.sources import local_data
 from tasks.splits import hold_out

@@ -16,10 +16,11 @@ from torch import nn
 from tasks import causal_lm, image_classification, text_classification
 from tasks.batching import Indices, Lengths
 from tasks.failures import TaskError, nearest_hint
+from tasks.job import Job
 from tasks.kinds import TASK_KINDS
 from tasks.methods import FreshModel
 from tasks.metrics import Scores
-from tasks.protocol import FailureCode, Job
+from tasks.protocol import FailureCode
 from tasks.reading import Notify
 
 
@@ -81,21 +82,21 @@ class Task(Protocol):
         """Write what turns raw samples into inputs beside the tuned model."""
 
 
-_LOADERS: dict[str, Callable[[Job, Notify], Task]] = {
+_LOADERS: dict[str, Callable[[Job, Notify, int | None], Task]] = {
     "text-classification": text_classification.load,
     "causal-lm": causal_lm.load,
     "image-classification": image_classification.load,
 }
 
 
-def load_task(job: Job, notify: Notify) -> Task:
-    """Fetch, check, split and encode what the job names.
+def load_task(job: Job, notify: Notify, *, most: int | None = None) -> Task:
+    """Fetch, check, split and encode what the job names; of each set at most `most` samples, for a trial.
 
     Raises:
         TaskError: bad_job, model_not_found, data_not_found or data_invalid.
     """
     check_task(job)
-    return _LOADERS[job.task](job, notify)
+    return _LOADERS[job.task](job, notify, most)
 
 
 def check_task(job: Job) -> None:

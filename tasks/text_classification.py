@@ -16,11 +16,12 @@ from torch import nn
 
 from tasks.batching import Indices
 from tasks.data import LabelledData, Samples, load_data
+from tasks.few_samples import cut
+from tasks.job import Job
 from tasks.loading import load_classifier
 from tasks.losses import classification_loss_sum
 from tasks.methods import FreshModel, fresh_model
 from tasks.metrics import Scores, classification_scores
-from tasks.protocol import Job
 from tasks.reading import Notify
 from tasks.sources import local_model
 from tasks.tokens import Encoded, check_max_length, encode, load_tokenizer
@@ -130,7 +131,7 @@ class TextClassification:
         self.tokenizer.save_pretrained(str(folder))
 
 
-def load(job: Job, notify: Notify) -> TextClassification:
+def load(job: Job, notify: Notify, most: int | None = None) -> TextClassification:
     """Fetch, check, split and tokenize what the job names.
 
     Raises:
@@ -138,7 +139,7 @@ def load(job: Job, notify: Notify) -> TextClassification:
     """
     folder = local_model(job.model.source, job.model.revision)
     check_max_length(folder, job.training.max_length)
-    data = load_data(job.data, seed=job.training.seed, notify=notify)
+    data = cut(load_data(job.data, seed=job.training.seed, notify=notify), most)
     tokenizer = load_tokenizer(folder)
 
     def split(samples: Samples) -> Split:

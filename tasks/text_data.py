@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tasks.chat import ChatTemplate, as_messages, plain_text
 from tasks.failures import TaskError
 from tasks.formats import Table
+from tasks.job import DataChoice
 from tasks.kinds import TEXT_COLUMN
-from tasks.protocol import DataChoice, FailureCode
+from tasks.protocol import FailureCode
 from tasks.reading import Notify
 from tasks.tables import check_columns, divide, is_missing, read_tables, whole_rows
 

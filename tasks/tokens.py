@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tasks.data import Samples
 from tasks.failures import TaskError
+from tasks.heartbeat import HEART
 from tasks.protocol import FailureCode
 
 _CHUNK = 5000
@@ -76,6 +77,7 @@ def encode(tokenizer: Any, samples: Samples, max_length: int) -> Encoded:
     columns: dict[str, list[list[int]]] = {}
     truncated = 0
     for texts, pairs in _chunks(samples):
+        HEART.progress()
         batch = tokenizer(texts, pairs, truncation=True, max_length=max_length, return_attention_mask=False)
         for name in ("input_ids", "token_type_ids"):
             if name in batch:

@@ -13,27 +13,39 @@ import os
 import sys
 import time
 import traceback
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from tasks.alarm import Alarm
 from tasks.emit import EventWriter
-from tasks.ending import finish_untrained, finished_outcome
+from tasks.ending import finish_at_checkpoint, finished_outcome, stop_outcome
 from tasks.failures import TaskError, as_task_error
 from tasks.guard import Guard
+from tasks.heartbeat import HEART, end_when_lost, heartbeat_file
+from tasks.job import Job, parse_job
+from tasks.lowering import MicroBatchTooLargeError, free_memory, say_lowered
+from tasks.preemption import PreemptionWatch, this_machine
 from tasks.protocol import (
     EVENTS_FILE,
     EXIT_BAD_INPUT,
     EXIT_DONE,
+    EXIT_INTERNAL,
     TASK_EXIT_STATUS,
     EventType,
     FailureCode,
-    Job,
+    Outcome,
     ProtocolError,
-    parse_job,
 )
+from tasks.redaction import redact_own_output
+from tasks.run_store import RunStore, open_run_store
 from tasks.stop import Interrupted, StopFlag
+from tasks.stores.errors import StoreError
+
+SETTLE_LIMIT_S = 10.0
+"""For the store to take the last events of a program that ends in the middle."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,22 +81,30 @@ def _run_to_end(job_file: Path, out: Path, events: EventWriter, stop: StopFlag) 
     """Run the job; each way to fail becomes the last event and an exit status."""
     started_s = time.time()
     is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    alarm = Alarm(lambda failure: _tell(events, failure))
+    alarm = Alarm(lambda failure: _tell_at_once(events, failure))
+    around = ExitStack()
     try:
         job = _read_job(job_file)
         guard = Guard(job.guard)
+        _show_life(job, out, events, guard, started_s)
+        store, preemption = around.enter_context(_outside(job, out, events))
         # Several processes must meet first: only one of them is sure to see the folder.
         done = finished_outcome(events, guard) if is_alone else None
         if done is None:
             with stop.immediate() if is_alone else nullcontext():
                 # Seconds of imports: a signal is caught, and a finished run recognised, before them.
                 from tasks.run import run
-            done = run(job, out, events, guard, stop, alarm=alarm, started_s=started_s)
+            start = partial(run, job, out, events, guard, stop, alarm=alarm, started_s=started_s)
+            done = _with_what_fits(lambda: start(store=store, preemption=preemption), events)
         if done is not None:
             _say(f"{out} holds a finished run ({done}); nothing to do.")
     except Interrupted:
-        finish_untrained(events, started_s)
+        finish_at_checkpoint(events, started_s, stop_outcome(out, events))
         _say(f"stopped before training; {out} can be started again.")
+    except StoreError as error:
+        # Which events the store has is not known, so that none can be given a number that says so.
+        _say(f"the run's store cannot be used: {error.message} {error.hint or ''}")
+        return EXIT_INTERNAL
     except Exception as error:
         # The one rim of this program: whatever happens is told as an event, and a defect keeps its traceback.
         own = as_task_error(error)
@@ -94,8 +114,61 @@ def _run_to_end(job_file: Path, out: Path, events: EventWriter, stop: StopFlag) 
         _tell(events, failure)
         return TASK_EXIT_STATUS[failure.code]
     finally:
+        around.close()
+        HEART.stop()
         alarm.disarm()
     return EXIT_DONE
+
+
+@contextmanager
+def _outside(job: Job, out: Path, events: EventWriter) -> Iterator[tuple[RunStore | None, PreemptionWatch | None]]:
+    """What the run has besides this machine: its store, and who gives notice that the machine will be taken back."""
+    is_main = int(os.environ.get("RANK", "0")) == 0
+    store = open_run_store(job.store if is_main else None, out, events)
+    preemption = this_machine()
+    try:
+        yield store, preemption
+    finally:
+        if preemption is not None:
+            preemption.close()
+        if store is not None:
+            store.close()
+
+
+def _with_what_fits(start: Callable[[], str | None], events: EventWriter) -> str | None:
+    """The run; each time that memory runs out once more, from its last checkpoint with half of the micro-batch."""
+    while True:
+        try:
+            return start()
+        except MicroBatchTooLargeError as error:
+            say_lowered(events, [error.micro_batch], error.micro_batch // 2)
+        # After the handler: the exception holds the frames, and they the model.
+        free_memory()
+
+
+def _show_life(job: Job, out: Path, events: EventWriter, guard: Guard, started_s: float) -> None:
+    """Give signs of life, and keep cap and patience from a thread where the main one is stuck."""
+
+    def tell(message: str | None) -> None:
+        if message is None:
+            finish_at_checkpoint(events, started_s, Outcome.CAP_REACHED)
+        else:
+            hint = "Started again, the run goes on from its last checkpoint; setting hang_minutes is the limit."
+            _tell(events, TaskError(FailureCode.INTERNAL, message, hint=hint))
+        events.settle(SETTLE_LIMIT_S)
+
+    # The others wait for the first process, who may wait for a disk.
+    hang_s = job.guard.hang_s if int(os.environ.get("RANK", "0")) == 0 else None
+    # The loop ends in good order before the cap; what is left is within the interval by which a guard may be late.
+    late_s = job.guard.heartbeat_s / 2
+    HEART.watch(end_when_lost(left_s=lambda: guard.left_s() + late_s, hang_s=hang_s, tell=tell))
+    HEART.start(heartbeat_file(out), every_s=job.guard.heartbeat_s)
+
+
+def _tell_at_once(events: EventWriter, failure: TaskError) -> None:
+    """The last word of a program that ends in the middle."""
+    _tell(events, failure)
+    events.settle(SETTLE_LIMIT_S)
 
 
 def _tell(events: EventWriter, failure: TaskError) -> None:
@@ -134,4 +207,5 @@ def _say(message: str) -> None:
 
 
 if __name__ == "__main__":
+    redact_own_output()
     sys.exit(main())
