@@ -1,6 +1,10 @@
 # Starts the training program; its exit status is the task's. Every input is an environment variable. It runs on each
 # node; the folder of the run may be one for all nodes or one on each, of which only the first node's is written to.
 set -euo pipefail
+# Machines may have other users: what the run writes is its user's alone.
+umask 077
+# Where the set-up's processes end with it (Slurm) the timer is started again, with the same end.
+[ "${TUNEFARE_DEADMAN:-on}" = off ] || bash deadman.sh arm
 run_dir="$HOME/tunefare-run/$TUNEFARE_RUN_ID"
 mkdir -p "$run_dir"
 # In one step, as another node may be reading it already.
@@ -27,8 +31,9 @@ if [ -n "${TUNEFARE_MAX_DURATION_S:-}" ]; then
   command=(timeout --signal=TERM --kill-after=120 "$TUNEFARE_MAX_DURATION_S" "${command[@]}")
 fi
 # Process id and start time together name one process for ever; `exec` keeps both.
-if [ "${SKYPILOT_NODE_RANK:-0}" = 0 ]; then
-  printf '%s %s\n' "$$" "$(cut -d ' ' -f 22 "/proc/$$/stat")" > "$run_dir/pid"
-fi
+rank="${SKYPILOT_NODE_RANK:-0}"
+mark=""
+[ "$rank" = 0 ] || mark="-$rank"
+printf '%s %s\n' "$$" "$(cut -d ' ' -f 22 "/proc/$$/stat")" > "$run_dir/pid$mark"
 export PYTHONUNBUFFERED=1
 exec "${command[@]}"

@@ -1,5 +1,12 @@
 # Gives the training program a Python with its requirements, on each node. Every input is an environment variable.
+if [ -n "${TUNEFARE_MANAGED_LEAVE_S:-}" ] && [ -n "${TUNEFARE_END_AT:-}" ] && [ "$(date +%s)" -ge "$TUNEFARE_END_AT" ]; then
+  # A set-up that fails is not tried again, where a machine that ends itself would be replaced.
+  echo "tunefare: the cap on dollars or duration was reached before this machine began" >&2
+  exit 1
+fi
+[ "${TUNEFARE_DEADMAN:-on}" = off ] || bash deadman.sh arm || exit 1
 set -euo pipefail
+umask 077
 set_up() {
   export PATH="$HOME/.local/bin:$PATH"
   mkdir -p "$HOME/tunefare-run/$TUNEFARE_RUN_ID"
