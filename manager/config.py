@@ -7,6 +7,7 @@ the run file.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ from manager.errors import ConfigError
 _ENVIRONMENT_PREFIX = "TUNEFARE_"
 _LARGEST_NUMBER = Decimal(10) ** 9
 """Of any unit: beyond it sums of dollars lose their cents."""
-_TEXT_UNITS = ("folder", "file", "URL", "choice")
+_TEXT_UNITS = ("folder", "file", "URL", "choice", "name")
+_LEDGER_SECRETS = ("TUNEFARE_LEDGER_URL", "PGPASSWORD", "PGPASSFILE")
+_PASSWORDS = (
+    (re.compile(r"(://[^/?#\s:@]*):[^/?#\s]*@"), r"\1:***@"),
+    (re.compile(r"((?:^|[?&\s])(?:ssl)?password)=[^&\s]*", re.IGNORECASE), r"\1=***"),
+)
 FROM_FILE = "config.toml"
 """Origin of a value that stands in the settings file."""
 BY_DEFAULT = "default"
@@ -99,6 +105,52 @@ SETTINGS: tuple[Setting, ...] = (
         text="a run without a deadline saves a checkpoint and ends after this time",
     ),
     Setting(name="stop_grace_s", default="60", unit="s", text="time for the trainer to save a checkpoint at `stop`"),
+    Setting(
+        name="heartbeat_s",
+        default="30",
+        unit="s",
+        text="between two signs of life of the trainer; a guard lets a cap pass by at most this time",
+    ),
+    Setting(
+        name="hang_minutes",
+        default="30",
+        unit="min",
+        text="a task without a step, an evaluated batch or a saved file for this long counts as hung and is ended",
+    ),
+    Setting(
+        name="bucket",
+        default="",
+        unit="URL",
+        text="s3://bucket/prefix or gs://bucket/prefix where runs keep checkpoints and events; empty: on their "
+        "machine alone",
+    ),
+    Setting(
+        name="spot_recovery",
+        default="managed",
+        unit="choice",
+        text="of a run on spot machines that has a bucket: managed (SkyPilot replaces a preempted machine) or none",
+        choices=("managed", "none"),
+    ),
+    Setting(
+        name="ledger_url",
+        default="",
+        unit="URL",
+        text="postgresql://user@host/database where people share a ledger; empty: a file in the state folder. Give the "
+        "password by ~/.pgpass or PGPASSWORD",
+    ),
+    Setting(
+        name="user",
+        default="",
+        unit="name",
+        text="who launches runs here, as budgets and lists name it; empty: login name @ host name",
+    ),
+    Setting(
+        name="api_server",
+        default="",
+        unit="URL",
+        text="address of a SkyPilot API server that people share; empty: SkyPilot's own settings, else one on this "
+        "machine",
+    ),
     Setting(name="measure_timeout_s", default="300", unit="s", text="time to read and tokenize a data set for a plan"),
     Setting(
         name="confirm_above_usd",
@@ -126,6 +178,11 @@ class Value:
     text: str
     origin: str
     """`default`, `config.toml` or the environment variable's name."""
+
+    @property
+    def shown(self) -> str:
+        """The value for people's eyes: without the password of a URL."""
+        return without_password(self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +236,18 @@ def variable_of(setting: Setting) -> str:
     return _ENVIRONMENT_PREFIX + setting.name.upper()
 
 
+def without_password(url: str) -> str:
+    """An address with *** where its password stands."""
+    for pattern, instead in _PASSWORDS:
+        url = pattern.sub(instead, url)
+    return url
+
+
+def without_ledger_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that has no use for the ledger."""
+    return {name: value for name, value in environment.items() if name not in _LEDGER_SECRETS}
+
+
 def check_value(value: Value) -> None:
     """Refuse what is not of the setting's unit.
 
@@ -187,12 +256,30 @@ def check_value(value: Value) -> None:
     """
     if value.setting.is_number:
         _check_number(value)
+    elif value.setting.name == "ledger_url":
+        _check_ledger_url(value)
+    elif value.setting.name == "api_server" and value.text and not value.text.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"setting `api_server` is {value.shown!r} (from {value.origin}), no address",
+            hint="write http://host:46580, as `sky api login -e` takes it",
+        )
     elif value.setting.choices and value.text not in value.setting.choices:
         known = ", ".join(value.setting.choices)
         near = difflib.get_close_matches(value.text, value.setting.choices, n=1)
         raise ConfigError(
             f"setting `{value.setting.name}` is {value.text!r} (from {value.origin}), none of {known}",
             hint=f"did you mean `{near[0]}`?" if near else f"the default is {value.setting.default}",
+        )
+
+
+def _check_ledger_url(value: Value) -> None:
+    given = f"setting `ledger_url` is {value.shown!r} (from {value.origin})"
+    if value.text and not value.text.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(f"{given}, no URL of PostgreSQL", hint="write postgresql://user@host:5432/database")
+    if ":***@" in value.text or "password=***" in value.text:
+        raise ConfigError(
+            f"{given}, whose password was taken out for people's eyes",
+            hint="leave the password out of the URL: ~/.pgpass or PGPASSWORD holds it",
         )
 
 

@@ -30,6 +30,7 @@ _EXTRAS = {
     "aws": "boto3",
     "gcp": "google.auth",
     "png": "resvg_py",
+    "postgres": "psycopg",
 }
 """Extra of an installation -> a package that comes with it."""
 _WITHIN = {"aws": ("local", "sky"), "gcp": ("local", "sky")}

@@ -61,6 +61,21 @@ class Home:
         return self.root / "drafts"
 
     @property
+    def watch_lock_file(self) -> Path:
+        """Held by the one watcher of this folder while it lives."""
+        return self.root / "watch.lock"
+
+    @property
+    def watch_file(self) -> Path:
+        """JSON: when the watcher looked last, and what it found."""
+        return self.root / "watch.json"
+
+    @property
+    def watch_log_file(self) -> Path:
+        """What the watcher did; older ones beside it with a number."""
+        return self.root / "watch.log"
+
+    @property
     def tour_file(self) -> Path:
         """Empty; there once the first-run tour was seen or skipped."""
         return self.root / "tour-seen"

@@ -12,6 +12,8 @@ from decimal import ROUND_HALF_UP, Decimal
 GIB = 2**30
 MIB = 2**20
 SECONDS_PER_HOUR = 3600
+HOURS_PER_MONTH = 730
+"""Of a month in prices per month: 365 days x 24 h / 12."""
 _CENT = Decimal("0.01")
 _HUNDREDTH_CENT = Decimal("0.0001")
 _TEN_CENTS = Decimal("0.1")

@@ -23,7 +23,8 @@ from manager.profiling.adapt import at_rank, in_float16, with_labels
 from manager.profiling.adapt_head import SHIPPED_LABELS
 from manager.profiling.effective_config import without_longest
 from manager.profiling.trace_key import config_key
-from tasks.protocol import MethodChoice, ProtocolError
+from tasks.job import MethodChoice
+from tasks.protocol import ProtocolError
 from tasks.step_trace import TRACE_VERSION, StepTrace, TraceRequest
 from tasks.step_trace_codec import trace_from_json
 

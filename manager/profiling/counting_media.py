@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from manager.errors import DataError
 from manager.profiling.counting_splits import held_out, install_hint, no_column, training_split
@@ -29,6 +29,8 @@ from tasks.sample_units import CHARACTERS_PER_TOKEN, MOST_SAMPLES, SPECIAL_TOKEN
 _IDX = re.compile(r"(?P<split>.+?)[-_.](?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?$")
 _TABLES = (".csv", ".tsv")
 _PATH_COLUMNS = ("audio", "image", "path", "file_name", "file")
+
+_READ_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 
@@ -201,6 +203,15 @@ def _table(spec: RunSpec, table: Path) -> _Split:
     return split
 
 
+def _values(stream: IO[bytes] | gzip.GzipFile, count: int) -> set[int]:
+    """Different bytes among the next so many, a piece at a time: a small archive may unpack to anything."""
+    found: set[int] = set()
+    while count > 0 and (part := stream.read(min(count, _READ_BYTES))):
+        found |= set(part)
+        count -= len(part)
+    return found
+
+
 def _count_idx(spec: RunSpec, files: list[Path]) -> DataStats:
     """Arrays as MNIST comes in (http://yann.lecun.com/exdb/mnist): sizes from headers, labels from the bytes."""
     sizes: dict[str, int] = {}
@@ -214,7 +225,7 @@ def _count_idx(spec: RunSpec, files: list[Path]) -> DataStats:
             with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
                 head = stream.read(16 if match["what"] == "images" else 8)
                 if match["what"] == "labels":
-                    labels |= set(stream.read())
+                    labels |= _values(stream, int.from_bytes(head[4:8], "big"))
         except (OSError, EOFError) as error:
             raise DataError(f"'{file}' cannot be read: {error}", hint="get the file again") from error
         numbers = [int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
 from manager.errors import DataError, how_to_install
+from manager.profiling.task_process import NoAnswerError, NotStartedError, TooLateError, ask
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats, PaddedMean
 from tasks.kinds import TASK_KINDS
@@ -46,29 +43,25 @@ def ask_worker(request: Json, *, timeout_s: float) -> Json:
     Raises:
         DataError: the worker's own error with its hint, no answer in time, or no readable answer.
     """
-    # -P: a folder called `tasks` in the working directory must not stand in for ours.
-    command = [sys.executable, "-P", "-m", _WORKER]
     try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-            # NumPy's linear algebra starts a thread a core, and measuring has none to do.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )
-    except subprocess.TimeoutExpired as error:
+        # NumPy's linear algebra starts a thread a core, and measuring has none to do.
+        answer = ask(_WORKER, request, timeout_s=timeout_s, environment={"OPENBLAS_NUM_THREADS": "1"})
+    except TooLateError as error:
         raise DataError(
             f"measuring the data took longer than {timeout_s:g} s",
             hint="raise measure_timeout_s in the settings, or give a smaller sample of the data",
         ) from error
-    except OSError as error:
-        raise DataError(f"the measuring worker cannot be started: {error}", hint="install tunefare again") from error
-    return _answer(done.stdout, done.stderr, done.returncode)
+    except NotStartedError as error:
+        raise DataError(f"the measuring worker did not answer: {error}", hint="install tunefare again") from error
+    except NoAnswerError as error:
+        raise DataError(
+            f"the measuring worker did not answer: {error}",
+            hint=f"`tunefare doctor` tells what is missing; {how_to_install('local')}",
+        ) from error
+    failure = answer.get("error")
+    if failure is not None:
+        raise DataError(str(failure["message"]), hint=failure.get("hint"))
+    return answer
 
 
 def data_stats(answer: Json) -> DataStats:
@@ -100,20 +93,3 @@ def data_stats(answer: Json) -> DataStats:
     except (KeyError, TypeError, ValueError) as error:
         message = f"the measuring worker's answer is incomplete: {error!r}"
         raise DataError(message, hint="install tunefare again") from error
-
-
-def _answer(stdout: str, stderr: str, status: int) -> Json:
-    lines = stdout.strip().splitlines()
-    try:
-        answer = json.loads(lines[-1])
-        failure = answer.get("error")
-    except (IndexError, ValueError, AttributeError) as error:
-        said = stderr.strip().splitlines()
-        last = said[-1] if said else "nothing on standard error"
-        raise DataError(
-            f"the measuring worker ended with status {status} and no answer: {last}",
-            hint=f"`tunefare doctor` tells what is missing; {how_to_install('local')}",
-        ) from error
-    if failure is not None:
-        raise DataError(str(failure["message"]), hint=failure.get("hint"))
-    return dict(answer)

@@ -165,6 +165,9 @@ def _sentence(detail: ErrorDetails, path: tuple[int | str, ...]) -> tuple[str, s
         return f"unknown key `{dotted}`", f"did you mean `{near[0]}`? {listing}" if near else listing
     if kind == "missing":
         return f"key `{dotted}` is missing", _INIT_HINT
+    if path[:1] == ("secrets",) and kind != "value_error":
+        # What stands there may be a secret: it is not repeated.
+        return f"`{dotted}` is no list of names", "write names of environment variables: secrets: [HF_TOKEN]"
     shown = detail["input"]
     if kind == "literal_error":
         expected = str(detail.get("ctx", {}).get("expected", ""))

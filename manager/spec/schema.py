@@ -8,9 +8,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from manager.spec.model import CONFIDENCES, SPEC_VERSION, Budget, RunSpec, Where, accelerator_wish, is_plain_name
+from manager.spec.model import (
+    CONFIDENCES,
+    SPEC_VERSION,
+    Budget,
+    RunSpec,
+    Storage,
+    Where,
+    accelerator_wish,
+    is_plain_name,
+    is_secret_name,
+)
+from tasks.job import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
 from tasks.kinds import DATA_COLUMNS, TASK_KINDS, UNBOUNDED
-from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
+from tasks.stores.errors import StoreError
+from tasks.stores.opening import check_uri
 
 Task = Literal[
     "text-classification",
@@ -42,6 +54,9 @@ Metric = Literal[
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 
+IMAGE = r"^[A-Za-z0-9][A-Za-z0-9_./:@+-]*$"
+DOCKER = "docker:"
+"""Images that every cloud can run; other ids are of one cloud."""
 _REMOTE = ("s3://", "gs://")
 _DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npz")
 
@@ -173,6 +188,8 @@ class BudgetPart(_Part):
     max_usd: Annotated[Decimal, Field(gt=0, strict=False)] | None = None
     deadline_hours: Annotated[float, Field(gt=0)] | None = None
     confidence: float = 0.5
+    requote: Literal["ask", "abort", "continue"] = "ask"
+    requote_above: Annotated[float, Field(ge=0, le=100)] = 0.25
 
     @field_validator("confidence")
     @classmethod
@@ -189,6 +206,7 @@ class WherePart(_Part):
     spot: bool = False
     max_nodes: Annotated[int, Field(ge=1, le=64)] = 1
     on_paper: bool = False
+    image: Annotated[str, Field(pattern=IMAGE)] | None = None
 
     @field_validator("accelerators")
     @classmethod
@@ -196,6 +214,27 @@ class WherePart(_Part):
         for text in accelerators:
             accelerator_wish(text)
         return accelerators
+
+    @model_validator(mode="after")
+    def _image_of_one_cloud(self) -> Self:
+        if self.image is not None and not self.image.startswith(DOCKER) and len(self.clouds) != 1:
+            raise ValueError(f"the image {self.image!r} belongs to one cloud: name it in where.clouds, or use {DOCKER}")
+        return self
+
+
+class StoragePart(_Part):
+    bucket: Text | None = None
+    keep: Literal["both", "home", "bucket"] = "both"
+
+    @field_validator("bucket")
+    @classmethod
+    def _is_a_store(cls, bucket: str | None) -> str | None:
+        try:
+            if bucket is not None:
+                check_uri(bucket)
+        except StoreError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
+        return bucket
 
 
 class TargetPart(_Part):
@@ -223,6 +262,8 @@ class RunFile(_Part):
     where: WherePart = WherePart()
     target: TargetPart | None = None
     project: Text | None = None
+    secrets: list[Text] = []
+    storage: StoragePart = StoragePart()
 
     @field_validator("model", "data", mode="before")
     @classmethod
@@ -247,6 +288,14 @@ class RunFile(_Part):
         if value is not None and not is_plain_name(value):
             raise ValueError(f"{value!r} is no project: use 1 to 40 of a-z, 0-9 and -")
         return value
+
+    @field_validator("secrets")
+    @classmethod
+    def _names_of_variables(cls, secrets: list[str]) -> list[str]:
+        # The text is not repeated: who puts a value here instead of a name must not find it in a log.
+        if not all(map(is_secret_name, secrets)):
+            raise ValueError("write names of environment variables, such as HF_TOKEN: A-Z, 0-9 and _, never a value")
+        return list(dict.fromkeys(secrets))
 
     @field_validator("data")
     @classmethod
@@ -307,15 +356,17 @@ class RunFile(_Part):
             training=TrainingChoice(**training),
             budget=Budget(**self.budget.model_dump()),
             where=Where(
-                clouds=tuple(cloud.lower() for cloud in self.where.clouds),
-                regions=tuple(self.where.regions),
-                accelerators=tuple(self.where.accelerators),
-                spot=self.where.spot,
-                max_nodes=self.where.max_nodes,
-                on_paper=self.where.on_paper,
+                **{
+                    **self.where.model_dump(),
+                    "clouds": tuple(cloud.lower() for cloud in self.where.clouds),
+                    "regions": tuple(self.where.regions),
+                    "accelerators": tuple(self.where.accelerators),
+                }
             ),
             target=None if self.target is None else TargetChoice(**self.target.model_dump()),
             project=self.project,
+            secrets=tuple(self.secrets),
+            storage=Storage(**self.storage.model_dump()),
         )
 
 
@@ -327,6 +378,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "budget": BudgetPart,
     "where": WherePart,
     "target": TargetPart,
+    "storage": StoragePart,
 }
 
 

@@ -13,8 +13,8 @@ from manager.workload.memory_answer import MemoryAnswer, fits, largest_micro_bat
 from manager.workload.memory_device import MemoryDevice
 from manager.workload.memory_model import memory_model
 from manager.workload.placement import ONE_DEVICE, Placement
+from tasks.job import MethodChoice
 from tasks.kinds import TASK_KINDS
-from tasks.protocol import MethodChoice
 from tasks.shardable import sharding_refusal
 from tasks.step_trace import StepTrace
 
