@@ -29,6 +29,7 @@ from manager.planner.rank import rank_key
 from manager.planner.ranking import Judged, Ranking, Rejected, estimate_of, rank
 from manager.planner.shape import Shape
 from manager.planner.storage import EGRESS
+from manager.planner.traffic import NOWHERE, Places
 from manager.planner.variant import StepVariant
 from manager.prices.offer import Offer
 from manager.prices.price_rules import RULES
@@ -55,6 +56,7 @@ class Planner:
         assumptions: Assumptions,
         calibration: Sequence[Calibration] = (),
         accelerator: Callable[[str], Accelerator | None] = accelerator_of_catalog,
+        places: Places = NOWHERE,
     ) -> None:
         """Nothing is judged yet.
 
@@ -64,13 +66,14 @@ class Planner:
             assumptions: what estimates take for granted.
             calibration: what measured runs say about devices.
             accelerator: looks up specifications; the catalog's by default.
+            places: in whose buckets data and results are.
         """
         self.index = index
         self.variants = tuple(variants)
         self.assumptions = assumptions
         self._calibration = calibration
         self._accelerator = accelerator
-        self.book = PhaseBook(assumptions=assumptions)
+        self.book = PhaseBook(assumptions=assumptions, places=places)
         self._calibrations: dict[tuple[str, str | None], Calibration | None] = {}
         self._judgements: dict[tuple[Shape, float, bool], Judgement] = {}
         self._verdicts: dict[tuple[Shape, str, bool, bool, str | None], Verdict] = {}

@@ -22,6 +22,7 @@ from manager.planner.plan import Assumption, CostLine, Estimate, HostBytes
 from manager.planner.shape import LOCAL
 from manager.planner.spot import Ends
 from manager.planner.storage import address_extra, disk_extra, egress_extra
+from manager.planner.traffic import traffic_extras
 from manager.prices.offer import Offer
 from manager.units import SECONDS_PER_HOUR, Interval, MoneyInterval, format_bytes
 from manager.workload.host_memory import HostNeed, host_need
@@ -124,8 +125,15 @@ class Verdict:
         machine, variant = self.judgement.machine, self.judgement.variant
         if self.totals is None or machine is None:
             return ()
-        disk_gib, sent_bytes = self.book.disk_gib(variant, self.cloud), variant.profile.export_file_bytes
-        return _extras(self.book.assumptions, self.cloud, disk_gib, sent_bytes, machine.num_nodes, hours)
+        disk_gib, sent_bytes = (
+            self.book.disk_gib(variant, self.cloud),
+            self.book.sent_home_bytes(variant.profile, self.cloud),
+        )
+        lines = _extras(self.book.assumptions, self.cloud, disk_gib, sent_bytes, machine.num_nodes, hours)
+        traffic = traffic_extras(
+            self.book.assumptions, self.book.places, variant.profile, cloud=self.cloud, nodes=machine.num_nodes
+        )
+        return (*lines, *(extra.line() for extra in traffic if extra.price.value.high > 0))
 
     @cached_property
     def host(self) -> HostNeed | None:

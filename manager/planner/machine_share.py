@@ -5,7 +5,7 @@ from __future__ import annotations
 from manager.planner.plan import CostLine, Estimate
 from manager.units import Interval, MoneyInterval
 
-BILLED_BESIDE = ("disk", "address", "egress")
+BILLED_BESIDE = ("disk", "address", "egress", "data_egress", "bucket_egress")
 """Cost lines of what a provider bills besides the machine; the ledger does not see them."""
 NOT_BILLED = ("waiting",)
 """Cost lines of time in which there is no machine."""

@@ -28,8 +28,10 @@ from manager.planner.fixed_phases import (
 from manager.planner.judge import Judgement
 from manager.planner.plan import Assumption
 from manager.planner.preemption import Preemption, best_interval_steps
+from manager.planner.shape import LOCAL
 from manager.planner.spot import EXPECTED, Ends, SpotBand, SpotRun, spot_band
 from manager.planner.storage import ExtraRates, disk_need, extra_rates, rented_gib
+from manager.planner.traffic import NOWHERE, Places, traffic_extras
 from manager.planner.variant import StepVariant
 from manager.units import SECONDS_PER_HOUR
 from manager.workload.profile import WorkloadProfile
@@ -72,6 +74,8 @@ class PhaseBook:
     """Makes the phases of judged machines and remembers what they share."""
 
     assumptions: Assumptions
+    places: Places = NOWHERE
+    """Of data and results."""
     _fixed: dict[tuple[int, str, bool, int], FixedPhases] = field(default_factory=dict)
     _disks: dict[tuple[int, str, int], tuple[int, ExtraRates]] = field(default_factory=dict)
     _profiles: list[WorkloadProfile] = field(default_factory=list)
@@ -160,7 +164,9 @@ class PhaseBook:
         profile, machine = judgement.variant.profile, judgement.machine
         assert machine is not None
         fixed = self._fixed_of(profile, cloud, use_spot=use_spot, num_nodes=machine.num_nodes)
-        billed = [self.assumptions.of(name, cloud) for name in _EXTRA_PRICES]
+        traffic = traffic_extras(self.assumptions, self.places, profile, cloud=cloud, nodes=machine.num_nodes)
+        rows = [*(self.assumptions.of(name, cloud) for name in _EXTRA_PRICES), *(extra.price for extra in traffic)]
+        billed = list(dict.fromkeys(rows))
         return (
             *stated_band(self.assumptions, profile, machine, calibration, cloud),
             *fixed.stated,
@@ -176,6 +182,10 @@ class PhaseBook:
         """What disks, addresses and traffic cost an hour and once."""
         return self._storage(variant, cloud, num_nodes)[1]
 
+    def sent_home_bytes(self, profile: WorkloadProfile, cloud: str) -> float:
+        """The tuned model, unless it stays in the bucket."""
+        return 0.0 if self.places.model_stays and cloud != LOCAL else profile.export_file_bytes
+
     def _storage(self, variant: StepVariant, cloud: str, num_nodes: int) -> tuple[int, ExtraRates]:
         profile = variant.profile
         key = (id(profile), cloud, num_nodes)
@@ -186,8 +196,11 @@ class PhaseBook:
             # On spot machines there are more checkpoints than `profile.checkpoints`, and as many of them are kept.
             need = disk_need(profile, self.assumptions, cloud=cloud, keep_checkpoints=kept, checkpoints=profile.steps)
             gib = rented_gib(need, cloud=cloud)
-            sent = profile.export_file_bytes
-            rates = extra_rates(self.assumptions, cloud=cloud, gib=gib, sent_bytes=sent, nodes=num_nodes)
+            sent = self.sent_home_bytes(profile, cloud)
+            traffic = traffic_extras(self.assumptions, self.places, profile, cloud=cloud, nodes=num_nodes)
+            rates = extra_rates(
+                self.assumptions, cloud=cloud, gib=gib, sent_bytes=sent, nodes=num_nodes, traffic=traffic
+            )
             known = self._disks[key] = gib, rates
         return known
 

@@ -1,7 +1,7 @@
 """What is billed besides the machine: its disk, the traffic that brings results home, its public address.
 
 Pure. Sizes come from the profile, prices from named assumptions; nothing free is assumed to be left of a provider's
-monthly allowance. Buckets are not counted: a run uses the disk of its machine.
+monthly allowance. What lies in buckets is not counted here; `tunefare leftovers` tells what it costs a month.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from manager.catalog.clouds import has_rented_disk
 from manager.planner.assumptions import AssumedQuantity, Assumptions
 from manager.planner.fixed_phases import WAITING
 from manager.planner.plan import CostLine
-from manager.units import GIB, Interval, MoneyInterval
+from manager.units import GIB, HOURS_PER_MONTH, Interval, MoneyInterval
 from manager.workload.profile import WorkloadProfile
 
-HOURS_PER_MONTH = 730
-"""Of a month in prices per GiB-month: 365 days x 24 h / 12."""
 LEAST_RENTED_GIB = 128
 """The fixed part of a task asks for it; SkyPilot's own default is 256."""
 DISK, EGRESS, ADDRESS = "disk", "egress", "address"
 """Names of the lines of a bill."""
-NOT_THE_MACHINE = frozenset({DISK, EGRESS, ADDRESS, WAITING})
+DATA_OUT, BUCKET_OUT = "data_egress", "bucket_egress"
+"""The same of traffic by way of buckets (`planner.traffic`)."""
+TRAFFIC = frozenset({EGRESS, DATA_OUT, BUCKET_OUT})
+"""Billed once, whatever the hours."""
+NOT_THE_MACHINE = frozenset({DISK, ADDRESS, WAITING, *TRAFFIC})
 """Lines of a bill that the machine's price is not in, whatever their unit and price."""
 _STEP_GIB = 32
 _HEADROOM = 1.1
@@ -97,7 +99,7 @@ class ExtraRates:
     usd_per_hour: Interval
     """Disks and addresses of all nodes."""
     usd_once: Interval
-    """Traffic home."""
+    """Traffic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ class SideUsd:
     usd_per_hour: Decimal = Decimal(0)
     """Disks and addresses of all nodes, for each billed hour."""
     usd_once: Decimal = Decimal(0)
-    """Traffic home."""
+    """Traffic."""
 
 
 NOTHING_BESIDE = SideUsd()
@@ -117,7 +119,7 @@ def side_usd(lines: Sequence[CostLine]) -> SideUsd:
     """What a bill has besides machines, by the hour and once."""
     billed_hours = sum(line.quantity.high for line in lines if line.name not in NOT_THE_MACHINE)
     hourly = sum((line.total_usd.high for line in lines if line.name in (DISK, ADDRESS)), Decimal(0))
-    once = sum((line.total_usd.high for line in lines if line.name == EGRESS), Decimal(0))
+    once = sum((line.total_usd.high for line in lines if line.name in TRAFFIC), Decimal(0))
     return SideUsd(usd_per_hour=hourly / _decimal(billed_hours) if billed_hours else Decimal(0), usd_once=once)
 
 
@@ -188,11 +190,21 @@ def address_extra(assumptions: Assumptions, *, cloud: str, hours: Interval, node
     return Extra(name=ADDRESS, quantity=_rounded(hours.scaled(nodes)), unit="h", price=price)
 
 
-def extra_rates(assumptions: Assumptions, *, cloud: str, gib: int, sent_bytes: float, nodes: int = 1) -> ExtraRates:
+def extra_rates(
+    assumptions: Assumptions,
+    *,
+    cloud: str,
+    gib: int,
+    sent_bytes: float,
+    nodes: int = 1,
+    traffic: Sequence[Extra] = (),
+) -> ExtraRates:
     """Dollars an hour and once, to rank machines by; bills are made of `Extra` lines."""
     disk = assumptions.of("disk_price", cloud).value.scaled(billed_gib(cloud, gib) * nodes / HOURS_PER_MONTH)
     address = assumptions.of("address_price", cloud).value.scaled(nodes)
     egress = assumptions.of("egress_price", cloud).value.scaled(sent_bytes / GIB)
+    for extra in traffic:
+        egress = egress.plus(extra.price.value.scaled(extra.quantity.expected))
     return ExtraRates(usd_per_hour=disk.plus(address), usd_once=egress)
 
 

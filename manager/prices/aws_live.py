@@ -47,6 +47,17 @@ class SpotPrice:
     """Unix time since when this price holds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who these credentials are (STS GetCallerIdentity, which needs no permission)."""
+
+    arn: str | None
+    """None: AWS did not say, and `reason` says why."""
+    reason: str | None = None
+    is_refused: bool = False
+    """Whether the credentials are missing, wrong or expired, which no other try changes."""
+
+
 class AwsAsker:
     """Asks AWS; clients are made once per service and region."""
 
@@ -69,6 +80,20 @@ class AwsAsker:
         """Limits in vCPUs per family, by region (Service Quotas ListServiceQuotas)."""
         jobs = {region: lambda region=region: self._quotas(region) for region in dict.fromkeys(regions)}
         return ask_in_time(jobs, limit_s=self._limit_s, explain=explain_error)
+
+    def identity(self, region: str) -> Identity:
+        """Who AWS takes this user for, in a region."""
+        refused: list[bool] = []
+
+        def explain(error: Exception) -> str:
+            refused.append(_is_about_credentials(error))
+            return explain_error(error)
+
+        def who() -> str:
+            return str(self._client("sts", region).get_caller_identity()["Arn"])
+
+        answer = ask_in_time({region: who}, limit_s=self._limit_s, explain=explain)[region]
+        return Identity(arn=answer.value, reason=answer.reason, is_refused=any(refused))
 
     def _spot_prices(self, region: str, types: list[str]) -> list[SpotPrice]:
         newest: dict[tuple[str, str], SpotPrice] = {}
@@ -145,6 +170,16 @@ def explain_error(error: Exception) -> str:
     if "SSO" in type(error).__name__ or "Token" in type(error).__name__:
         return "the AWS login has expired: run `aws sso login`"
     return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _is_about_credentials(error: Exception) -> bool:
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        return code in _NOT_ACCEPTED
+    missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound)
+    return isinstance(error, missing) or "SSO" in type(error).__name__ or "Token" in type(error).__name__
 
 
 def _explain_code(error: Any) -> str:
