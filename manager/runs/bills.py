@@ -5,11 +5,11 @@ A bill is stored with each charge. Charges without one were written by a client 
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from decimal import Decimal
 
 from manager.runs import rows
+from manager.runs.database import Database
 from manager.runs.records import total_usd
 
 
@@ -23,7 +23,7 @@ class Bill:
     """None: one of the amounts is unknown; 0 before the first."""
 
 
-def bill_of(db: sqlite3.Connection, run_id: str) -> Bill:
+def bill_of(db: Database, run_id: str) -> Bill:
     """The bill of a run as it stands; the caller holds the transaction."""
     last = db.execute(
         "SELECT charge_id, billed_s, cost_usd FROM bills WHERE run_id = ? ORDER BY charge_id DESC LIMIT 1", (run_id,)

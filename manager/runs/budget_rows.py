@@ -6,7 +6,7 @@ Sums are made in whole micro-dollars, the resolution of every charge, and exact 
 
 from __future__ import annotations
 
-import sqlite3
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -25,76 +25,88 @@ from manager.runs.budgets import (
     share_usd,
     tightest,
 )
+from manager.runs.database import Database, now_of, zone_of
 from manager.runs.rows import money_from_text, money_to_text
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.units import format_usd
 
-_ChargeRow = tuple[float, float, str | None]
+_ChargeRow = tuple[float, float, Decimal | str | None]
 """from_s, to_s, amount_usd."""
 _MICRO = Decimal("0.000001")
 _SUM = "coalesce(sum(round(amount_usd * 1e6)), 0), count(*) - count(amount_usd)"
+_OF_USER = "run_id IN (SELECT run_id FROM run_facts WHERE user_name = :user)"
+_ORDER = (BudgetScope.MONTH, BudgetScope.USER, BudgetScope.PROJECT)
 _ENDS = ", ".join(f"'{state}'" for state in RunState if state in FINAL)
 
 
-def insert_budget(db: sqlite3.Connection, scope: BudgetScope, name: str, usd: Decimal | None, at_s: float) -> None:
+def insert_budget(db: Database, scope: BudgetScope, name: str, usd: Decimal | None, at_s: float) -> None:
     """A budget as it is from now on; None: there is none any more."""
     row = (at_s, str(scope), name, money_to_text(usd))
     db.execute("INSERT INTO budgets (at_s, scope, name, usd) VALUES (?, ?, ?, ?)", row)
 
 
-def limits(db: sqlite3.Connection, until_s: float | None = None) -> tuple[BudgetLimit, ...]:
-    """The budgets in force, that of the month first, then projects by name; until_s: as they were just before."""
+def limits(db: Database, until_s: float = math.inf) -> tuple[BudgetLimit, ...]:
+    """The budgets in force, that of the month first, then users and projects by name; until_s: as they were just
+    before."""
     latest = (
         "SELECT scope, name, usd, at_s FROM budgets WHERE id IN"
-        " (SELECT max(id) FROM budgets WHERE ? IS NULL OR at_s < ? GROUP BY scope, name) AND usd IS NOT NULL"
+        " (SELECT max(id) FROM budgets WHERE at_s < ? GROUP BY scope, name) AND usd IS NOT NULL"
     )
     found = [
         BudgetLimit(scope=BudgetScope(scope), name=name, usd=Decimal(usd), since_s=at_s)
-        for scope, name, usd, at_s in db.execute(latest, (until_s, until_s))
+        for scope, name, usd, at_s in db.execute(latest, (until_s,)).fetchall()
     ]
-    return tuple(sorted(found, key=lambda limit: (limit.scope is BudgetScope.PROJECT, limit.name)))
+    return tuple(sorted(found, key=lambda limit: (_ORDER.index(limit.scope), limit.name)))
 
 
-def standings(db: sqlite3.Connection, at_s: float) -> tuple[Standing, ...]:
+def standings(db: Database, at_s: float) -> tuple[Standing, ...]:
     """Where each budget stands, that of the month first."""
     return _standings(db, limits(db), at_s)
 
 
-def standing_of(db: sqlite3.Connection, limit: BudgetLimit, month: Month, runs: Sequence[OpenRun]) -> Standing:
+def standing_of(db: Database, limit: BudgetLimit, month: Month, runs: Sequence[OpenRun]) -> Standing:
     """Where one budget stands in the present month; `runs` are all that are not over."""
-    is_month = limit.scope is BudgetScope.MONTH
+    if limit.scope is BudgetScope.PROJECT:
+        spent = spent_by(db, limit.name)
+    else:
+        spent = spent_in(db, month, limit.name if limit.scope is BudgetScope.USER else None)
     return Standing(
         limit=limit,
-        month=month if is_month else None,
-        spent=spent_in(db, month) if is_month else spent_by(db, limit.name),
-        runs=tuple(run for run in runs if bounds(limit, run.project)),
+        month=None if limit.scope is BudgetScope.PROJECT else month,
+        spent=spent,
+        runs=tuple(run for run in runs if bounds(limit, run.project, run.user)),
     )
 
 
-def tightest_for(db: sqlite3.Connection, project: str | None, at_s: float) -> Standing | None:
-    """The budget that leaves a run of this project least; None where nothing bounds it."""
-    return tightest(_standings(db, [limit for limit in limits(db) if bounds(limit, project)], at_s))
+def tightest_for(db: Database, project: str | None, at_s: float, user: str | None = None) -> Standing | None:
+    """The budget that leaves a run of this project and user least; None where nothing bounds it."""
+    return tightest(_standings(db, [limit for limit in limits(db) if bounds(limit, project, user)], at_s))
 
 
-def _standings(db: sqlite3.Connection, found: Sequence[BudgetLimit], at_s: float) -> tuple[Standing, ...]:
-    runs, month = open_runs(db) if found else (), month_of(at_s)
+def _standings(db: Database, found: Sequence[BudgetLimit], at_s: float) -> tuple[Standing, ...]:
+    if not found:
+        return ()
+    runs, month = open_runs(db), month_of(now_of(db, at_s), zone_of(db))
     return tuple(standing_of(db, limit, month, runs) for limit in found)
 
 
-def check_room(db: sqlite3.Connection, project: str | None, committed_usd: Decimal | None, at_s: float) -> None:
-    """Refuse a run that the budgets do not hold; inside the transaction that creates it, so that two processes cannot
-    overspend together.
+def check_room(
+    db: Database, project: str | None, committed_usd: Decimal | None, at_s: float, user: str | None = None
+) -> None:
+    """Refuse a run that the budgets do not hold; inside the transaction that creates it, so that two processes, or two
+    people, cannot overspend together.
 
     Args:
         db: in a transaction that writes.
         project: of the run.
         committed_usd: the most that it may be charged; None: nobody knows.
         at_s: now, Unix time in seconds.
+        user: who launches it; None: nobody knows.
 
     Raises:
         OverBudgetError: its cap is more than is left, or it has none.
     """
-    tight = None if committed_usd == 0 else tightest_for(db, project, at_s)
+    tight = None if committed_usd == 0 else tightest_for(db, project, at_s, user)
     if tight is None or (committed_usd is not None and committed_usd <= tight.left_usd):
         return
     most = (
@@ -106,12 +118,12 @@ def check_room(db: sqlite3.Connection, project: str | None, committed_usd: Decim
     )
 
 
-def spent_in(db: sqlite3.Connection, month: Month) -> Spent:
-    """Charges of a month; of those that reach into another one the part of the month, by time."""
-    return spent_between(db, month.from_s, month.to_s)
+def spent_in(db: Database, month: Month, user: str | None = None) -> Spent:
+    """Charges of a month, or a user's; of those that reach into another month the part of this one, by time."""
+    return spent_between(db, month.from_s, month.to_s, user)
 
 
-def spent_in_each(db: sqlite3.Connection, months: Sequence[Month]) -> tuple[Spent, ...]:
+def spent_in_each(db: Database, months: Sequence[Month]) -> tuple[Spent, ...]:
     """Charges of months that follow each other, newest first; each is read once, with the month in which it ends."""
     spent: list[Spent] = []
     reaching: list[_ChargeRow] = []
@@ -124,27 +136,34 @@ def spent_in_each(db: sqlite3.Connection, months: Sequence[Month]) -> tuple[Spen
     return tuple(spent)
 
 
-def spent_between(db: sqlite3.Connection, since_s: float, until_s: float) -> Spent:
-    """Charges between two moments; an unknown one counts in each stretch that it reaches into."""
-    total, _ = _ending_in(db, since_s, until_s, upto="<")
+def spent_between(db: Database, since_s: float, until_s: float, user: str | None = None) -> Spent:
+    """Charges between two moments; an unknown one counts in each stretch that it reaches into; None: of all users."""
+    total, _ = _ending_in(db, since_s, until_s, upto="<", user=user)
     # Those that reach the end; and at the begin those without length.
-    others = "(to_s >= :b AND from_s < :b) OR (to_s = :a AND from_s = :a)"
-    at = {"a": since_s, "b": until_s}
-    for row in db.execute(f"SELECT from_s, to_s, amount_usd FROM charges WHERE {others}", at):
+    others = "((to_s >= :b AND from_s < :b) OR (to_s = :a AND from_s = :a))"
+    whose, at = _whose(user), {"a": since_s, "b": until_s, "user": user}
+    for row in db.execute(f"SELECT from_s, to_s, amount_usd FROM charges WHERE {others}{whose}", at).fetchall():
         total = total.plus(_part(row, since_s, until_s))
     return total
 
 
-def _ending_in(db: sqlite3.Connection, since_s: float, until_s: float, *, upto: str) -> tuple[Spent, list[_ChargeRow]]:
+def _ending_in(
+    db: Database, since_s: float, until_s: float, *, upto: str, user: str | None = None
+) -> tuple[Spent, list[_ChargeRow]]:
     """Charges that end within a stretch, by their parts in it; and those of them that begin before it."""
-    ending, at = f"FROM charges WHERE to_s > :a AND to_s {upto} :b", {"a": since_s, "b": until_s}
-    *sums, early = db.execute(f"SELECT {_SUM}, coalesce(sum(from_s < :a), 0) {ending}", at).fetchone()
+    ending = f"FROM charges WHERE to_s > :a AND to_s {upto} :b{_whose(user)}"
+    at = {"a": since_s, "b": until_s, "user": user}
+    *sums, early = db.execute(f"SELECT {_SUM}, count(CASE WHEN from_s < :a THEN 1 END) {ending}", at).fetchone()
     total = _spent(*sums)
     if not early:
         return total, []
     rows = db.execute(f"SELECT from_s, to_s, amount_usd {ending} AND from_s < :a", at).fetchall()
     before = sum((_part(row, row[0], since_s).usd for row in rows), Decimal(0))
     return Spent(usd=total.usd - before, unknown_charges=total.unknown_charges), rows
+
+
+def _whose(user: str | None) -> str:
+    return "" if user is None else f" AND {_OF_USER}"
 
 
 def _part(row: _ChargeRow, since_s: float, until_s: float) -> Spent:
@@ -156,7 +175,7 @@ def _part(row: _ChargeRow, since_s: float, until_s: float) -> Spent:
     return Spent(usd=share_usd(Decimal(amount), from_s=from_s, to_s=to_s, since_s=since_s, until_s=until_s))
 
 
-def spent_by(db: sqlite3.Connection, project: str) -> Spent:
+def spent_by(db: Database, project: str) -> Spent:
     """All charges of a project's runs, ever."""
     found = db.execute("SELECT run_id FROM run_facts WHERE project = ?", (project,)).fetchall()
     total = Spent(usd=Decimal(0))
@@ -165,13 +184,13 @@ def spent_by(db: sqlite3.Connection, project: str) -> Spent:
     return total
 
 
-def projects(db: sqlite3.Connection) -> tuple[str, ...]:
+def projects(db: Database) -> tuple[str, ...]:
     """Names of all projects that runs were charged to, in order."""
     sql = "SELECT DISTINCT project FROM run_facts WHERE project IS NOT NULL ORDER BY project"
-    return tuple(str(name) for (name,) in db.execute(sql))
+    return tuple(str(name) for (name,) in db.execute(sql).fetchall())
 
 
-def charged(db: sqlite3.Connection, run_id: str) -> Spent:
+def charged(db: Database, run_id: str) -> Spent:
     """All charges of a run."""
     bill = bill_of(db, run_id)
     if bill.cost_usd is not None:
@@ -179,11 +198,11 @@ def charged(db: sqlite3.Connection, run_id: str) -> Spent:
     return _spent(*db.execute(f"SELECT {_SUM} FROM charges WHERE run_id = ?", (run_id,)).fetchone())
 
 
-def open_runs(db: sqlite3.Connection) -> tuple[OpenRun, ...]:
+def open_runs(db: Database) -> tuple[OpenRun, ...]:
     """Runs that are not over, oldest first: also those that are about to be launched."""
     latest = "WHERE run_id = r.run_id ORDER BY"
     found = db.execute(
-        "SELECT r.run_id, r.engine, r.cap_usd, f.project,"
+        "SELECT r.run_id, r.engine, r.cap_usd, f.project, f.user_name,"
         f" (SELECT state FROM state_changes {latest} id DESC LIMIT 1),"
         f" (SELECT usd_high FROM estimates {latest} id DESC LIMIT 1)"
         " FROM runs r LEFT JOIN run_facts f ON f.run_id = r.run_id"
@@ -197,15 +216,16 @@ def open_runs(db: sqlite3.Connection) -> tuple[OpenRun, ...]:
             state=RunState(state),
             engine=engine,
             project=project,
+            user=user,
             cap_usd=money_from_text(cap),
             estimate_high_usd=money_from_text(high),
             charged=charged(db, run_id),
         )
-        for run_id, engine, cap, project, state, high in found.fetchall()
+        for run_id, engine, cap, project, user, state, high in found.fetchall()
     )
 
 
-def _spent(micro_usd: float, unknown_charges: int) -> Spent:
+def _spent(micro_usd: float | Decimal, unknown_charges: int) -> Spent:
     return Spent(usd=int(micro_usd) * _MICRO, unknown_charges=unknown_charges)
 
 
@@ -213,7 +233,7 @@ def _told(amount_usd: Decimal) -> str:
     return f"up to {format_usd(amount_usd)}"
 
 
-def billing_runs(db: sqlite3.Connection, runs: Sequence[OpenRun]) -> tuple[BillingRun, ...]:
+def billing_runs(db: Database, runs: Sequence[OpenRun]) -> tuple[BillingRun, ...]:
     """Of the runs that are not over those that may be billed at this moment, with the price of the offer taken."""
     prices = "SELECT json_extract(offer_json, '$.price_usd_per_hour') FROM launches WHERE run_id = ?"
     found = []

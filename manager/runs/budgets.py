@@ -1,4 +1,4 @@
-"""Budgets of months and projects: what has been spent, what open runs may still spend, what is left. Pure.
+"""Budgets of months, users and projects: what has been spent, what open runs may still spend, what is left. Pure.
 
 spent + committed + left = limit. Spent are the charges of the ledger, at launch prices; disks, addresses and traffic
 are not in it (the cap of each run holds them). A charge whose amount nobody knows is counted, and never as 0: the sum
@@ -24,7 +24,9 @@ class BudgetScope(StrEnum):
     """What a budget bounds."""
 
     MONTH = "month"
-    """All runs, in each calendar month of this machine's local time."""
+    """All runs, in each calendar month: of this machine's local time, in a shared ledger of UTC."""
+    USER = "user"
+    """A user's runs, in each calendar month."""
     PROJECT = "project"
     """All runs of a project, ever."""
 
@@ -35,7 +37,7 @@ class BudgetLimit:
 
     scope: BudgetScope
     name: str
-    """Of the project; empty for the month."""
+    """Of the user or the project; empty for the month."""
     usd: Decimal
     since_s: float
     """When it was set, Unix time in seconds."""
@@ -74,6 +76,8 @@ class OpenRun:
     engine: str
     """`local` or `sky`."""
     project: str | None
+    user: str | None
+    """Who launched it; None: nobody knows."""
     cap_usd: Decimal | None
     """None: launched without one."""
     estimate_high_usd: Decimal | None
@@ -132,8 +136,11 @@ class Standing:
 
     @property
     def title(self) -> str:
-        """`month budget 2026-11`, `budget of project research`."""
-        return f"budget of project {self.limit.name}" if self.month is None else f"month budget {self.month.name}"
+        """`month budget 2026-11`, `budget of user ann 2026-11`, `budget of project research`."""
+        if self.month is None:
+            return f"budget of project {self.limit.name}"
+        whose = "month budget" if self.limit.scope is BudgetScope.MONTH else f"budget of user {self.limit.name}"
+        return f"{whose} {self.month.name}"
 
     @property
     def text(self) -> str:
@@ -151,9 +158,11 @@ def commitment_usd(engine: str, cap_usd: Decimal | None, estimate_high_usd: Deci
     return cap_usd if cap_usd is not None else estimate_high_usd
 
 
-def bounds(limit: BudgetLimit, project: str | None) -> bool:
-    """Whether a budget counts the runs of a project (None: of no project)."""
-    return limit.scope is BudgetScope.MONTH or limit.name == project
+def bounds(limit: BudgetLimit, project: str | None, user: str | None = None) -> bool:
+    """Whether a budget counts the runs of a project (None: of no project) and a user (None: nobody knows whose)."""
+    if limit.scope is BudgetScope.MONTH:
+        return True
+    return limit.name == (user if limit.scope is BudgetScope.USER else project)
 
 
 def tightest(standings: Iterable[Standing]) -> Standing | None:

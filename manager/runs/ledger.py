@@ -6,14 +6,14 @@ transaction that writes, so that two processes cannot break them together. One c
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import importlib.util
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
-from manager.errors import StateError
+from manager.errors import StateError, UsageError, how_to_install
 from manager.launch.engine import Evidence, Handle, Launched
 from manager.planner.codec import plan_to_text
 from manager.planner.plan import Plan
@@ -23,27 +23,21 @@ from manager.runs.bills import bill_of
 from manager.runs.budget_rows import check_room, insert_budget
 from manager.runs.budgets import BudgetScope, commitment_usd
 from manager.runs.clients import Client, nobody
+from manager.runs.database import Database, is_shared
+from manager.runs.event_rows import store_events
 from manager.runs.facts import PlanJson, estimate_row, fact_row, read_plan
-from manager.runs.ledger_file import explained, open_connection, transaction
+from manager.runs.ledger_file import FileStore
 from manager.runs.ledger_reader import LedgerReader
 from manager.runs.migrations import insert
 from manager.runs.records import Charge
-from manager.runs.states import TRANSITIONS, RunState
+from manager.runs.requote_rows import REQUOTE_COLUMNS, RequoteRow, requote_to_row
+from manager.runs.rules import MissingEventsError, check_touches, check_transition, sort_events
+from manager.runs.states import RunState
 from tasks.protocol import Event, parse_event
 
+__all__ = ["BUSY_TIMEOUT_S", "Ledger", "MissingEventsError"]
+
 BUSY_TIMEOUT_S = 15.0
-
-
-class MissingEventsError(StateError):
-    """Events are missing; what came before them is stored."""
-
-    def __init__(self, run_id: str, *, from_seq: int, to_seq: int, stored: tuple[Event, ...]) -> None:
-        super().__init__(
-            f"events {from_seq} to {to_seq} of run {run_id} are missing",
-            hint=f"The events file in the run's folder is the truth; run `tunefare reconcile {run_id}`.",
-        )
-        self.stored = stored
-        """Events of the same call that were new and are stored."""
 
 
 class Ledger(LedgerReader):
@@ -52,11 +46,31 @@ class Ledger(LedgerReader):
     @classmethod
     def open(cls, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:
         """Open the ledger, create it (mode 0600) or migrate it; a file that cannot be used is left as it is."""
-        return cls(path, open_connection(path, busy_timeout_s=busy_timeout_s))
+        return cls(FileStore.open(path, busy_timeout_s=busy_timeout_s))
+
+    @classmethod
+    def connect(cls, url: str, *, runs_dir: Path | None = None, patience_s: float = BUSY_TIMEOUT_S) -> Self:
+        """Open the ledger of a PostgreSQL server, create it or migrate it.
+
+        Args:
+            url: `postgresql://user@host/database`.
+            runs_dir: where folders of runs that were launched on other machines are; None: as those say.
+            patience_s: how long to wait for the server, and for others that write.
+
+        Raises:
+            StateError: the server does not answer, does not let this user in, or holds a newer ledger.
+            UsageError: the extra with its driver is not installed.
+        """
+        if importlib.util.find_spec("psycopg") is None:
+            raise UsageError("a ledger on a server needs psycopg", hint=how_to_install("postgres"))
+        # The driver is an extra, and heavy: who keeps a file has no use for it.
+        from manager.runs.postgres import PostgresStore
+
+        return cls(PostgresStore.open(url, runs_dir=runs_dir, patience_s=patience_s))
 
     def reopen(self) -> Ledger:
         """A connection of its own to the same ledger, for another thread."""
-        return Ledger.open(self._path)
+        return Ledger(self._store.reopen())
 
     def create_run(
         self,
@@ -67,12 +81,13 @@ class Ledger(LedgerReader):
         cap_usd: Decimal | None,
         at_s: float,
         client: Client | None = None,
+        user: str | None = None,
     ) -> None:
-        """A new run in state PLANNED, supervised by `client`.
+        """A new run of a user in state PLANNED, supervised by `client`.
 
         Raises:
             StateError: a run of this name exists.
-            OverBudgetError: the user's budgets do not hold its cap; another process may have taken what was left.
+            OverBudgetError: the budgets do not hold its cap; another process may have taken what was left.
         """
         plan_json = plan_to_text(plan)
         planned = read_plan(plan_json)
@@ -81,12 +96,12 @@ class Ledger(LedgerReader):
         with self._write() as db:
             if db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
                 raise StateError(f"the ledger already has a run {run_id}", hint="Start it again under a new name.")
-            check_room(db, plan.spec.project, commitment_usd(engine, cap_usd, high_usd), at_s)
+            check_room(db, plan.spec.project, commitment_usd(engine, cap_usd, high_usd), at_s, user)
             db.execute(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)",
                 (run_id, at_s, plan_json, str(run_dir), engine, rows.money_to_text(cap_usd)),
             )
-            facts = (run_id, at_s, engine, rows.money_to_text(cap_usd), *fact_row(planned))
+            facts = (run_id, at_s, engine, rows.money_to_text(cap_usd), *fact_row(planned), user)
             insert(db, "run_facts", facts)
             self._insert_estimate(run_id, planned, None)
             self._insert_state(run_id, RunState.PLANNED, at_s, None)
@@ -100,12 +115,7 @@ class Ledger(LedgerReader):
             StateError: the table of transitions has no way from the present state to this one.
         """
         with self._write():
-            present = self._state(run_id)
-            if state not in TRANSITIONS[present]:
-                raise StateError(
-                    f"run {run_id} is {present} and cannot become {state}",
-                    hint=f"Another process may have ended it; look with `tunefare show {run_id}`.",
-                )
+            check_transition(run_id, self._state(run_id), state)
             self._insert_state(run_id, state, at_s, detail)
 
     def store_handle(self, run_id: str, handle: Handle, at_s: float) -> None:
@@ -135,23 +145,11 @@ class Ledger(LedgerReader):
             MissingEventsError: a sequence number is missing; the events before it are stored.
             StateError: a sequence number has other content than before. Nothing is stored then.
         """
-        new: list[Event] = []
-        missing: tuple[int, int] | None = None
         with self._write() as db:
-            last = self._last_seq(run_id)
-            for event in events:
-                if event.seq <= last:
-                    self._check_same(run_id, event)
-                    continue
-                if event.seq != last + 1:
-                    missing = last + 1, event.seq - 1
-                    break
-                db.execute("INSERT INTO events VALUES (?, ?, ?)", (run_id, event.seq, _line(event)))
-                last = event.seq
-                new.append(event)
-        if missing is not None:
-            raise MissingEventsError(run_id, from_seq=missing[0], to_seq=missing[1], stored=tuple(new))
-        return tuple(new)
+            found = sort_events(run_id, self._last_seq(run_id), events, lambda seq: self._event(run_id, seq))
+            store_events(db, run_id, [(event, _line(event)) for event in found.new])
+        found.raise_missing(run_id)
+        return found.new
 
     def add_charge(self, run_id: str, charge: Charge) -> None:
         """A billed stretch.
@@ -165,16 +163,12 @@ class Ledger(LedgerReader):
                 " (SELECT billing_started_at_s FROM launches WHERE run_id = ?))",
                 (run_id, run_id),
             ).fetchone()
-            if row[0] is not None and row[0] != charge.from_s:
-                raise StateError(
-                    f"a charge of run {run_id} starts at {charge.from_s}, the bill stands at {row[0]}",
-                    hint=f"Two processes supervise the same run; look with `tunefare show {run_id}`.",
-                )
-            charge_id = db.execute(
+            check_touches(run_id, row[0], charge)
+            ((charge_id,),) = db.execute(
                 "INSERT INTO charges (run_id, at_s, from_s, to_s, price_usd_per_hour, amount_usd, what)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (run_id, *rows.charge_to_row(charge)),
-            ).lastrowid
+            ).fetchall()
             bill = bill_of(db, run_id)
             insert(db, "bills", (run_id, charge_id, bill.billed_s, rows.money_to_text(bill.cost_usd)))
 
@@ -201,7 +195,7 @@ class Ledger(LedgerReader):
             self._insert_client(run_id, nobody(at_s))
 
     def set_budget(self, scope: BudgetScope, name: str, usd: Decimal | None, at_s: float) -> None:
-        """Bound a month or a project from now on; None: not any more."""
+        """Bound a month, a user or a project from now on; None: not any more."""
         with self._write() as db:
             insert_budget(db, scope, name, usd, at_s)
 
@@ -211,19 +205,21 @@ class Ledger(LedgerReader):
             sql = "INSERT INTO stop_requests (run_id, at_s, detail, now) VALUES (?, ?, ?, ?)"
             db.execute(sql, (run_id, at_s, detail, int(now)))
 
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with explained(self._path), transaction(self._db):
-            yield self._db
+    def add_requote(self, run_id: str, row: RequoteRow) -> None:
+        """What became of the renewed quote."""
+        with self._write() as db:
+            sql = f"INSERT INTO requotes (run_id, {REQUOTE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+            db.execute(sql, (run_id, *requote_to_row(row)))
 
-    def _check_same(self, run_id: str, event: Event) -> None:
-        sql = "SELECT line FROM events WHERE run_id = ? AND seq = ?"
-        stored = self._db.execute(sql, (run_id, event.seq)).fetchone()
-        if stored is None or parse_event(stored[0]) != event:
-            raise StateError(
-                f"event {event.seq} of run {run_id} differs from the one that is stored",
-                hint="Two tasks wrote to the same run's folder; look at its events file.",
-            )
+    def settle(self) -> None:
+        """Everything is written when this returns; StateError where it is not."""
+
+    def _write(self) -> AbstractContextManager[Database]:
+        return self._store.writing()
+
+    def _event(self, run_id: str, seq: int) -> Event | None:
+        row = self._db.execute("SELECT line FROM events WHERE run_id = ? AND seq = ?", (run_id, seq)).fetchone()
+        return None if row is None else parse_event(row[0])
 
     def _insert_state(self, run_id: str, state: RunState, at_s: float, detail: str | None) -> None:
         sql = "INSERT INTO state_changes (run_id, state, at_s, detail) VALUES (?, ?, ?, ?)"
@@ -243,8 +239,9 @@ class Ledger(LedgerReader):
         self._db.executemany(sql, [(run_id, at_s, message) for message in messages])
 
     def _insert_client(self, run_id: str, client: Client) -> None:
-        sql = "INSERT INTO clients (run_id, at_s, host, pid, created_at_s) VALUES (?, ?, ?, ?, ?)"
-        self._db.execute(sql, (run_id, client.at_s, client.host, client.pid, client.created_at_s))
+        sql = "INSERT INTO clients (run_id, at_s, host, pid, created_at_s, machine) VALUES (?, ?, ?, ?, ?, ?)"
+        machine = client.machine if is_shared(self._db) else None
+        self._db.execute(sql, (run_id, client.at_s, client.host, client.pid, client.created_at_s, machine))
 
 
 def _line(event: Event) -> str:

@@ -102,6 +102,50 @@ def _create(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
+class FileStore:
+    """A ledger in an SQLite file (`manager.runs.database.Store`)."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection, *, busy_timeout_s: float) -> None:
+        self._path = path
+        self._busy_timeout_s = busy_timeout_s
+        self.place = str(path)
+        self.db = db
+
+    @classmethod
+    def open(cls, path: Path, *, busy_timeout_s: float) -> FileStore:
+        """See `open_connection`."""
+        return cls(path, open_connection(path, busy_timeout_s=busy_timeout_s), busy_timeout_s=busy_timeout_s)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A deferred transaction: all reads see the same moment and no writer waits."""
+        with explained(self._path):
+            self.db.execute("BEGIN")
+            try:
+                yield self.db
+            finally:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """With the write lock from the start."""
+        with explained(self._path), transaction(self.db):
+            yield self.db
+
+    def reopen(self) -> FileStore:
+        """The same file through another connection."""
+        return FileStore.open(self._path, busy_timeout_s=self._busy_timeout_s)
+
+    def run_dir(self, _run_id: str, stored: str) -> Path:
+        """Where it was made: the machine of the file has its folders."""
+        return Path(stored)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.db.close()
+
+
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """All or nothing, with the write lock from the start: what is read inside is still true when it is written."""

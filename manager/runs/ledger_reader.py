@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,26 +13,53 @@ from manager.errors import UsageError
 from manager.planner.codec import plan_from_text
 from manager.runs import rows
 from manager.runs.changes import Changes, Marks, read_changes
-from manager.runs.clients import Client
-from manager.runs.ledger_file import explained
+from manager.runs.clients import Client, lives
+from manager.runs.database import Database, Store, is_shared, now_of
+from manager.runs.ledger_file import FileStore, open_for_reading
 from manager.runs.records import RunEvents, RunRecord, StopRequest
+from manager.runs.requote_rows import REQUOTE_COLUMNS, RequoteRow, requote_from_row
 from manager.runs.states import FINAL, RunState
 from manager.runs.summary import RunSummary, read_summaries
 from tasks.protocol import Event, parse_event
 
 T = TypeVar("T")
+_MARKING = ("state_changes", "charges", "evidence", "clients", "stop_requests", "estimates", "budgets")
 
 
 class LedgerReader:
     """The reading half of an open ledger; each method sees one moment of it."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
-        self._path = path
-        self._db = db
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    def open_for_reading(cls, path: Path, *, busy_timeout_s: float) -> Self:
+        """A ledger in a file that is there and of this version; see `manager.runs.ledger_file.open_for_reading`."""
+        db = open_for_reading(path, busy_timeout_s=busy_timeout_s)
+        return cls(FileStore(path, db, busy_timeout_s=busy_timeout_s))
+
+    @property
+    def place(self) -> str:
+        """Where the ledger is, as a person reads it."""
+        return self._store.place
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept."""
+        return self._store
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a server keeps it, for several machines."""
+        return not isinstance(self._store, FileStore)
+
+    @property
+    def _db(self) -> Database:
+        return self._store.db
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -54,15 +81,27 @@ class LedgerReader:
             row = db.execute(sql, (run_id,)).fetchone()
         return None if row is None else StopRequest(detail=str(row[0]), now=bool(row[1]))
 
+    def requotes(self, run_id: str) -> tuple[RequoteRow, ...]:
+        """What became of the renewed quote, oldest first."""
+        with self._read() as db:
+            sql = f"SELECT {REQUOTE_COLUMNS} FROM requotes WHERE run_id = ? ORDER BY id"
+            return tuple(requote_from_row(row) for row in db.execute(sql, (run_id,)).fetchall())
+
     def last_activity_s(self, run_id: str) -> float:
         """Unix time of the newest row that a supervising client wrote."""
+        with self._read():
+            return self._last_activity_s(run_id, "at_s")
+
+    def client_lives(self, run_id: str, now_s: float) -> bool:
+        """Whether the process that looks after the run still does; now_s: Unix time in seconds by this machine."""
         with self._read() as db:
-            sql = (
-                "SELECT max(t) FROM (SELECT max(at_s) AS t FROM state_changes WHERE run_id = :run UNION ALL"
-                " SELECT max(at_s) FROM charges WHERE run_id = :run UNION ALL"
-                " SELECT max(at_s) FROM clients WHERE run_id = :run)"
-            )
-            return float(db.execute(sql, {"run": run_id}).fetchone()[0])
+            client = self._client(run_id)
+            if not is_shared(db):
+                return lives(client, last_activity_s=self._last_activity_s(run_id, "at_s"), now_s=now_s)
+            # A server that was down took nothing from anybody: silence counts from its start.
+            started_s = db.execute("SELECT extract(epoch FROM pg_postmaster_start_time())").fetchone()[0]
+            seen_s = max(float(started_s), self._last_activity_s(run_id, "stored_at_s"))
+            return lives(client, last_activity_s=seen_s, now_s=now_of(db, now_s))
 
     def resolve(self, prefix: str) -> str:
         """The run of this name, or the only one that starts so.
@@ -72,7 +111,7 @@ class LedgerReader:
         """
         with self._read() as db:
             sql = "SELECT run_id FROM runs WHERE substr(run_id, 1, length(?)) = ? ORDER BY created_at_s DESC"
-            found = [str(row[0]) for row in db.execute(sql, (prefix, prefix))]
+            found = [str(row[0]) for row in db.execute(sql, (prefix, prefix)).fetchall()]
         if prefix in found or (len(found) == 1 and prefix):
             return prefix if prefix in found else found[0]
         if not found or not prefix:
@@ -106,7 +145,7 @@ class LedgerReader:
         with self._read() as db:
             if not over:
                 return read_summaries(db)
-            names = [str(row[0]) for row in db.execute("SELECT run_id FROM runs")]
+            names = [str(row[0]) for row in db.execute("SELECT run_id FROM runs").fetchall()]
             rest = [name for name in names if name not in over]
             return [*(over[name] for name in names if name in over), *read_summaries(db, rest)]
 
@@ -114,21 +153,29 @@ class LedgerReader:
         """Names of the runs in these states, oldest first."""
         wanted = set(states)
         with self._read() as db:
-            found = [str(row[0]) for row in db.execute("SELECT run_id FROM runs ORDER BY created_at_s, run_id")]
-            return tuple(run_id for run_id in found if self._state(run_id) in wanted)
+            newest = "SELECT state FROM state_changes WHERE run_id = r.run_id ORDER BY id DESC LIMIT 1"
+            found = db.execute(f"SELECT run_id, ({newest}) FROM runs r ORDER BY created_at_s, run_id").fetchall()
+            return tuple(str(run_id) for run_id, state in found if RunState(state) in wanted)
+
+    def mark(self) -> tuple[int, ...]:
+        """Differs from an earlier one when something was stored that a list of runs or budgets shows."""
+        newest = [f"coalesce((SELECT max(id) FROM {table}), 0)" for table in _MARKING]
+        with self._read() as db:
+            sql = f"SELECT {', '.join(newest)}, (SELECT count(*) FROM milestones)"
+            return tuple(int(number) for number in db.execute(sql).fetchone())
 
     def events(self, run_id: str, after_seq: int = -1) -> tuple[Event, ...]:
         """Events with seq > after_seq, oldest first."""
         with self._read() as db:
             sql = "SELECT line FROM events WHERE run_id = ? AND seq > ? ORDER BY seq"
-            return tuple(parse_event(row[0]) for row in db.execute(sql, (run_id, after_seq)))
+            return tuple(parse_event(row[0]) for row in db.execute(sql, (run_id, after_seq)).fetchall())
 
     def changes(self, run_id: str, since: Marks, *, most_events: int) -> Changes:
         """What a run has beyond what is known of it (`manager.runs.changes`)."""
         with self._read() as db:
             return read_changes(db, run_id, since, most_events=most_events)
 
-    def look(self, read: Callable[[sqlite3.Connection], T]) -> T:
+    def look(self, read: Callable[[Database], T]) -> T:
         """What `read` finds, all of one moment."""
         with self._read() as db:
             return read(db)
@@ -138,18 +185,18 @@ class LedgerReader:
         run_id = self.resolve(run_id)
         with self._read() as db:
             lines = db.execute("SELECT line FROM events WHERE run_id = ? ORDER BY seq", (run_id,))
-            return RunEvents(record=self._record(run_id), events=tuple(parse_event(row[0]) for row in lines))
+            return RunEvents(record=self._record(run_id), events=tuple(parse_event(row[0]) for row in lines.fetchall()))
 
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        # A deferred transaction: all reads see the same moment and no writer waits.
-        with explained(self._path):
-            self._db.execute("BEGIN")
-            try:
-                yield self._db
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+    def _read(self) -> AbstractContextManager[Database]:
+        return self._store.reading()
+
+    def _last_activity_s(self, run_id: str, column: str) -> float:
+        newest = " UNION ALL ".join(
+            f"SELECT max({column}) AS moment FROM {table} WHERE run_id = :run"
+            for table in ("state_changes", "charges", "clients")
+        )
+        row = self._db.execute(f"SELECT max(moment) FROM ({newest}) AS newest", {"run": run_id}).fetchone()
+        return float(row[0])
 
     def _state(self, run_id: str) -> RunState:
         sql = "SELECT state FROM state_changes WHERE run_id = ? ORDER BY id DESC LIMIT 1"
@@ -163,11 +210,9 @@ class LedgerReader:
         return -1 if row[0] is None else int(row[0])
 
     def _client(self, run_id: str) -> Client | None:
-        sql = "SELECT id, at_s, host, pid, created_at_s FROM clients WHERE run_id = ? ORDER BY id DESC LIMIT 1"
+        sql = f"SELECT {rows.CLIENT_COLUMNS} FROM clients WHERE run_id = ? ORDER BY id DESC LIMIT 1"
         row = self._db.execute(sql, (run_id,)).fetchone()
-        if row is None:
-            return None
-        return Client(row_id=row[0], at_s=row[1], host=row[2], pid=row[3], created_at_s=row[4])
+        return None if row is None else rows.client_from_row(row)
 
     def _record(self, run_id: str) -> RunRecord:
         select = self._db.execute
@@ -186,15 +231,18 @@ class LedgerReader:
         attempts = select(f"SELECT message FROM failed_attempts {of_run}", (run_id,)).fetchall()
         history = tuple(rows.state_change_from_row(row) for row in changes)
         over = history[-1].state in FINAL
+        here = self._store.run_dir(run_id, run_dir)
+        user = select("SELECT user_name FROM run_facts WHERE run_id = ?", (run_id,)).fetchone()
         return RunRecord(
             run_id=run_id,
             state=history[-1].state,
             created_at_s=created_at_s,
             plan=plan_from_text(plan_json),
-            run_dir=Path(run_dir),
+            run_dir=here,
             engine=engine,
+            user=None if user is None else user[0],
             cap_usd=rows.money_from_text(cap_usd),
-            handle=None if handle is None else rows.handle_from_json(handle[0]),
+            handle=None if handle is None else replace(rows.handle_from_json(handle[0]), run_dir=str(here)),
             offer=None if launch is None else rows.offer_from_json(launch[0]),
             billing_started_at_s=None if launch is None else launch[1],
             billing_ended_at_s=charges[-1][2] if over and charges else None,

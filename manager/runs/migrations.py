@@ -14,12 +14,13 @@ columns carry the value of that name.
 | events | a line of the training program's event stream |
 | charges | a billed stretch of machine time |
 | evidence | what the provider answered when asked what is left |
-| clients | a process that took over the supervision |
+| clients | a process that took over the supervision; `machine` (since version 3) tells hosts of one name apart |
 | stop_requests | somebody asked for an end; `now` (since version 2): without a checkpoint |
+| requotes | since version 4: what became of the quote that the probe renewed (`manager.runs.requote_rows`) |
 
 What a list needs of many runs, told again from the rows above when those are written (of runs that an older version
 wrote by `manager.runs.old_runs`), so that it reads neither plans nor all charges and events (`manager.runs.summary`
-reads it); since version 2:
+reads it); since version 2, and since version 3 with who launched a run (`user_name`, null: nobody knows):
 
 | table | one row is |
 |---|---|
@@ -33,13 +34,16 @@ Of no run, since version 2:
 
 | table | one row is |
 |---|---|
-| budgets | a limit in dollars that the user set for months or a project; null: it was taken away |
+| budgets | a limit in dollars that was set for months, a project or a user's months; null: it was taken away |
+
+This module writes the schema of an SQLite file; `manager.runs.postgres_schema` says the same to a server.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
+from manager.runs.database import Database, is_shared
 from manager.runs.rows import Row
 
 APPLICATION_ID = 0x54464C31
@@ -84,6 +88,23 @@ _TABLES_OF_2: dict[str, str] = {
         step INTEGER, values_json TEXT, PRIMARY KEY (run_id, seq)""",
     "budgets": """id INTEGER PRIMARY KEY, at_s REAL NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, usd TEXT""",
 }
+_TABLES_OF_4: dict[str, str] = {
+    "requotes": """id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs, step TEXT NOT NULL,
+        at_s REAL NOT NULL, text TEXT NOT NULL, until_s REAL, goes_on INTEGER CHECK (goes_on IN (0, 1))""",
+}
+TABLES = {**_TABLES, **_TABLES_OF_2, **_TABLES_OF_4}
+"""Table -> its columns when it was created."""
+ADDED_COLUMNS: dict[str, str] = {
+    "stop_requests": "now INTEGER NOT NULL DEFAULT 0 CHECK (now IN (0, 1))",
+    "clients": "machine TEXT",
+    "run_facts": "user_name TEXT",
+}
+"""Table -> the column that a later version gave it."""
+_ENDS = "'succeeded', 'stopped', 'failed', 'no_capacity', 'interrupted'"
+INDEXES = (
+    "CREATE INDEX charges_by_end ON charges (to_s, from_s, amount_usd)",
+    f"CREATE INDEX ended_runs ON state_changes (run_id) WHERE state IN ({_ENDS})",
+)
 _KEYED_BY_RUN = ("run_facts", "bills", "milestones")
 """Found by their run alone: the key is the table."""
 _MILESTONE = """
@@ -101,18 +122,31 @@ def _migrate_to_1(db: sqlite3.Connection) -> None:
 
 
 def _migrate_to_2(db: sqlite3.Connection) -> None:
-    db.execute("ALTER TABLE stop_requests ADD COLUMN now INTEGER NOT NULL DEFAULT 0 CHECK (now IN (0, 1))")
+    _add_column(db, "stop_requests")
     for table, columns in _TABLES_OF_2.items():
         _create(db, table, columns)
-    db.execute("CREATE INDEX charges_by_end ON charges (to_s, from_s, amount_usd)")
-    ends = "'succeeded', 'stopped', 'failed', 'no_capacity', 'interrupted'"
-    db.execute(f"CREATE INDEX ended_runs ON state_changes (run_id) WHERE state IN ({ends})")
+    for index in INDEXES:
+        db.execute(index)
     # In the database, so that clients of the version before, which may go on for hours, write it too.
     db.execute(
         "CREATE TRIGGER events_to_milestones AFTER INSERT ON events "
         f"BEGIN INSERT INTO milestones {_MILESTONE.format(row='NEW', source='')}; END"
     )
     db.execute(f"INSERT INTO milestones {_MILESTONE.format(row='events', source='FROM events')}")
+
+
+def _migrate_to_3(db: sqlite3.Connection) -> None:
+    _add_column(db, "clients")
+    _add_column(db, "run_facts")
+
+
+def _migrate_to_4(db: sqlite3.Connection) -> None:
+    for table, columns in _TABLES_OF_4.items():
+        _create(db, table, columns)
+
+
+def _add_column(db: sqlite3.Connection, table: str) -> None:
+    db.execute(f"ALTER TABLE {table} ADD COLUMN {ADDED_COLUMNS[table]}")
 
 
 def _create(db: sqlite3.Connection, table: str, columns: str) -> None:
@@ -126,12 +160,13 @@ def _create(db: sqlite3.Connection, table: str, columns: str) -> None:
         db.execute(f"CREATE INDEX {table}_by_run ON {table} (run_id, id)")
 
 
-def insert(db: sqlite3.Connection, table: str, row: Row) -> None:
+def insert(db: Database, table: str, row: Row) -> None:
     """A row with all its columns; the first may be None where it is the row's number."""
-    db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    values = ("DEFAULT" if is_shared(db) else "NULL", *"?" * (len(row) - 1)) if row[0] is None else "?" * len(row)
+    db.execute(f"INSERT INTO {table} VALUES ({', '.join(values)})", row[1:] if row[0] is None else row)
 
 
-MIGRATIONS = (_migrate_to_1, _migrate_to_2)
+MIGRATIONS = (_migrate_to_1, _migrate_to_2, _migrate_to_3, _migrate_to_4)
 """MIGRATIONS[n] brings a ledger of version n to version n + 1."""
 LEDGER_VERSION = len(MIGRATIONS)
 

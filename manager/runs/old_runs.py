@@ -31,7 +31,7 @@ def tell_untold(db: sqlite3.Connection) -> None:
 def _tell(db: sqlite3.Connection, run_id: str) -> None:
     run = db.execute("SELECT created_at_s, engine, cap_usd, plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     plan = read_plan(run[3])
-    insert(db, "run_facts", (run_id, *run[:3], *fact_row(plan)))
+    insert(db, "run_facts", (run_id, *run[:3], *fact_row(plan), None))
     launch = db.execute("SELECT offer_json FROM launches WHERE run_id = ?", (run_id,)).fetchone()
     estimate = estimate_row(plan, None if launch is None else offer_from_json(launch[0]))
     if estimate is not None:

@@ -87,6 +87,8 @@ class RunRecord:
     failed_attempts: tuple[str, ...]
     last_seq: int
     """Of the last event stored; -1 when there is none."""
+    user: str | None = None
+    """Who launched it; None: nobody knows."""
 
     @property
     def cost_usd(self) -> Decimal | None:

@@ -10,10 +10,12 @@ from typing import Any
 
 from manager.launch.engine import Evidence, Handle
 from manager.prices.offer import Offer
+from manager.runs.clients import Client
 from manager.runs.records import Charge, StateChange, total_usd
 from manager.runs.states import RunState
 
 Row = tuple[Any, ...]
+CLIENT_COLUMNS = "id, at_s, host, pid, created_at_s, machine"
 
 
 def money_to_text(value: Decimal | None) -> str | None:
@@ -21,8 +23,8 @@ def money_to_text(value: Decimal | None) -> str | None:
     return None if value is None else str(value)
 
 
-def money_from_text(text: str | None) -> Decimal | None:
-    """The inverse of `money_to_text`."""
+def money_from_text(text: str | Decimal | None) -> Decimal | None:
+    """The inverse of `money_to_text`; a server gives the number itself."""
     return None if text is None else Decimal(text)
 
 
@@ -51,6 +53,11 @@ def offer_from_json(text: str) -> Offer:
 def state_change_from_row(row: Row) -> StateChange:
     """From (state, at_s, detail)."""
     return StateChange(state=RunState(row[0]), at_s=row[1], detail=row[2])
+
+
+def client_from_row(row: Row) -> Client:
+    """From CLIENT_COLUMNS."""
+    return Client(row_id=row[0], at_s=row[1], host=row[2], pid=row[3], created_at_s=row[4], machine=row[5])
 
 
 def charge_to_row(charge: Charge) -> Row:

@@ -7,7 +7,6 @@ state and its cost, which are always those of its newest rows.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from manager.runs.bills import bill_of
+from manager.runs.database import Database
 from manager.runs.milestones import Milestone, holding_seqs
 from manager.runs.rows import money_from_text, money_to_text, offer_from_json
 from manager.runs.states import MAY_BILL, RunState
@@ -42,6 +42,8 @@ class RunSummary:
     steps: int | None
     """Planned optimizer steps."""
     engine: str | None
+    user: str | None
+    """Who launched it; None: nobody knows."""
     state: RunState
     created_at_s: float
     changed_at_s: float
@@ -87,13 +89,13 @@ class RunSummary:
         return float(self.cost_usd / self.estimated_machine_usd)
 
 
-_ONLY = "run_id IN (SELECT value FROM json_each(?1))"
+_ONLY = "run_id IN (SELECT value FROM json_each(?))"
 _NEWEST = "SELECT max(id) FROM {table} WHERE run_id = r.run_id"
 _SUMMARIES = f"""
-    SELECT r.run_id, f.name, f.project, f.task, f.model, f.method, f.steps, f.engine,
+    SELECT r.run_id, f.name, f.project, f.task, f.model, f.method, f.steps, f.engine, f.user_name,
         s.state, coalesce(f.created_at_s, (SELECT created_at_s FROM runs WHERE run_id = r.run_id)), s.at_s,
         e.machine, e.price_usd_per_hour, e.usd_low, e.usd_expected, e.usd_high, e.machine_usd,
-        l.run_id IS NOT NULL, iif(l.offer_json IS e.offer_json, NULL, l.offer_json),
+        l.run_id IS NOT NULL, CASE WHEN l.offer_json = e.offer_json THEN NULL ELSE l.offer_json END,
         b.billed_s, b.cost_usd, f.cap_usd, v.confirmed,
         coalesce(b.charge_id, 0) = coalesce(({_NEWEST.format(table="charges")}), 0)
     FROM (SELECT run_id FROM runs WHERE {{only}}) r
@@ -111,25 +113,25 @@ _MILESTONES = """
 _json_at = json.JSONDecoder().raw_decode
 
 
-def read_summaries(db: sqlite3.Connection, only: Collection[str] | None = None) -> list[RunSummary]:
+def read_summaries(db: Database, only: Collection[str] | None = None) -> list[RunSummary]:
     """The runs in no order; the caller holds the transaction. `has_client` is None of all.
 
     Args:
         db: a ledger.
         only: names of those that are read; None: all.
     """
-    which, names = ("1", ()) if only is None else (_ONLY, (json.dumps(list(only)),))
-    milestones = db.execute(_MILESTONES.format(only=which), names)
+    which, names = ("1 = 1", ()) if only is None else (_ONLY, (json.dumps(list(only)),))
+    milestones = db.execute(_MILESTONES.format(only=which), names).fetchall()
     scores = {run_id: _scores(list(rows)) for run_id, rows in groupby(milestones, key=itemgetter(0))}
     none: Scores = ({}, {})
     rows = db.execute(_SUMMARIES.format(only=which), names).fetchall()
     return [_summary(db, row, scores.get(row[0], none)) for row in rows]
 
 
-def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> RunSummary:
-    (run_id, name, project, task, model, method, steps, engine, state, created_at_s, changed_at_s) = row[:11]
-    machine, price_usd, low, expected, high, machine_usd = row[11:17]
-    is_launched, other_offer_json, billed_s, cost_usd, cap_usd, confirmed, is_billed = row[17:]
+def _summary(db: Database, row: tuple[Any, ...], scores: Scores) -> RunSummary:
+    (run_id, name, project, task, model, method, steps, engine, user, state, created_at_s, changed_at_s) = row[:12]
+    machine, price_usd, low, expected, high, machine_usd = row[12:18]
+    is_launched, other_offer_json, billed_s, cost_usd, cap_usd, confirmed, is_billed = row[18:]
     if other_offer_json is not None:  # a client of an older version launched it: the figures are of another offer
         taken = offer_from_json(other_offer_json)
         machine, price_usd = taken.short_name, money_to_text(taken.price_usd_per_hour)
@@ -148,6 +150,7 @@ def _summary(db: sqlite3.Connection, row: tuple[Any, ...], scores: Scores) -> Ru
         method=method,
         steps=steps,
         engine=engine,
+        user=user,
         state=RunState(state),
         created_at_s=created_at_s,
         changed_at_s=changed_at_s,
