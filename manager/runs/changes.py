@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from manager.launch.engine import Evidence
 from manager.prices.offer import Offer
 from manager.runs import rows
 from manager.runs.clients import Client
+from manager.runs.database import Database
 from manager.runs.records import Charge, StateChange
+from manager.runs.requote_rows import REQUOTE_COLUMNS, RequoteRow, requote_from_row
+from manager.runs.rows import CLIENT_COLUMNS
 from tasks.protocol import Event, parse_event
 
 
@@ -21,6 +23,7 @@ class Marks:
     charge: int = 0
     evidence: int = 0
     attempt: int = 0
+    requote: int = 0
     seq: int = -1
 
 
@@ -34,6 +37,7 @@ class Changes:
     charges: tuple[Charge, ...]
     evidence: tuple[Evidence, ...]
     failed_attempts: tuple[str, ...]
+    requotes: tuple[RequoteRow, ...]
     events: tuple[Event, ...]
     has_more_events: bool
     """Whether there were more than the limit; ask again."""
@@ -46,7 +50,7 @@ class Changes:
     """Why the run shall end; None: nobody asked."""
 
 
-def read_changes(db: sqlite3.Connection, run_id: str, marks: Marks, *, most_events: int) -> Changes:
+def read_changes(db: Database, run_id: str, marks: Marks, *, most_events: int) -> Changes:
     """Rows beyond the marks, in the transaction that the caller holds; at most so many events."""
     states, state = _beyond(db, "state_changes", "state, at_s, detail", run_id, marks.state)
     charges, charge = _beyond(
@@ -56,13 +60,14 @@ def read_changes(db: sqlite3.Connection, run_id: str, marks: Marks, *, most_even
         db, "evidence", "asked_at_s, confirmed, source, answer, left_json", run_id, marks.evidence
     )
     attempts, attempt = _beyond(db, "failed_attempts", "message", run_id, marks.attempt)
+    requotes, requote = _beyond(db, "requotes", REQUOTE_COLUMNS, run_id, marks.requote)
     lines = db.execute(
         "SELECT line FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?", (run_id, marks.seq, most_events)
     )
-    events = tuple(parse_event(row[0]) for row in lines)
+    events = tuple(parse_event(row[0]) for row in lines.fetchall())
     launch = db.execute("SELECT offer_json, billing_started_at_s FROM launches WHERE run_id = ?", (run_id,)).fetchone()
     client = db.execute(
-        "SELECT id, at_s, host, pid, created_at_s FROM clients WHERE run_id = ? ORDER BY id DESC LIMIT 1", (run_id,)
+        f"SELECT {CLIENT_COLUMNS} FROM clients WHERE run_id = ? ORDER BY id DESC LIMIT 1", (run_id,)
     ).fetchone()
     stop = db.execute("SELECT detail FROM stop_requests WHERE run_id = ? ORDER BY id LIMIT 1", (run_id,)).fetchone()
     return Changes(
@@ -71,24 +76,24 @@ def read_changes(db: sqlite3.Connection, run_id: str, marks: Marks, *, most_even
             charge=charge,
             evidence=answer,
             attempt=attempt,
+            requote=requote,
             seq=events[-1].seq if events else marks.seq,
         ),
         states=tuple(rows.state_change_from_row(row) for row in states),
         charges=tuple(rows.charge_from_row(row) for row in charges),
         evidence=tuple(rows.evidence_from_row(row) for row in evidence),
         failed_attempts=tuple(str(row[0]) for row in attempts),
+        requotes=tuple(requote_from_row(row) for row in requotes),
         events=events,
         has_more_events=len(events) == most_events,
         offer=None if launch is None else rows.offer_from_json(launch[0]),
         billing_started_at_s=None if launch is None else launch[1],
-        client=None
-        if client is None
-        else Client(row_id=client[0], at_s=client[1], host=client[2], pid=client[3], created_at_s=client[4]),
+        client=None if client is None else rows.client_from_row(client),
         stop_request=None if stop is None else str(stop[0]),
     )
 
 
-def _beyond(db: sqlite3.Connection, table: str, columns: str, run_id: str, mark: int) -> tuple[list[rows.Row], int]:
+def _beyond(db: Database, table: str, columns: str, run_id: str, mark: int) -> tuple[list[rows.Row], int]:
     """Rows of one table with a larger id, and the largest id known after them."""
     found = db.execute(
         f"SELECT {columns}, id FROM {table} WHERE run_id = ? AND id > ? ORDER BY id", (run_id, mark)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from manager.launch.local_process import ProcessIdentity, identify, is_alive
 
 FOREIGN_SILENCE_S = 2400.0
 """A client on another host cannot be asked; it writes at least a charge each half minute once the machine runs, and a
 launch may last half an hour. After this long without a row it counts as gone."""
+_MACHINE_ID = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,24 +32,51 @@ class Client:
     """0: nobody; the client before left the run in good order."""
     created_at_s: float
     """Creation time of the process, Unix time in seconds."""
+    machine: str | None = None
+    """Tells machines of one host name apart where several share a ledger; None: in a file, which one machine uses."""
 
 
 def this_client(now_s: float) -> Client:
     """The process that runs this line."""
     me = identify(os.getpid())
     assert me is not None, "a process that asks lives"
-    return Client(row_id=None, at_s=now_s, host=platform.node(), pid=me.pid, created_at_s=me.created_at_s)
+    return _here(now_s, me.pid, me.created_at_s)
 
 
 def nobody(now_s: float) -> Client:
     """The row that ends a supervision."""
-    return Client(row_id=None, at_s=now_s, host=platform.node(), pid=0, created_at_s=0.0)
+    return _here(now_s, 0, 0.0)
+
+
+def is_here(client: Client) -> bool:
+    """Whether the client is a process of this machine, so that it can be asked about."""
+    return client.host == platform.node() and client.machine in (None, this_machine())
 
 
 def lives(client: Client | None, *, last_activity_s: float, now_s: float) -> bool:
     """Whether the client still supervises: the process on this host, recent rows in the ledger from another one."""
     if client is None or client.pid == 0:
         return False
-    if client.host == platform.node():
+    if is_here(client):
         return is_alive(ProcessIdentity(pid=client.pid, created_at_s=client.created_at_s))
     return now_s - last_activity_s < FOREIGN_SILENCE_S
+
+
+@cache
+def this_machine() -> str:
+    """A name that no other machine, or container with processes of its own, has; it says nothing about the machine."""
+    told = [platform.node()]
+    with suppress(OSError):
+        told.append(_MACHINE_ID.read_text(encoding="ascii", errors="replace").strip())
+    if len(told) == 1:
+        told.append(f"{uuid.getnode():x}")
+    # Containers of one image have one machine-id, and pids of their own.
+    with suppress(OSError):
+        told.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def _here(now_s: float, pid: int, created_at_s: float) -> Client:
+    return Client(
+        row_id=None, at_s=now_s, host=platform.node(), pid=pid, created_at_s=created_at_s, machine=this_machine()
+    )

@@ -6,6 +6,7 @@ that any run has, the cap and the longest duration hold.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from manager.planner.fixed_phases import FETCH
@@ -17,6 +18,8 @@ from tasks.protocol import EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, EventType
 
 _HURRIED = frozenset({EndReason.CAP, EndReason.DURATION, EndReason.INTERRUPTED})
 """Ends that do not wait long for the results: the money is spent, or the user waits."""
+_LEAST_S = 5.0
+"""For events and log, also where the cap has passed already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,8 @@ def fetch_limit(session: Session, reason: EndReason) -> FetchLimit:
     if reason is EndReason.STOP_NOW:
         return FetchLimit(least_s=settings.fetch_limit_now_s, most_s=settings.fetch_limit_now_s)
     if reason in _HURRIED:
-        return FetchLimit(least_s=settings.fetch_limit_short_s, most_s=settings.fetch_limit_short_s)
+        longest_s = min(settings.fetch_limit_short_s, _until_limit_s(session))
+        return FetchLimit(least_s=longest_s, most_s=longest_s)
     least_s = settings.fetch_limit_s
     return FetchLimit(least_s=least_s, most_s=max(least_s, planned_fetch_s(session.plan)))
 
@@ -65,6 +69,12 @@ def left_behind(session: Session, *, cut_off: bool) -> str:
         return f"{missing}; no checkpoint was told of"
     last = saved[-1].data
     return f"{missing}; the last checkpoint, of step {last['step']}, was {last['path']} on the machine"
+
+
+def _until_limit_s(session: Session) -> float:
+    """Seconds until the machine has to be taken down so that the cap is kept; infinite without a limit."""
+    limit = session.limit()
+    return math.inf if limit is None else max(_LEAST_S, limit.leave_at_s - session.clock())
 
 
 def _over(session: Session) -> str | None:

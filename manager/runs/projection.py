@@ -21,6 +21,8 @@ from tasks.protocol import EvaluationStage, Event, EventType
 
 BASE_SPREAD = 0.05
 FIRST_STEP_SPREAD = 0.5
+PROBE_SPREAD = 0.25
+"""Of what remains as a probe measured it: a few steps of typical lengths, one evaluation batch, one save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Progress:
     interval_evaluations: int = 0
     final_evaluation_done: bool = False
     finished: bool = False
+    probed_s: float | None = None
+    """What remained when the probe was through; None before it, and without one."""
     seen_at_s: float | None = None
     """Unix time, this machine's clock, of the last sign of progress; None before the first."""
 
@@ -52,6 +56,8 @@ class Progress:
                 final_evaluation_done=self.final_evaluation_done or data["stage"] == EvaluationStage.FINAL,
                 seen_at_s=now_s,
             )
+        if event.type is EventType.PROBE:
+            return replace(self, probed_s=float(data["remaining_s"]), seen_at_s=now_s)
         if event.type is EventType.FINISHED:
             return replace(self, finished=True, seen_at_s=now_s)
         return self
@@ -65,10 +71,12 @@ def project_hours(
     now_s: float,
     may_end_early: bool,
 ) -> Interval | None:
-    """Hours from the start of billing to the end of the task; None before the first optimizer step."""
+    """Hours from the start of billing to the end of the task; None before the first optimizer step and any probe."""
     billed_s = max(0.0, now_s - billing_started_at_s)
     if progress.finished:
         return _hours(billed_s, billed_s, billed_s)
+    if progress.steps == 0 and progress.probed_s is not None and progress.seen_at_s is not None:
+        return _probed_hours(progress.probed_s, billed_s, now_s - progress.seen_at_s, may_end_early=may_end_early)
     if progress.steps == 0 or progress.training_s <= 0 or progress.seen_at_s is None:
         return None
     step_s = progress.training_s / progress.steps
@@ -78,6 +86,12 @@ def project_hours(
     spread = min(1.0, BASE_SPREAD + FIRST_STEP_SPREAD / math.sqrt(progress.steps))
     low_s = 0.0 if may_end_early else remaining_s * (1 - spread)
     return _hours(billed_s + low_s, billed_s + remaining_s, billed_s + remaining_s * (1 + spread))
+
+
+def _probed_hours(probed_s: float, billed_s: float, since_s: float, *, may_end_early: bool) -> Interval:
+    left_s = max(0.0, probed_s - max(0.0, since_s))
+    low_s = 0.0 if may_end_early else left_s * (1 - PROBE_SPREAD)
+    return _hours(billed_s + low_s, billed_s + left_s, billed_s + left_s * (1 + PROBE_SPREAD))
 
 
 def project_usd(hours: Interval | None, price_usd_per_hour: Decimal | None) -> MoneyInterval | None:

@@ -7,7 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from manager.launch.engine import MachineNews
+from tasks.plain_text import log_text
 from tasks.protocol import Event
+from tasks.redaction import LineRedactor, own_redactor
 
 CAPACITY = 10_000
 """Items between the engine and the ledger; a full queue makes the stream wait."""
@@ -22,16 +25,17 @@ class StreamEnd:
 
 
 class Pump:
-    """Reads a stream in a thread until it ends or is abandoned."""
+    """Reads a stream in a thread until it ends or is abandoned; a log line holds no secret, commands no terminal."""
 
-    def __init__(self, stream: Callable[[], Iterator[Event | str]]) -> None:
+    def __init__(self, stream: Callable[[], Iterator[Event | str | MachineNews]]) -> None:
         self._stream = stream
-        self._queue: queue.Queue[Event | str | StreamEnd] = queue.Queue(maxsize=CAPACITY)
+        self._lines = LineRedactor(own_redactor())
+        self._queue: queue.Queue[Event | str | MachineNews | StreamEnd] = queue.Queue(maxsize=CAPACITY)
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._pump, name="stream", daemon=True)
         self._thread.start()
 
-    def next(self, timeout_s: float) -> Event | str | StreamEnd | None:
+    def next(self, timeout_s: float) -> Event | str | MachineNews | StreamEnd | None:
         """The next item, or None when none came in time."""
         try:
             return self._queue.get(timeout=timeout_s)
@@ -46,14 +50,14 @@ class Pump:
         error: Exception | None = None
         try:
             for item in self._stream():
-                self._put(item)
+                self._put(self._lines.line(log_text(item)) if isinstance(item, str) else item)
                 if self._abandoned.is_set():
                     return
         except Exception as caught:  # Whatever broke the stream is raised again in the thread that supervises.
             error = caught
         self._put(StreamEnd(error=error))
 
-    def _put(self, item: Event | str | StreamEnd) -> None:
+    def _put(self, item: Event | str | MachineNews | StreamEnd) -> None:
         while not self._abandoned.is_set():
             try:
                 self._queue.put(item, timeout=0.2)

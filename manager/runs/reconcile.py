@@ -12,19 +12,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from manager.errors import EngineError, InterruptedRunError, StateError, TunefareError
-from manager.launch.engine import Engine, Evidence, MachineState
-from manager.runs.clients import lives, this_client
+from manager.errors import EngineError, ExitCode, InterruptedRunError, StateError, TunefareError
+from manager.launch.engine import Engine, Evidence, MachineState, TellsEnd
+from manager.runs.clients import Client, is_here, this_client
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
 from manager.runs.records import RunRecord
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
 from manager.runs.states import FINAL, MAY_BILL, RunState
+from manager.runs.steady import steady
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release, store_missing_events
-from manager.runs.updates import OnUpdate, StateUpdate
+from manager.runs.updates import LogUpdate, OnUpdate, StateUpdate
 from manager.runs.verdict import End, EndReason, end_from_history, end_on_request
 from manager.runs.watch import watch
 
+_LOCAL = "local"
 STOP_WAIT_S = 180.0
 """For a living client to take its run one state further after a stop request; a teardown may take longer."""
 
@@ -142,7 +144,7 @@ def stop(
 
 
 def _client_lives(ledger: Ledger, run_id: str, now_s: float) -> bool:
-    return lives(ledger.client(run_id), last_activity_s=ledger.last_activity_s(run_id), now_s=now_s)
+    return ledger.client_lives(run_id, now_s)
 
 
 def _left(run_id: str, action: ReconcileAction, error: TunefareError | None = None) -> Reconciled:
@@ -163,6 +165,15 @@ def _unreachable(run_id: str, why: str | None) -> EngineError:
     )
 
 
+def _refuse_elsewhere(ledger: Ledger, run_id: str, client: Client | None) -> None:
+    """A run of another machine's own engine: from here it would look as if its processes and files were gone."""
+    if ledger.is_shared and client is not None and not is_here(client) and ledger.run(run_id).engine == _LOCAL:
+        raise StateError(
+            f"run {run_id} trains on {client.host} itself, whose tunefare is silent",
+            hint=f"Run `tunefare reconcile {run_id}` there.",
+        )
+
+
 class _Reconciliation:
     def __init__(
         self,
@@ -179,24 +190,38 @@ class _Reconciliation:
         self._voice = voice
         self._settings = settings
         self._interrupts = interrupts
+        self._run_id = ""
 
     def run(self, run_id: str, *, end: bool) -> Reconciled:
-        ledger = self._ledger
+        ledger, self._run_id = self._ledger, run_id
         client, now_s = ledger.client(run_id), self._clock()
-        if _client_lives(ledger, run_id, now_s) or not ledger.claim(run_id, this_client(now_s), instead_of=client):
+        if _client_lives(ledger, run_id, now_s):
             return _left(run_id, ReconcileAction.LEFT_ALONE)
-        record = ledger.run(run_id)
+        _refuse_elsewhere(ledger, run_id, client)
+        if not ledger.claim(run_id, this_client(now_s), instead_of=client):
+            return _left(run_id, ReconcileAction.LEFT_ALONE)
+        # What an earlier supervision could not write is written here, before anything is judged.
+        self._ledger = steady(ledger, run_id, ledger.run(run_id).run_dir, self._note)
+        record = self._ledger.run(run_id)
         session = self._session(record)
         try:
-            return self._bring_to_end(session, record, end=end)
+            found = self._bring_to_end(session, record, end=end)
         finally:
             release(session)
+        self._ledger.settle()
+        return found
+
+    def _note(self, text: str) -> None:
+        self._voice(LogUpdate(run_id=self._run_id, text=text, source="manager"))
 
     def _bring_to_end(self, session: Session, record: RunRecord, *, end: bool) -> Reconciled:
         run_id = record.run_id
         if record.state is RunState.PLANNED:
             session.enter(RunState.INTERRUPTED, "the client was gone before the launch")
             return _left(run_id, ReconcileAction.NEVER_LAUNCHED)
+        if record.state in FINAL:
+            outcome = RunOutcome(record=record, exit_code=ExitCode.DONE, error=None)
+            return Reconciled(run_id=run_id, action=ReconcileAction.CLOSED, outcome=outcome)
         if record.state in {RunState.RUNNING, RunState.STOPPING} and session.handle is not None:
             machine, silence = self._machine(session)
             if machine in {MachineState.STARTING, MachineState.RUNNING}:
@@ -279,7 +304,10 @@ class _Reconciliation:
 
     def _ended_at_s(self, session: Session, record: RunRecord) -> float | None:
         """Last sign of life of a machine that is gone already; None while it is there, for then it is billed."""
-        if session.handle is None or not self._gone(session):
+        if session.handle is None:
+            return None
+        told_s = session.engine.ended_at_s(session.handle) if isinstance(session.engine, TellsEnd) else None
+        if told_s is None and not self._gone(session):
             return None
         # What cannot be had now is tried again, and reported, when the run is closed.
         with suppress(TunefareError):
@@ -288,7 +316,10 @@ class _Reconciliation:
         events = self._ledger.events(record.run_id)
         seen = [answer.asked_at_s for answer in record.evidence if answer.left]
         billed_to_s = session.meter.billed_to_s if session.meter is not None else record.created_at_s
-        return max([billed_to_s, *(event.time_s for event in events[-1:]), *seen])
+        # A client that was killed at once has charged nothing, and the machine was there all the same.
+        known = [change.at_s for change in record.history if change.state is RunState.RUNNING]
+        known += [] if told_s is None else [told_s]
+        return max([billed_to_s, *(event.time_s for event in events[-1:]), *seen, *known])
 
     def _gone(self, session: Session) -> bool:
         assert session.handle is not None, "asked only for a run with a handle"

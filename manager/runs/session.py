@@ -7,18 +7,23 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
-from manager.launch.engine import Engine, Handle
+from manager.errors import InterruptedRunError
+from manager.launch.engine import Engine, GuardName, Handle, LaunchRequest, TellsMachines
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.runs.beside import beside_usd
 from manager.runs.charges import charge
+from manager.runs.home_guard import EndTimes, HomeLimit, home_limit, teardown_s
 from manager.runs.ledger import Ledger, MissingEventsError
+from manager.runs.machine_pieces import Piece, limit_price, pieces
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, StateChange, total_usd
+from manager.runs.requote import Ask
 from manager.runs.states import RunState
 from manager.runs.updates import ChargeUpdate, EventUpdate, LogUpdate, OnUpdate, StateUpdate, Update
-from manager.units import MoneyInterval
+from manager.units import SECONDS_PER_HOUR, MoneyInterval
 from tasks.protocol import Event
+from tasks.redaction import Redactor, own_redactor
 
 Clock = Callable[[], float]
 """Unix time in seconds."""
@@ -40,25 +45,36 @@ class SuperviseSettings:
     """Beyond the grace, before the stream is given up and the machine taken down."""
     kill_patience_s: float = 5.0
     """For the task to vanish where an end at once was asked for, before the machine is taken down."""
-    duration_margin_s: float = 10.0
-    """The task keeps its longest duration itself; supervision steps in this much later."""
+    hang_s: float | None = None
+    """Longest time without progress of a task on this machine; None: for ever."""
+    store_patience_s: float = 30.0
+    """For a ledger that cannot be written (full disk, lock) to take the end of a run that is down already."""
     fetch_limit_s: float = 600.0
     """For the results to come home before the machine is taken down without them; longer where the plan says so."""
     fetch_limit_short_s: float = 120.0
     """The same where the run is over its cap or its longest duration, or the user interrupted it."""
     fetch_limit_now_s: float = 20.0
     """The same where an end at once was asked for: enough for events and log."""
+    requote_answer_s: float = 120.0
+    """For somebody to answer whether a run goes on whose probe exceeds its quote."""
     evidence_attempts: int = 5
     evidence_backoff_s: float = 2.0
     """Before the second attempt; doubles with each."""
 
 
 _LONGEST = "max_duration_s"
+_HOME = "home_guard"
 
 
-def with_longest_duration(handle: Handle, max_duration_s: float | None) -> Handle:
-    """The handle with the limit of the launch among its details, so that whoever adopts the run keeps it."""
-    return replace(handle, details={**handle.details, _LONGEST: max_duration_s})
+def with_limits(handle: Handle, request: LaunchRequest) -> Handle:
+    """The handle with the limits of the launch among its details, so that whoever adopts the run keeps them."""
+    kept = {_LONGEST: request.max_duration_s, _HOME: GuardName.HOME in request.guards}
+    return replace(handle, details={**handle.details, **kept})
+
+
+def keeps_limits(handle: Handle | None) -> bool:
+    """Whether the process at home keeps cap and duration; a drill takes this guard away."""
+    return handle is None or bool(handle.details.get(_HOME, True))
 
 
 def longest_duration_s(handle: Handle | None) -> float | None:
@@ -67,19 +83,69 @@ def longest_duration_s(handle: Handle | None) -> float | None:
     return None if value is None else float(value)
 
 
+def end_times(engine: str, settings: SuperviseSettings) -> EndTimes:
+    """What an end in good order takes on this engine, where there is time for it."""
+    # Where the task runs here nothing has to come home.
+    fetch_s = 0.0 if engine == "local" else settings.fetch_limit_short_s
+    return EndTimes(teardown_s=teardown_s(engine), fetch_s=fetch_s, grace_s=settings.cancel_grace_s)
+
+
+def limit_of(record: RunRecord, settings: SuperviseSettings) -> HomeLimit | None:
+    """The first of a run's cap and longest duration, for whoever does not supervise it; None as `Session.limit`."""
+    if record.offer is None or record.billing_started_at_s is None or not keeps_limits(record.handle):
+        return None
+    return _limit(
+        record.plan,
+        record.offer,
+        record.handle,
+        billing_started_at_s=record.billing_started_at_s,
+        cap_usd=record.cap_usd,
+        longest_s=longest_duration_s(record.handle),
+        times=end_times(record.engine, settings),
+    )
+
+
+def _limit(
+    plan: Plan,
+    offer: Offer,
+    handle: Handle | None,
+    *,
+    billing_started_at_s: float,
+    cap_usd: Decimal | None,
+    longest_s: float | None,
+    times: EndTimes,
+) -> HomeLimit | None:
+    price, once = limit_price(handle, offer), beside_usd(plan, offer, 0.0)
+    hourly = beside_usd(plan, offer, SECONDS_PER_HOUR) - once
+    return home_limit(
+        billing_started_at_s=billing_started_at_s,
+        cap_usd=cap_usd,
+        usd_per_hour=None if price is None else price + hourly,
+        usd_once=once,
+        longest_s=longest_s,
+        times=times,
+    )
+
+
 class Voice:
     """Passes updates on; a listener that failed once is not asked again, so that it cannot break a teardown."""
 
     def __init__(self, on_update: OnUpdate) -> None:
         self._on_update = on_update
         self._broken = False
+        self.left: InterruptedRunError | None = None
+        """What the listener said when it left; None: it has not."""
 
     def __call__(self, update: Update) -> None:
-        """Tell the listener; its first error passes through (a closed pipe ends the run in good order)."""
+        """Tell the listener; one that leaves (a closed terminal) is noted, any other first error passes through."""
         if self._broken:
             return
         try:
             self._on_update(update)
+        except InterruptedRunError as error:
+            # Raised here it would tear supervision out of a step that saves a checkpoint or takes a machine down.
+            self._broken = True
+            self.left = error
         except BaseException:
             self._broken = True
             raise
@@ -110,16 +176,24 @@ class Meter:
         """End of the last stretch."""
         return self._charges[-1].to_s if self._charges else self.billing_started_at_s
 
-    def charge_to(self, to_s: float, *, now_s: float) -> Charge | None:
-        """Store the stretch up to to_s; None when the bill already reaches it."""
+    def charge_to(self, to_s: float, *, now_s: float, piece: Piece | None = None) -> Charge | None:
+        """Store the stretch up to to_s; None when the bill already reaches it.
+
+        Args:
+            to_s: Unix time.
+            now_s: Unix time.
+            piece: price and name of the stretch, where the run has several machines; None: as the launch said.
+        """
         if to_s <= self.billed_to_s:
             return None
+        if piece is not None:
+            self.price_usd_per_hour = piece.price_usd_per_hour
         stretch = charge(
             from_s=self.billed_to_s,
             to_s=to_s,
             price_usd_per_hour=self.price_usd_per_hour,
             at_s=now_s,
-            what=self._what,
+            what=self._what if piece is None else piece.what,
         )
         self._ledger.add_charge(self._run_id, stretch)
         self._charges.append(stretch)
@@ -155,6 +229,10 @@ class Session:
     offer: Offer | None = None
     """That was taken; None before the launch succeeded."""
     progress: Progress = field(default_factory=Progress)
+    ask: Ask | None = None
+    """Puts questions to somebody at a terminal; None: nobody is there."""
+    redactor: Redactor = field(default_factory=own_redactor, repr=False)
+    """Of all that is stored or told."""
 
     @classmethod
     def resume(
@@ -196,13 +274,29 @@ class Session:
 
     def enter(self, state: RunState, detail: str | None = None) -> None:
         """Store a state change, then tell."""
+        detail = None if detail is None else self.redactor.text(detail)
         change = StateChange(state=state, at_s=self.clock(), detail=detail)
         self.ledger.transition(self.run_id, state, change.at_s, detail)
         self.tell(StateUpdate(run_id=self.run_id, change=change))
 
     def charge_to(self, to_s: float) -> None:
-        """Store the charge up to to_s and tell; nothing before the launch."""
-        stretch = self.meter.charge_to(to_s, now_s=self.clock()) if self.meter is not None else None
+        """Store the charge up to to_s and tell; nothing before the launch.
+
+        Where the run may have several machines, those that are known are charged one by one; while it runs, only up to
+        the time of which nothing changes any more.
+        """
+        if self.meter is None:
+            return
+        times = None
+        if isinstance(self.engine, TellsMachines) and self.handle is not None:
+            times = self.engine.machines(self.handle)
+        if times is None:
+            self._tell_charge(self.meter.charge_to(to_s, now_s=self.clock()))
+            return
+        for piece in pieces(times.machines, from_s=self.meter.billed_to_s, to_s=min(to_s, times.known_to_s)):
+            self._tell_charge(self.meter.charge_to(piece.to_s, now_s=self.clock(), piece=piece))
+
+    def _tell_charge(self, stretch: Charge | None) -> None:
         if stretch is not None and self.meter is not None:
             cost = self.meter.cost_usd()
             update = ChargeUpdate(run_id=self.run_id, charge=stretch, cost_usd=cost, projected_usd=self.projected_usd())
@@ -211,11 +305,14 @@ class Session:
     def take(self, events: Iterable[Event]) -> None:
         """Store events, then tell each that is new; also those before a gap, which is raised after that."""
         try:
-            new = self.ledger.append_events(self.run_id, events)
+            new = self.ledger.append_events(self.run_id, map(self._redacted, events))
         except MissingEventsError as error:
             self._tell_events(error.stored)
             raise
         self._tell_events(new)
+
+    def _redacted(self, event: Event) -> Event:
+        return replace(event, data=self.redactor.data(event.data))
 
     def _tell_events(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -247,6 +344,20 @@ class Session:
             return Decimal(0)
         return beside_usd(self.plan, self.offer, now_s - self.meter.billing_started_at_s)
 
+    def limit(self) -> HomeLimit | None:
+        """The first of cap and longest duration; None: there is none, it cannot be told yet, or is not kept here."""
+        if self.meter is None or self.offer is None or not keeps_limits(self.handle):
+            return None
+        return _limit(
+            self.plan,
+            self.offer,
+            self.handle,
+            billing_started_at_s=self.meter.billing_started_at_s,
+            cap_usd=self.cap_usd,
+            longest_s=self.max_duration_s,
+            times=end_times(self.engine.name, self.settings),
+        )
+
     def note(self, text: str) -> None:
         """Say something in supervision's own voice."""
-        self.tell(LogUpdate(run_id=self.run_id, text=text, source="manager"))
+        self.tell(LogUpdate(run_id=self.run_id, text=self.redactor.text(text), source="manager"))

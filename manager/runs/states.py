@@ -43,7 +43,8 @@ MAY_BILL = frozenset(
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.PLANNED: frozenset({RunState.LAUNCHING, RunState.INTERRUPTED}),
     RunState.LAUNCHING: frozenset({RunState.RUNNING, RunState.TEARING_DOWN}),
-    RunState.RUNNING: frozenset({RunState.STOPPING, RunState.TEARING_DOWN}),
+    # Again where one machine takes the place of another: the detail says which.
+    RunState.RUNNING: frozenset({RunState.RUNNING, RunState.STOPPING, RunState.TEARING_DOWN}),
     RunState.STOPPING: frozenset({RunState.TEARING_DOWN}),
     RunState.TEARING_DOWN: FINAL | {RunState.UNCONFIRMED},
     RunState.UNCONFIRMED: frozenset({RunState.TEARING_DOWN}),

@@ -16,8 +16,10 @@ from manager.runs.clients import this_client
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
 from manager.runs.records import StateChange
-from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, with_longest_duration
+from manager.runs.requote import Ask
+from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, with_limits
 from manager.runs.states import RunState
+from manager.runs.steady import steady
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release
 from manager.runs.updates import OnUpdate, StateUpdate
 from manager.runs.verdict import End, EndReason, end_on_request
@@ -34,6 +36,10 @@ class RunOrder:
     plan: Plan
     cap_usd: Decimal | None
     """None: no cap."""
+    user: str | None = None
+    """Who launches it; None: nobody knows."""
+    ask: Ask | None = None
+    """Puts questions to somebody at a terminal while the run goes on; None: nobody is there."""
 
 
 def supervise(
@@ -65,15 +71,18 @@ def supervise(
         clock=clock,
         tell=Voice(on_update),
         settings=settings or SuperviseSettings(),
+        ask=run.ask,
     )
     with Interrupts() as interrupts:
         _create(session, run)
         if interrupts.count:
             return _leave_before_launch(session)
         try:
-            return _launch_to_end(session, request, interrupts)
+            outcome = _launch_to_end(session, request, interrupts)
         finally:
             release(session)
+        session.ledger.settle()
+        return outcome
 
 
 def _create(session: Session, run: RunOrder) -> None:
@@ -81,12 +90,20 @@ def _create(session: Session, run: RunOrder) -> None:
     now_s = session.clock()
     ledger, request = session.ledger, run.request
     ledger.create_run(
-        request.run_id, run.plan, request.run_dir, session.engine.name, run.cap_usd, now_s, this_client(now_s)
+        request.run_id,
+        run.plan,
+        request.run_dir,
+        session.engine.name,
+        run.cap_usd,
+        now_s,
+        this_client(now_s),
+        run.user,
     )
+    ledger = session.ledger = steady(ledger, request.run_id, request.run_dir, session.note)
     planned = StateChange(state=RunState.PLANNED, at_s=now_s, detail=None)
     try:
         session.tell(StateUpdate(run_id=request.run_id, change=planned))
-        session.handle = with_longest_duration(session.engine.reserve(request), request.max_duration_s)
+        session.handle = with_limits(session.engine.reserve(request), request)
         ledger.store_handle(request.run_id, session.handle, session.clock())
     except BaseException as error:
         ledger.transition(request.run_id, RunState.INTERRUPTED, session.clock(), f"before the launch: {error}")
@@ -129,9 +146,11 @@ def _end_of_launch(session: Session, request: LaunchRequest, interrupts: Interru
 def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Interrupts) -> End:
     assert session.handle is not None, "reserved before the launch"
     session.enter(RunState.LAUNCHING)
+    if (left := session.tell.left) is not None:
+        return End(reason=EndReason.INTERRUPTED, message=left.message, hint=left.hint)
     with _stoppable(session, interrupts), interrupts.raising():
         launched = session.engine.submit(request, session.handle)
-    launched = replace(launched, handle=with_longest_duration(launched.handle, request.max_duration_s))
+    launched = replace(launched, handle=with_limits(launched.handle, request))
     session.handle = launched.handle
     session.offer = launched.offer
     session.meter = Meter(

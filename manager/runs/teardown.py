@@ -14,13 +14,15 @@ from functools import partial
 from typing import TypeVar
 
 from manager.errors import ExitCode, StateError, TeardownUnconfirmedError, TunefareError
-from manager.launch.engine import Evidence, Handle, MachineState
+from manager.launch.engine import Evidence, Handle, MachineState, TellsEnd
+from manager.launch.from_store import Brought, bring_from_store
 from manager.runs.events_file import read_events
 from manager.runs.fetch_limit import fetch_limit, left_behind
 from manager.runs.interrupts import Interrupts
 from manager.runs.pump import Background
 from manager.runs.records import RunRecord
 from manager.runs.session import Session
+from manager.runs.settle import keep_evidence, settle
 from manager.runs.states import RunState
 from manager.runs.stop_requests import StopRequests
 from manager.runs.updates import EvidenceUpdate
@@ -54,6 +56,11 @@ class _Errors:
             self.first = self.first or error
             return fallback
 
+    def heal(self) -> None:
+        """What the ledger had refused it has taken meanwhile."""
+        if isinstance(self.first, StateError):
+            self.first = None
+
 
 def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s: float | None = None) -> RunOutcome:
     """Take the run down and write how it ended: a final state with evidence, or UNCONFIRMED.
@@ -62,7 +69,8 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
         session: what is known of the run.
         end: why it ends.
         interrupts: counts the user's signals; one that comes while results are fetched ends the fetch.
-        ended_at_s: Unix time at which the machine had ended already; None: it ends now.
+        ended_at_s: Unix time at which the machine had ended already; None: it ends now, or, where it turns out to be
+            gone, with its last sign of life.
 
     Raises:
         TeardownUnconfirmedError: something is left for all that is known, and another error came on top of it.
@@ -77,7 +85,11 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
         evidence = _take_down(session, session.handle, errors)
         # A task that was killed may have written after its events were fetched; now nobody writes any more.
         errors.attempt(lambda: store_missing_events(session), None)
+    if ended_at_s is None and machine is MachineState.GONE and evidence is not None and evidence.confirmed:
+        ended_at_s = errors.attempt(lambda: _last_sign_s(session), None)
     gone_at_s = session.clock() if ended_at_s is None else ended_at_s
+    if _settled(session, end, evidence, gone_at_s, interrupts):
+        errors.heal()
     errors.attempt(lambda: session.charge_to(gone_at_s), None)
     verdict = errors.attempt(
         lambda: judge(end, session.ledger.events(session.run_id), machine, run_id=session.run_id), None
@@ -94,6 +106,19 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
         # Where the last state could not be written the run may bill for all the ledger knows: it is reconciled again.
         raise errors.first or AssertionError("no verdict without an error")
     return RunOutcome(record=session.ledger.run(session.run_id), exit_code=verdict.exit_code, error=verdict.error)
+
+
+def _settled(session: Session, end: End, evidence: Evidence | None, gone_at_s: float, interrupts: Interrupts) -> bool:
+    """Whether the ledger has all of a run that is down, but its last state."""
+    if evidence is not None and not evidence.confirmed:
+        return False
+    writes = (
+        lambda: _enter_teardown(session, end),
+        lambda: keep_evidence(session, evidence),
+        lambda: store_missing_events(session),
+        lambda: session.charge_to(gone_at_s),
+    )
+    return settle(session, writes, interrupts)
 
 
 def close_after_error(session: Session, error: BaseException, interrupts: Interrupts) -> None:
@@ -122,6 +147,18 @@ def store_missing_events(session: Session) -> None:
     session.take(read_events(session.run_dir / EVENTS_FILE, after_seq=last_seq))
 
 
+def _last_sign_s(session: Session) -> float | None:
+    """When a machine that is gone was last known to be there; what is billed already stays billed."""
+    if session.meter is None:
+        return None
+    events = session.ledger.events(session.run_id)
+    told_s = None
+    if session.handle is not None and isinstance(session.engine, TellsEnd):
+        told_s = session.engine.ended_at_s(session.handle)
+    known = [] if told_s is None else [told_s]
+    return max([session.meter.billed_to_s, *(event.time_s for event in events[-1:]), *known])
+
+
 def _enter_teardown(session: Session, end: End) -> None:
     if session.ledger.state(session.run_id) is not RunState.TEARING_DOWN:
         session.enter(RunState.TEARING_DOWN, end.detail)
@@ -134,11 +171,15 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
     """
     engine = _Errors()
     machine = MachineState.UNKNOWN
+    brought: Brought | None = None
 
     def ask_and_fetch() -> None:
-        nonlocal machine
+        nonlocal machine, brought
         machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
         engine.attempt(lambda: session.engine.fetch(handle), None)
+        # A machine that is gone has left in the run's store what it had; one that answered has the same.
+        if engine.first is not None:
+            brought = engine.attempt(lambda: bring_from_store(session.run_dir), None)
 
     # Counted before the fetch begins: a signal that comes with its first moment is heeded too.
     signals_before = interrupts.count
@@ -147,6 +188,9 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
     trouble = gave_up or engine.first
     if trouble is not None:
         errors.attempt(lambda: session.note(f"not everything could be fetched: {trouble}"), None)
+    if brought is not None and brought.words:
+        words = brought.words
+        errors.attempt(lambda: session.note(f"brought home: {words}"), None)
     errors.attempt(lambda: store_missing_events(session), None)
     if trouble is not None:
         # Events that came home tell of the last checkpoint.

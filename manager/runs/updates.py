@@ -6,6 +6,9 @@
 | metric | at_s, seq, event ("train" or "evaluation"), data, cost_usd, projected_usd |
 | event | at_s, seq, event (every other type), data, cost_usd, projected_usd |
 | charge | at_s, from_s, to_s, price_usd_per_hour, amount_usd, cost_usd, projected_usd |
+| requote | at_s, quoted_usd, projected_usd, projected_hours {low, expected, high}, cap_usd, above (share over the \
+quote) or null, tolerated_above, is_above, breaks_cap, basis |
+| transfer | at_s, what (`data`: staged before the launch), to (URI), done_bytes, of_bytes, bytes_per_s or null |
 | evidence | at_s, confirmed, source, answer, left |
 | log | source ("task" or "manager"), text |
 
@@ -21,6 +24,7 @@ from typing import Any
 
 from manager.launch.engine import Evidence
 from manager.runs.records import Charge, StateChange
+from manager.runs.requote import Requote
 from manager.units import MoneyInterval
 from tasks.protocol import Event, EventType
 
@@ -77,7 +81,32 @@ class EvidenceUpdate:
     evidence: Evidence
 
 
-Update = StateUpdate | EventUpdate | LogUpdate | ChargeUpdate | EvidenceUpdate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequoteUpdate:
+    """The machine measured the run before training, and the quote was renewed."""
+
+    run_id: str
+    requote: Requote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferUpdate:
+    """Files are on their way."""
+
+    run_id: str
+    at_s: float
+    what: str
+    """`data`."""
+    to: str
+    """URI of the bucket."""
+    done_bytes: int
+    """What is there, of earlier launches too."""
+    of_bytes: int
+    bytes_per_s: float | None
+    """Mean of this transfer; None: nothing has moved yet."""
+
+
+Update = StateUpdate | EventUpdate | LogUpdate | ChargeUpdate | EvidenceUpdate | RequoteUpdate | TransferUpdate
 OnUpdate = Callable[[Update], None]
 
 
@@ -104,6 +133,12 @@ def _fields(update: Update) -> tuple[str, dict[str, Any]]:
             "amount_usd": _number(charge.amount_usd),
         }
         return "charge", {**stretch, **amounts, **_dollars(update.cost_usd, update.projected_usd)}
+    if isinstance(update, RequoteUpdate):
+        return "requote", _requoted(update.requote)
+    if isinstance(update, TransferUpdate):
+        rate = None if update.bytes_per_s is None else round(update.bytes_per_s)
+        moved = {"done_bytes": update.done_bytes, "of_bytes": update.of_bytes, "bytes_per_s": rate}
+        return "transfer", {"at_s": update.at_s, "what": update.what, "to": update.to, **moved}
     if isinstance(update, EvidenceUpdate):
         evidence = update.evidence
         told = {"at_s": evidence.asked_at_s, "confirmed": evidence.confirmed, "source": evidence.source}
@@ -111,15 +146,30 @@ def _fields(update: Update) -> tuple[str, dict[str, Any]]:
     return "log", {"source": update.source, "text": update.text}
 
 
+def _requoted(renewed: Requote) -> dict[str, Any]:
+    hours = renewed.projected_hours
+    return {
+        "at_s": renewed.at_s,
+        "quoted_usd": _interval(renewed.quoted_usd),
+        "projected_usd": _interval(renewed.projected_usd),
+        "projected_hours": {"low": hours.low, "expected": hours.expected, "high": hours.high},
+        "cap_usd": _number(renewed.cap_usd),
+        "above": renewed.above,
+        "tolerated_above": renewed.tolerated_above,
+        "is_above": renewed.is_above,
+        "breaks_cap": renewed.breaks_cap,
+        "basis": renewed.basis,
+    }
+
+
 def _dollars(cost_usd: Decimal | None, projected_usd: MoneyInterval | None) -> dict[str, Any]:
-    projected = None
-    if projected_usd is not None:
-        projected = {
-            "low": _number(projected_usd.low),
-            "expected": _number(projected_usd.expected),
-            "high": _number(projected_usd.high),
-        }
-    return {"cost_usd": _number(cost_usd), "projected_usd": projected}
+    return {"cost_usd": _number(cost_usd), "projected_usd": _interval(projected_usd)}
+
+
+def _interval(dollars: MoneyInterval | None) -> dict[str, float | None] | None:
+    if dollars is None:
+        return None
+    return {"low": _number(dollars.low), "expected": _number(dollars.expected), "high": _number(dollars.high)}
 
 
 def _number(value: Decimal | None) -> float | None:

@@ -33,6 +33,9 @@ class EndReason(StrEnum):
     NO_CAPACITY = "no capacity"
     ENGINE_FAILED = "engine failed"
     CLIENT_GONE = "client gone"
+    REQUOTED = "quote exceeded"
+    """By what the probe measured; the user's rule, or the user, said that it ends."""
+    HUNG = "task hung"
     ERROR = "error"
 
 
@@ -65,7 +68,7 @@ class Verdict:
 
 
 _OVER_CAP = frozenset({EndReason.CAP, EndReason.DURATION})
-_BROKEN = frozenset({EndReason.ENGINE_FAILED, EndReason.ERROR})
+_BROKEN = frozenset({EndReason.ENGINE_FAILED, EndReason.ERROR, EndReason.HUNG})
 """Ends after which a task that stops in good order was told to by the take-down, which is not why the run ended."""
 
 
@@ -126,12 +129,16 @@ def _judge_reason(end: End, machine: MachineState, run_id: str, *, stopped_itsel
         return Verdict(state=RunState.NO_CAPACITY, error=error)
     if end.reason in _OVER_CAP:
         return _over_cap(end.message or str(end.reason))
+    if end.reason is EndReason.REQUOTED:
+        hint = "Plan with what was learnt (`tunefare plan`), or raise budget.requote_above or the cap."
+        return Verdict(state=RunState.STOPPED, error=OverBudgetError(end.message or str(end.reason), hint=hint))
     if end.reason is EndReason.STOP_REQUESTED:
         return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the run was stopped on request"))
     if end.reason is EndReason.STOP_NOW:
         return Verdict(state=RunState.STOPPED, error=InterruptedRunError("the run was ended at once, on request"))
     if end.reason is EndReason.INTERRUPTED:
-        return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("interrupted; the run was ended"))
+        message = "interrupted; the run was ended" if end.message is None else f"{end.message}; the run was ended"
+        return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError(message, hint=end.hint))
     if end.reason is EndReason.CLIENT_GONE and machine not in {MachineState.FAILED, MachineState.SETUP_FAILED}:
         return Verdict(state=RunState.INTERRUPTED, error=InterruptedRunError("the client was gone; the run was ended"))
     if stopped_itself and end.reason not in _BROKEN:

@@ -6,10 +6,12 @@ import time
 from decimal import Decimal
 
 from manager.errors import EngineError
-from manager.launch.engine import Handle
+from manager.launch.engine import Handle, MachineNews
+from manager.runs.hang import hang_words
 from manager.runs.interrupts import Interrupts
 from manager.runs.pump import Background, Pump, StreamEnd
-from manager.runs.session import Meter, Session
+from manager.runs.requote_rule import RequoteRule
+from manager.runs.session import Meter, Session, keeps_limits
 from manager.runs.states import RunState
 from manager.runs.stop_requests import StopRequests
 from manager.runs.streamed_log import StreamedLog
@@ -51,7 +53,9 @@ class _Watch:
         self._batch: list[Event] = []
         self._batch_since_s = 0.0
         self._charged_at_s = session.clock()
+        self._moved_at_s = session.clock()
         self._requests = StopRequests(session)
+        self._requote = RequoteRule(session)
         self._end: End | None = None
         self._give_up_at = 0.0
         self._signals_before = 0
@@ -77,22 +81,34 @@ class _Watch:
             self._flush()
         finally:
             pump.abandon()
+            self._requote.close()
             self._log.close()
         if self._canceller is not None:
             # The task has ended or is given up; `down` follows in either case.
             self._canceller.join(self._patience_s(self._end))
         return self._end or End(reason=EndReason.ENDED)
 
-    def _take(self, item: Event | str | None) -> None:
-        if isinstance(item, str):
+    def _take(self, item: Event | str | MachineNews | None) -> None:
+        if isinstance(item, MachineNews):
+            self._tell_news(item)
+        elif isinstance(item, str):
             trouble = self._log.write(item)
             self._session.tell(LogUpdate(run_id=self._session.run_id, text=item))
             if trouble is not None:
                 self._session.note(trouble)
         elif item is not None:
+            self._moved_at_s = self._session.clock()
             if not self._batch:
                 self._batch_since_s = self._session.clock()
             self._batch.append(item)
+
+    def _tell_news(self, news: MachineNews) -> None:
+        """Into the run's history, while nobody is ending it."""
+        self._moved_at_s = self._session.clock()
+        if self._session.ledger.state(self._session.run_id) is RunState.RUNNING:
+            self._session.enter(RunState.RUNNING, news.words)
+        else:
+            self._session.note(news.words)
 
     def _keep_rhythm(self) -> None:
         now_s = self._session.clock()
@@ -110,6 +126,8 @@ class _Watch:
         batch, self._batch = self._batch, []
         if batch:
             self._session.take(batch)
+            for event in batch:
+                self._requote.observe(event)
 
     def _why_end(self, now_s: float) -> End | None:
         request = self._requests.look(at_once=self._interrupts.count > 0)
@@ -117,7 +135,17 @@ class _Watch:
             return end_on_request(request)
         if self._interrupts.count:
             return End(reason=EndReason.INTERRUPTED)
-        return self._over_cap(now_s) or self._over_duration(now_s)
+        if (left := self._session.tell.left) is not None:
+            return End(reason=EndReason.INTERRUPTED, message=left.message, hint=left.hint)
+        return self._requote.why_end() or self._over_limit(now_s) or self._hangs(now_s)
+
+    def _hangs(self, now_s: float) -> End | None:
+        """Where the task runs on this machine its signs of life lie in the run's folder."""
+        hang_s, session = self._settings.hang_s, self._session
+        if hang_s is None or session.engine.name != "local" or not keeps_limits(self._handle):
+            return None
+        words = hang_words(session.run_dir, since_s=self._moved_at_s, now_s=now_s, hang_s=hang_s)
+        return None if words is None else End(reason=EndReason.HUNG, message=words)
 
     def _more_urgent_than(self, end: End) -> End | None:
         """An end at once, asked for while the task is given its time."""
@@ -126,21 +154,34 @@ class _Watch:
         request = self._requests.look()
         return end_on_request(request) if request is not None and request.now else None
 
-    def _over_cap(self, now_s: float) -> End | None:
-        cap = self._session.cap_usd
-        cost = self._meter.cost_usd(now_s)
-        if cap is None or cost is None:
-            return None
+    def _over_limit(self, now_s: float) -> End | None:
+        """The end, where what is left of cap or duration is just enough for an end in good order."""
+        limit = self._session.limit()
+        if limit is None or now_s < limit.end_at_s:
+            return self._over_projection()
+        if limit.is_cap:
+            return End(reason=EndReason.CAP, message=self._spent(now_s))
+        longest_s = self._session.max_duration_s
+        assert longest_s is not None, "the limit is one of time"
+        return End(reason=EndReason.DURATION, message=f"it may take {format_duration(longest_s)}")
+
+    def _spent(self, now_s: float) -> str:
+        cap, cost = self._session.cap_usd, self._meter.cost_usd(now_s)
+        assert cap is not None, "the limit is one of dollars"
+        assert cost is not None, "so the price is known"
         beside = self._session.beside_usd(now_s)
-        if cost + beside >= cap:
-            extra = f", and {format_usd(beside)} for disk, address and traffic home" if beside else ""
-            message = f"{format_usd(cost)} spent of {format_usd(cap)}{extra}"
-            return End(reason=EndReason.CAP, message=message)
+        extra = f", and {format_usd(beside)} for disk, address and traffic home" if beside else ""
+        return f"{format_usd(cost)} spent of {format_usd(cap)}{extra}"
+
+    def _over_projection(self) -> End | None:
+        cap = self._session.cap_usd
+        if cap is None or not keeps_limits(self._handle):
+            return None
         projected = self._surely_costs()
-        if projected is not None and projected > cap:
-            message = f"it would cost at least {format_usd(projected)}, the cap is {format_usd(cap)}"
-            return End(reason=EndReason.CAP, message=message)
-        return None
+        if projected is None or projected <= cap:
+            return None
+        message = f"it would cost at least {format_usd(projected)}, the cap is {format_usd(cap)}"
+        return End(reason=EndReason.CAP, message=message)
 
     def _surely_costs(self) -> Decimal | None:
         """Low end of the projection, where it rests on enough steps and on a count of steps that was not guessed."""
@@ -150,14 +191,6 @@ class _Watch:
         projected = self._session.projected_usd()
         return None if projected is None else projected.low
 
-    def _over_duration(self, now_s: float) -> End | None:
-        longest_s = self._session.max_duration_s
-        if longest_s is None:
-            return None
-        if now_s - self._meter.billing_started_at_s < longest_s + self._settings.duration_margin_s:
-            return None
-        return End(reason=EndReason.DURATION, message=f"longer than {format_duration(longest_s)}")
-
     def _begin_end(self, end: End) -> None:
         self._end = end
         self._signals_before = self._interrupts.count
@@ -166,9 +199,15 @@ class _Watch:
         # Nothing is saved where the end is at once: the run goes from running to its teardown.
         if not is_now and self._session.ledger.state(self._session.run_id) is RunState.RUNNING:
             self._session.enter(RunState.STOPPING, end.detail)
-        grace_s = 0.0 if is_now else self._settings.cancel_grace_s
+        grace_s = 0.0 if is_now else self._grace_s()
         self._give_up_at = time.monotonic() + grace_s + self._patience_s(end)
         self._canceller = Background(lambda: engine.cancel(handle, grace_s=grace_s), "cancel")
+
+    def _grace_s(self) -> float:
+        """For the trainer's checkpoint: the setting, or less where the limit is near."""
+        limit = self._session.limit()
+        longest_s = self._settings.cancel_grace_s
+        return longest_s if limit is None else max(0.0, min(longest_s, limit.fetch_at_s - self._session.clock()))
 
     def _patience_s(self, end: End | None) -> float:
         """For what was killed to vanish, beyond its grace."""
@@ -180,7 +219,11 @@ class _Watch:
         if self._end is None:
             return False
         impatient = self._interrupts.count > self._signals_before
-        return impatient or time.monotonic() >= self._give_up_at
+        return impatient or time.monotonic() >= self._give_up_at or self._at_limit()
+
+    def _at_limit(self) -> bool:
+        limit = self._session.limit()
+        return limit is not None and self._session.clock() >= limit.fetch_at_s
 
     def _raise_broken(self, item: StreamEnd) -> None:
         if item.error is None or self._end is not None:
