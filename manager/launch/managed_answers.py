@@ -1,0 +1,130 @@
+"""What SkyPilot's answers on a managed job mean: pure functions from the worker's JSON to the engine's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from manager.launch.engine import Evidence, MachineState, MachineTime
+from manager.launch.inventory import Found
+from manager.launch.managed_record import ManagedRecord
+from manager.launch.sky_answers import direct_words
+from manager.prices.offer import Offer
+from manager.units import format_duration, format_usd, usd
+
+_STATES = {
+    "PENDING": MachineState.STARTING,
+    "SUBMITTED": MachineState.STARTING,
+    "STARTING": MachineState.STARTING,
+    "RECOVERING": MachineState.STARTING,
+    "RUNNING": MachineState.RUNNING,
+    "WINDING_DOWN": MachineState.RUNNING,
+    "CANCELLING": MachineState.RUNNING,
+    "SUCCEEDED": MachineState.SUCCEEDED,
+    "FAILED_SETUP": MachineState.SETUP_FAILED,
+}
+"""SkyPilot's states of a managed job; those not named (FAILED, FAILED_CONTROLLER, CANCELLED) are failures."""
+RECOVERING = "RECOVERING"
+NO_CAPACITY = frozenset({"FAILED_NO_RESOURCE", "FAILED_PRECHECKS"})
+"""States of a job that never had a machine."""
+
+
+def managed_state(answer: dict[str, Any]) -> MachineState:
+    """The state of the run's task."""
+    job = answer["job"]
+    return MachineState.GONE if job is None else _STATES.get(job["status"], MachineState.FAILED)
+
+
+def machines_of(answer: dict[str, Any], known: Sequence[MachineTime] = ()) -> list[MachineTime]:
+    """The machines of an answer, oldest first; their price is that at which they were first told of."""
+    prices = {one.from_s: one.price_usd_per_hour for one in known}
+    found = []
+    for one in answer["machines"]:
+        # 0 is what SkyPilot says of a machine without a catalog price: unknown, not free.
+        price = usd(one["price_usd_per_hour"]) if one["price_usd_per_hour"] else None
+        found.append(
+            MachineTime(
+                from_s=one["from_s"],
+                to_s=one["to_s"],
+                price_usd_per_hour=prices.get(one["from_s"]) or price,
+                cloud=one["cloud"],
+                region=one["region"],
+                zone=one["zone"],
+                instance_type=one["instance_type"],
+            )
+        )
+    return sorted(found, key=lambda one: one.from_s)
+
+
+def offer_of(machine: MachineTime, offers: Sequence[Offer]) -> Offer:
+    """The offer that a machine is; the first where none is exactly it."""
+    for offer in offers:
+        if (offer.cloud, offer.region, offer.instance_type) == (machine.cloud, machine.region, machine.instance_type):
+            return offer
+    return offers[0]
+
+
+def lost_words(record: ManagedRecord) -> str:
+    """What is told when a machine is gone."""
+    return f"{_gone(record.machines)}; SkyPilot looks for another, from whose start the run goes on"
+
+
+def recovered_words(record: ManagedRecord, recoveries: int) -> str:
+    """What is told when the run goes on."""
+    now = record.machines[-1] if record.machines else None
+    missed = recoveries - record.recoveries_told
+    before = "" if record.loss_told else f"{_gone(record.machines[:-1])}; "
+    times = f"{missed} times " if missed > 1 else ""
+    return f"{before}recovered {times}({recoveries} in all): goes on with {'a machine' if now is None else named(now)}"
+
+
+def named(machine: MachineTime) -> str:
+    """Machine, place and price in words."""
+    place = machine.zone or machine.region or "an unknown place"
+    price = "price unknown" if machine.price_usd_per_hour is None else f"{format_usd(machine.price_usd_per_hour)}/h"
+    return f"{machine.instance_type or 'a machine'} in {machine.cloud} {place}, spot, {price}"
+
+
+def managed_evidence(
+    name: str, asked_at_s: float, answer: dict[str, Any], *, direct: Found | None, was_launched: bool
+) -> Evidence:
+    """What the answers amount to; confirmed only when nobody knows of anything left.
+
+    Args:
+        name: of the job.
+        asked_at_s: Unix time.
+        answer: the worker's.
+        direct: what AWS itself answered; None: the run was never there.
+        was_launched: whether there may have been a machine that AWS cannot tell of.
+    """
+    job, instances = answer["job"], answer["instances"]
+    is_over = job is None or job["is_over"]
+    left = [] if is_over else [f"managed job {job['job_id']} ({job['status']})"]
+    words = [f"SkyPilot has no managed job {name}" if job is None else f"the managed job {name} is {job['status']}"]
+    if answer["cluster"] is not None:
+        left.append(answer["cluster"])
+    words.append("SkyPilot has no machine of it" if answer["cluster"] is None else "SkyPilot has a machine of it")
+    told = {item.id for item in direct.left} if direct is not None else set()
+    if instances is not None:
+        words.append(f"{answer['provider']} reports {len(instances) or 'no'} instances")
+        left += [f"{instance} ({state})" for instance, state in instances.items() if instance not in told]
+    elif was_launched:
+        words.append("the provider could not be asked: SkyPilot no longer knows how")
+    if direct is not None:
+        left += [item.told for item in direct.left]
+        words += direct_words(direct)
+    return Evidence(
+        confirmed=not left and (instances is not None or not was_launched) and (direct is None or not direct.silent),
+        asked_at_s=asked_at_s,
+        source="SkyPilot's table of managed jobs and clusters",
+        answer="; ".join(words),
+        left=tuple(left),
+    )
+
+
+def _gone(machines: Sequence[MachineTime]) -> str:
+    if not machines:
+        return "preempted"
+    last = machines[-1]
+    after = "" if last.to_s is None else f" after {format_duration(last.to_s - last.from_s)}"
+    return f"preempted: {named(last)} is gone{after}"
