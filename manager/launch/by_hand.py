@@ -3,13 +3,18 @@ for one file of the run's folder."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from manager.launch.aws_end import regions_of
+from manager.launch.aws_inventory import terminate_command
 from manager.launch.engine import Evidence, Handle
-from manager.launch.sky_attempt import read_attempt
+from manager.launch.sky_attempt import Attempt, read_attempt
 
 _TAG = "ray-cluster-name"
 """Under which SkyPilot's provisioners label the machines of a cluster (sky/provision/constants.py)."""
+_ON_AWS = re.compile(r"aws (\S+) ((?:i|vol)-[0-9a-z]+) ")
+"""Evidence says of what is left on AWS: `Rented.told`."""
 
 
 def commands_by_hand(handle: Handle, evidence: Evidence | None) -> tuple[str, ...]:
@@ -19,10 +24,10 @@ def commands_by_hand(handle: Handle, evidence: Evidence | None) -> tuple[str, ..
             words[0] for left in (evidence.left if evidence else ()) if (words := left.split()) and words[0].isdigit()
         ]
         return (f"kill -9 {' '.join(pids)}",) if pids else (f"pgrep -af {handle.name}",)
-    return (f"sky down {handle.name}", *_provider_commands(handle))
+    return (f"sky down {handle.name}", *_provider_commands(handle, evidence))
 
 
-def _provider_commands(handle: Handle) -> tuple[str, ...]:
+def _provider_commands(handle: Handle, evidence: Evidence | None) -> tuple[str, ...]:
     """The provider's own command line, where the launch left its facts; SkyPilot may know nothing any more."""
     attempt = read_attempt(Path(handle.run_dir))
     if attempt is None or attempt.cloud is None:
@@ -30,8 +35,7 @@ def _provider_commands(handle: Handle) -> tuple[str, ...]:
     name = handle.name if attempt.provider is None else str(attempt.provider.get("name_on_cloud", handle.name))
     match attempt.cloud:
         case "aws":
-            region = f" --region {attempt.region}" if attempt.region else ""
-            return (f"aws ec2 describe-instances{region} --filters Name=tag:{_TAG},Values={name}*",)
+            return _aws_commands(handle, attempt, () if evidence is None else evidence.left)
         case "gcp":
             return (f"gcloud compute instances list --filter=labels.{_TAG}:{name}",)
         case "kubernetes":
@@ -40,3 +44,22 @@ def _provider_commands(handle: Handle) -> tuple[str, ...]:
             return (f"squeue --name {name}", f"scancel --name {name}")
         case _:
             return (f"sky status --refresh {handle.name}", f"look for {name} in the console of {attempt.cloud}")
+
+
+def _aws_commands(handle: Handle, attempt: Attempt, left: tuple[str, ...]) -> tuple[str, ...]:
+    """The end of what AWS said is left, by its ids; where it said nothing, of what has the run's tag in each region."""
+    named = [found.groups() for text in left if (found := _ON_AWS.match(text))]
+    if named:
+        machines: dict[str, list[str]] = {}
+        for region, thing in named:
+            if thing.startswith("i-"):
+                machines.setdefault(region, []).append(thing)
+        ends = [terminate_command(region, "", ids) for region, ids in machines.items()]
+        disks = [
+            f"aws ec2 delete-volume --region {region} --volume-id {thing}"
+            for region, thing in named
+            if thing.startswith("vol-")
+        ]
+        return (*ends, *disks)
+    run_id = str(handle.details.get("run_id", handle.name.removeprefix("tf-")))
+    return tuple(terminate_command(region, run_id) for region in regions_of(attempt) or (attempt.region,))

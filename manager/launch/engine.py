@@ -11,14 +11,29 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from manager.planner.storage import NOTHING_BESIDE, SideUsd
 from manager.prices.offer import Offer
-from tasks.protocol import Event, GuardChoice, Job
+from manager.units import SECONDS_PER_HOUR
+from tasks.job import GuardChoice, Job
+from tasks.protocol import Event
 
+MOST_END_SHARE = 0.25
+"""Of a limit, for what comes after the trainer."""
 LOG_FILE = "log.txt"
 """In the run's folder: what the task printed, set-up included."""
+
+
+class GuardName(StrEnum):
+    """Who keeps the caps on dollars and duration; each can do it alone."""
+
+    MACHINE = "machine"
+    """The dead-man timer beside the task."""
+    TRAINER = "trainer"
+    """The training program itself, in good order."""
+    HOME = "home"
+    """The process that supervises the run."""
 
 
 class MachineState(StrEnum):
@@ -35,6 +50,15 @@ class MachineState(StrEnum):
     """No machine and no process is left."""
     UNKNOWN = "unknown"
     """The provider did not answer."""
+
+
+class SpotRecovery(StrEnum):
+    """What happens when the machine of a spot run is preempted."""
+
+    MANAGED = "managed"
+    """SkyPilot replaces it, also while this machine is off: a managed job."""
+    NONE = "none"
+    """The run ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +81,51 @@ class LaunchRequest:
     beside: Mapping[str, SideUsd] = field(default_factory=dict)
     """What is billed besides an offer's machines, by its key; nothing where it is not there."""
 
+    image: str | None = None
+    """What machines boot instead of SkyPilot's image, as its `image_id`."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variable -> value, for the environment of the task alone: in no file, no argument, no log."""
+    guards: frozenset[GuardName] = frozenset(GuardName)
+    """Those that are at work; a drill takes some away."""
+
+    spot_recovery: SpotRecovery = SpotRecovery.MANAGED
+    """Of a run on spot machines that has a store; without one a lost machine takes everything with it."""
+
+    wrap_up_s: float = 0.0
+    """Of the cap and the longest duration, what is kept for the results' way home and the take-down."""
+
     def guard_on(self, offer: Offer) -> GuardChoice:
-        """The job's guard as it counts on an offer: by the hour what machines, disks and addresses cost, against what
-        traffic home leaves of the cap."""
+        """The job's guard as the trainer keeps it on an offer: its caps less what comes after the trainer; only a
+        price where the trainer's guard is taken away."""
+        guard = self._whole_guard_on(offer)
+        if GuardName.TRAINER not in self.guards:
+            return replace(guard, max_usd=None, max_duration_s=None, hang_s=None)
+        limit_s = self.limit_s(offer)
+        if limit_s is None or not (end_s := self.end_s(limit_s)):
+            return guard
+        price, longest_s = guard.price_usd_per_hour, guard.max_duration_s
+        return replace(
+            guard,
+            max_usd=None
+            if guard.max_usd is None
+            else max(0.0, guard.max_usd - (price or 0.0) * end_s / SECONDS_PER_HOUR),
+            max_duration_s=None if longest_s is None else max(0.0, longest_s - end_s),
+        )
+
+    def limit_s(self, offer: Offer) -> float | None:
+        """Billed seconds on an offer at which cap or longest duration is reached; None: there is none to tell."""
+        guard = self._whole_guard_on(offer)
+        limits = [] if guard.max_duration_s is None else [guard.max_duration_s]
+        if guard.max_usd is not None and guard.price_usd_per_hour:
+            limits.append(guard.max_usd / guard.price_usd_per_hour * SECONDS_PER_HOUR)
+        return min(limits, default=None)
+
+    def end_s(self, limit_s: float) -> float:
+        """What of a limit is kept for the time after the trainer: a limit that is mostly end would buy nothing."""
+        return min(self.wrap_up_s, MOST_END_SHARE * limit_s)
+
+    def _whole_guard_on(self, offer: Offer) -> GuardChoice:
+        """By the hour what machines, disks and addresses cost, against what traffic home leaves of the cap."""
         guard, price = self.job.guard, offer.price_usd_per_hour
         beside = self.beside.get(offer.key, NOTHING_BESIDE)
         cap = None if guard.max_usd is None else max(Decimal(0), Decimal(repr(guard.max_usd)) - beside.usd_once)
@@ -98,6 +164,39 @@ class Launched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTime:
+    """One machine of a run that may have several, one after the other."""
+
+    from_s: float
+    """Unix time from which it is billed."""
+    to_s: float | None
+    """Until when; None: it is still there."""
+    price_usd_per_hour: Decimal | None
+    """Of all its nodes; None: unknown."""
+    cloud: str
+    region: str | None
+    zone: str | None
+    instance_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineNews:
+    """A machine of the run was lost, or another took its place."""
+
+    words: str
+    """For people; a sentence without its full stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTimes:
+    """All machines of a run, oldest first."""
+
+    machines: tuple[MachineTime, ...]
+    known_to_s: float
+    """Unix time up to which nothing of them changes any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the provider answered when asked whether anything is left."""
 
@@ -110,6 +209,24 @@ class Evidence:
     """In words, as close to the provider's answer as possible."""
     left: tuple[str, ...]
     """Names of what is left; empty when confirmed."""
+
+
+@runtime_checkable
+class TellsEnd(Protocol):
+    """An engine that knows when a machine ended of itself."""
+
+    def ended_at_s(self, handle: Handle) -> float | None:
+        """Unix time; None: it is not known, or it has not ended."""
+        ...
+
+
+@runtime_checkable
+class TellsMachines(Protocol):
+    """An engine whose runs may have several machines, one after the other."""
+
+    def machines(self, handle: Handle) -> MachineTimes | None:
+        """What is known of them here, without asking anybody; None: it is one machine from start to end."""
+        ...
 
 
 class Engine(Protocol):
@@ -135,7 +252,7 @@ class Engine(Protocol):
         """What is known now, without waiting."""
         ...
 
-    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
+    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str | MachineNews]:
         """Events with seq > after_seq in order and other log lines as text, until the task has ended.
 
         A broken stream is resumed inside; each event comes once. Before it ends, the events file of the machine (the

@@ -19,9 +19,11 @@ from signal import SIGKILL, SIGTERM
 
 import psutil
 
+from manager.config import without_ledger_secrets
 from manager.errors import EngineError
-from manager.launch import local_runner
-from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineState
+from manager.launch import local_deadman, local_runner
+from manager.launch.engine import LOG_FILE, Evidence, GuardName, Handle, Launched, LaunchRequest, MachineState
+from manager.launch.guarding import deadman_environment
 from manager.launch.local_process import (
     MARK_VARIABLE,
     ProcessIdentity,
@@ -29,6 +31,7 @@ from manager.launch.local_process import (
     identify,
     is_alive,
     processes_of,
+    read_end_s,
     read_leader,
     read_returncode,
     signal_all,
@@ -37,6 +40,7 @@ from manager.launch.local_tail import EventTail, LogTail
 from manager.prices.local import LocalDevice, detect_device
 from manager.prices.offer import Offer
 from tasks.protocol import EVENTS_FILE, JOB_FILE, Event
+from tasks.redaction import NAMES_VARIABLE
 
 POLL_S = 0.2
 """Between two looks at the files of a running task."""
@@ -102,8 +106,9 @@ class LocalEngine:
             run_dir.mkdir(parents=True, exist_ok=True)
             job = replace(request.job, guard=guard, device=_device_of(offer))
             (run_dir / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
-            leader = self._start(run_dir, request.max_duration_s, pinned)
-        except OSError as error:
+            longest_s = self._arm(run_dir, request, offer, started_at_s)
+            leader = self._start(run_dir, longest_s, {**pinned, **_secrets(request)})
+        except (OSError, subprocess.SubprocessError) as error:
             raise EngineError(
                 f"the local task cannot be started: {error}",
                 hint=f"Check that {run_dir} can be written, has space, and that {self._python} exists.",
@@ -166,7 +171,11 @@ class LocalEngine:
         Raises:
             EngineError: something survived SIGKILL.
         """
-        if not end_all(Path(handle.run_dir), _leader(handle), grace_s=DOWN_GRACE_S, patience_s=DOWN_PATIENCE_S):
+        run_dir = Path(handle.run_dir)
+        is_over = end_all(run_dir, _leader(handle), grace_s=DOWN_GRACE_S, patience_s=DOWN_PATIENCE_S)
+        # Last: until here somebody has to end a run whose client is killed now.
+        local_deadman.end(run_dir)
+        if not is_over:
             raise EngineError(
                 f"processes of {handle.name} survived SIGKILL",
                 hint="A process in an uninterruptible system call ends when its disk or driver answers.",
@@ -177,13 +186,19 @@ class LocalEngine:
         asked_at_s = self._clock()
         source = "process table"
         try:
-            left = tuple(sorted(_describe(process) for process in processes_of(Path(handle.run_dir), _leader(handle))))
+            found = processes_of(Path(handle.run_dir), _leader(handle))
+            timer = local_deadman.find(Path(handle.run_dir))
+            left = tuple(sorted(_describe(process) for process in (*found, *([] if timer is None else [timer]))))
         except (psutil.Error, OSError, ValueError, KeyError) as error:
             return Evidence(
                 confirmed=False, asked_at_s=asked_at_s, source=source, answer=f"cannot be read: {error}", left=()
             )
         answer = f"{len(left)} processes of {handle.name} are left" if left else f"no process of {handle.name} is left"
         return Evidence(confirmed=not left, asked_at_s=asked_at_s, source=source, answer=answer, left=left)
+
+    def ended_at_s(self, handle: Handle) -> float | None:
+        """When the runner saw the task end; None: it saw no end."""
+        return read_end_s(Path(handle.run_dir))
 
     def _pinned(self, offer: Offer) -> dict[str, str]:
         """Environment in which the task sees the offer's one device, whatever else the machine has.
@@ -201,12 +216,26 @@ class LocalEngine:
             )
         return {"CUDA_VISIBLE_DEVICES": device.accelerator_uuid}
 
-    def _start(self, run_dir: Path, max_duration_s: float | None, pinned: Mapping[str, str]) -> ProcessIdentity:
+    def _arm(self, run_dir: Path, request: LaunchRequest, offer: Offer, started_at_s: float) -> float | None:
+        """Start the dead-man timer, before anything else; the longest duration that the runner is to keep."""
+        if GuardName.MACHINE not in request.guards:
+            return None
+        if local_deadman.is_possible():
+            local_deadman.arm(run_dir, deadman_environment(request, [offer], billing_started_s=started_at_s))
+        return request.max_duration_s
+
+    def _start(self, run_dir: Path, max_duration_s: float | None, own: Mapping[str, str]) -> ProcessIdentity:
         task = [self._python, "-m", self._task_module, str(run_dir / JOB_FILE), "--out", str(run_dir)]
         limit = [] if max_duration_s is None else ["--max-duration-s", str(max_duration_s + DURATION_MARGIN_S)]
         # -P: neither the package's folder nor the user's may shadow the standard library.
         command = [sys.executable, "-P", local_runner.__file__, *limit, str(run_dir), "--", *task]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self._env, **pinned, MARK_VARIABLE: str(run_dir)}
+        environment = {
+            **without_ledger_secrets(os.environ),
+            "PYTHONUNBUFFERED": "1",
+            **self._env,
+            **own,
+            MARK_VARIABLE: str(run_dir),
+        }
         with (run_dir / LOG_FILE).open("ab") as log:
             runner = subprocess.Popen(
                 command,
@@ -247,6 +276,11 @@ class LocalEngine:
             return False
         # A runner ends after it wrote the exit status; without a runner the process table decides.
         return read_returncode(run_dir) is not None or not processes_of(run_dir, leader)
+
+
+def _secrets(request: LaunchRequest) -> dict[str, str]:
+    """The task's secrets with their names, by which it knows what not to tell."""
+    return {**request.secrets, NAMES_VARIABLE: ",".join(sorted(request.secrets))} if request.secrets else {}
 
 
 def _device_of(offer: Offer) -> str:

@@ -69,6 +69,14 @@ def read_returncode(run_dir: Path) -> int | None:
         return None
 
 
+def read_end_s(run_dir: Path) -> float | None:
+    """Unix time at which the runner saw the task end; None as `read_returncode`."""
+    try:
+        return float(json.loads((run_dir / EXIT_FILE).read_text(encoding="utf-8"))["at_s"])
+    except FileNotFoundError:
+        return None
+
+
 def processes_of(run_dir: Path, leader: ProcessIdentity | None) -> list[psutil.Process]:
     """Every living process of the run, in no special order.
 

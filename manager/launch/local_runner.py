@@ -21,6 +21,8 @@ import psutil
 
 PID_FILE = "pid.json"
 PROCESSES_FILE = "processes.jsonl"
+TASK_FILE = "pid"
+"""The task's own process, for the dead-man timer; on a rented machine it has the same name."""
 EXIT_FILE = "exit.json"
 POLL_S = 0.25
 """Between two looks at the task and its descendants."""
@@ -75,6 +77,7 @@ def _run(run_dir: Path, command: list[str], max_duration_s: float | None) -> int
         sys.stderr.write(f"the task cannot be started: {error}\n")
         _write_exit(run_dir, CANNOT_START)
         return 0
+    _write_task(run_dir, task.pid)
     recorder = _Recorder(run_dir / PROCESSES_FILE)
     while True:
         recorder.look()
@@ -90,6 +93,16 @@ def _run(run_dir: Path, command: list[str], max_duration_s: float | None) -> int
     # What the task left behind in this group has lost its parent; the runner itself stays for SIGTERM.
     os.killpg(0, signal.SIGTERM)
     return 0
+
+
+def _write_task(run_dir: Path, pid: int) -> None:
+    """Name the task as the dead-man timer reads it: pid and the system's count of the moment of its start."""
+    try:
+        started = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        (run_dir / TASK_FILE).write_text(f"{pid} {started}\n", encoding="ascii")
+    except OSError as error:
+        # Not on Linux, where there is no such timer; else it ends the whole run at its limit.
+        sys.stderr.write(f"tunefare runner: {error}\n")
 
 
 def _end(task: subprocess.Popen[bytes]) -> int:

@@ -21,15 +21,19 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from manager.errors import EngineError
-from manager.launch.engine import LaunchRequest
+from manager.launch.engine import GuardName, LaunchRequest
+from manager.launch.guarding import deadman_environment
 from manager.launch.sky_resources import resources_of
 from manager.prices.offer import Offer
-from tasks.protocol import Job
+from tasks.job import Job
+from tasks.redaction import MASK, NAMES_VARIABLE
 
 MODEL_IN = "model_in"
 """Folder of a local model inside the uploaded folder."""
 DATA_IN = "data_in"
 """Folder of local data inside the uploaded folder."""
+CLUSTER_PREFIX = "tf-"
+"""Of the names of all clusters and managed jobs."""
 REMOTE_ROOT = "~/tunefare-run"
 """On the machine: one folder per run id, with events, manifest, model and checkpoints."""
 DURATION_MARGIN_S = 300.0
@@ -47,9 +51,9 @@ def cluster_name(run_id: str) -> str:
     if not _RUN_ID.fullmatch(run_id):
         raise EngineError(f"run id {run_id!r} cannot name a cluster", hint="Use a-z, 0-9 and '-', at most 63 letters.")
     if len(run_id) <= 26:
-        return f"tf-{run_id}"
+        return f"{CLUSTER_PREFIX}{run_id}"
     digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    return f"tf-{run_id[:17].rstrip('-')}-{digest}"
+    return f"{CLUSTER_PREFIX}{run_id[:17].rstrip('-')}-{digest}"
 
 
 def remote_dir(run_id: str) -> str:
@@ -87,13 +91,20 @@ def data_file_name(data: Path) -> str:
     return f"data{suffix}" if re.fullmatch(r"\.[a-z0-9]+", suffix) else "data"
 
 
-def render_task(request: LaunchRequest, *, upload_dir: Path, offers: Sequence[Offer] | None = None) -> dict[str, Any]:
-    """The task as data.
+def render_task(
+    request: LaunchRequest,
+    *,
+    upload_dir: Path,
+    offers: Sequence[Offer] | None = None,
+    billing_started_s: float | None = None,
+) -> dict[str, Any]:
+    """The task as data, with the values of its secrets: for SkyPilot's worker, never for a file.
 
     Args:
         request: the launch.
         upload_dir: folder made by `sky_upload.stage_upload`; becomes the task's working directory.
         offers: what to ask for, in this order; None: all offers of the request.
+        billing_started_s: Unix time from which the machine is billed; None: when it will be started is not known.
 
     Raises:
         EngineError: no offers, offers of different numbers of nodes (a task has one number), an offer that SkyPilot
@@ -114,18 +125,23 @@ def render_task(request: LaunchRequest, *, upload_dir: Path, offers: Sequence[Of
         **task,
         "num_nodes": chosen[0].num_nodes,
         "resources": asked[0] if len(asked) == 1 else {"ordered": asked},
-        "envs": _environment(request),
+        "envs": {
+            **_environment(request),
+            **deadman_environment(request, chosen, billing_started_s=billing_started_s),
+        },
+        **({"secrets": dict(request.secrets)} if request.secrets else {}),
         "setup": script("setup.sh"),
         "run": script("run.sh"),
     }
 
 
 def render_yaml(request: LaunchRequest, *, upload_dir: Path, offers: Sequence[Offer] | None = None) -> str:
-    """The task as YAML text for `sky launch`; the same data as `render_task`."""
+    """The task as YAML text for `sky launch`; the same data as `render_task`, with a mask for each secret."""
+    hidden = replace(request, secrets=dict.fromkeys(request.secrets, MASK))
     out = io.StringIO()
     yaml = YAML()
     yaml.width = 4096
-    yaml.dump(_quoted(render_task(request, upload_dir=upload_dir, offers=offers)), out)
+    yaml.dump(_quoted(render_task(hidden, upload_dir=upload_dir, offers=offers)), out)
     return out.getvalue()
 
 
@@ -156,7 +172,9 @@ def _environment(request: LaunchRequest) -> dict[str, str]:
     # Set-up may last as long as a launch, but never longer than the whole run.
     setup_s = min(request.launch_timeout_s, math.inf if request.max_duration_s is None else request.max_duration_s)
     environment = {"TUNEFARE_RUN_ID": request.run_id, "TUNEFARE_SETUP_TIMEOUT_S": f"{max(math.ceil(setup_s), 1)}"}
-    if request.max_duration_s is not None:
+    if request.secrets:
+        environment[NAMES_VARIABLE] = ",".join(sorted(request.secrets))
+    if request.max_duration_s is not None and GuardName.MACHINE in request.guards:
         environment["TUNEFARE_MAX_DURATION_S"] = f"{math.ceil(request.max_duration_s + DURATION_MARGIN_S)}"
     return environment
 

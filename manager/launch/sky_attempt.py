@@ -29,15 +29,21 @@ class Attempt:
     """As in the offer; on Slurm the cluster."""
     provider: dict[str, Any] | None
     """How to ask the provider itself about the machine; None is unknown."""
+    aws_regions: tuple[str, ...] = ()
+    """Of all attempts of the run: AWS is asked in each of them."""
 
 
 def begin_attempt(run_dir: Path, offer: Offer) -> None:
-    """Forget the attempt before this one, note this one.
+    """Forget the attempt before this one but for its region, note this one.
 
     Raises:
         EngineError: the file cannot be written.
     """
-    _write(run_dir, Attempt(cloud=offer.cloud, region=offer.region, provider=None))
+    earlier = read_attempt(run_dir)
+    regions = () if earlier is None else earlier.aws_regions
+    if offer.cloud == "aws" and offer.region is not None:
+        regions = tuple(dict.fromkeys([*regions, offer.region]))
+    _write(run_dir, Attempt(cloud=offer.cloud, region=offer.region, provider=None, aws_regions=regions))
 
 
 def keep_provider(run_dir: Path, facts: dict[str, Any]) -> None:
@@ -60,7 +66,12 @@ def read_attempt(run_dir: Path) -> Attempt | None:
     try:
         text = (run_dir / ATTEMPT_FILE).read_text(encoding="utf-8")
         record = json.loads(text)
-        return Attempt(cloud=record["cloud"], region=record["region"], provider=record["provider"])
+        return Attempt(
+            cloud=record["cloud"],
+            region=record["region"],
+            provider=record["provider"],
+            aws_regions=tuple(map(str, record.get("aws_regions") or ())),
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):

@@ -8,7 +8,6 @@ are the engine's. SkyPilot is imported inside the functions: a worker that canno
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -16,11 +15,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from manager.launch import sky_managed
+from manager.launch.inventory import RUN_TAG
 from manager.launch.sky_price_check import check_prices, price_usd_per_hour
+from manager.launch.sky_provider import instances_of, provider_facts, slurm_facts
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
 
 CATALOG_FILE = "vms.csv"
 """SkyPilot's name for the prices of one cloud."""
+
+
+_SOURCE = re.compile(r"[~/][~/A-Za-z0-9_.*-]*")
+_SHELL_GOES_BY = re.compile(r"[\s;&|<>()$`\"'\\*?\[\]{}!#]")
 
 
 class UnknownOfferError(Exception):
@@ -50,7 +56,7 @@ def launch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
         "use_spot": resources.use_spot,
         "nodes": handle.launched_nodes,
         "price_usd_per_hour": _price(resources, handle.launched_nodes),
-        "provider": _provider(handle),
+        "provider": provider_facts(handle),
     }
 
 
@@ -91,15 +97,21 @@ def run(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def fetch(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """Copy files or folders (with a trailing slash) from the head node; missing ones are named, not an error.
 
-    A source may hold `*`: then the last match by name is taken.
+    A source may hold `*`: then the last match by name is taken. It reaches a shell as it is, for `~` and `*`: so one
+    with any other letter that a shell goes by is refused.
     """
+    for _, source in _sources(args):
+        if _SOURCE.fullmatch(source) is None:
+            raise ValueError(f"{source!r} cannot be fetched: it is no plain path")
     runner = _head(args["cluster"])
     # Asked beforehand: SkyPilot's rsync waits and tries again when a source does not exist.
     script = "; ".join(
         f"ls -d {source} 2>/dev/null | tail -n 1 | sed 's/^/FOUND {i} /'" for i, source in _sources(args)
     )
     out = runner.run(script, require_outputs=True, stream_logs=False, separate_stderr=True)[1]
-    found = {int(index): path for index, path in re.findall(r"^FOUND (\d+) (.+)$", out, re.MULTILINE)}
+    answers = re.findall(r"^FOUND (\d+) (.+)$", out, re.MULTILINE)
+    # A name that the machine gave goes into a command line too.
+    found = {int(index): path for index, path in answers if _SHELL_GOES_BY.search(path) is None}
     for index, path in found.items():
         # rsync makes the last folder of a path alone.
         Path(args["items"][index][1]).parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +137,7 @@ def cancel(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def provider(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What is needed to ask the provider itself about the cluster, while SkyPilot still knows it."""
     record = _record(args["cluster"])
-    return {"existed": record is not None, "provider": None if record is None else _provider(record["handle"])}
+    return {"existed": record is not None, "provider": None if record is None else provider_facts(record["handle"])}
 
 
 def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
@@ -144,16 +156,25 @@ def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def evidence(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What SkyPilot (after a forced refresh) and, where its facts are known, the provider say is left."""
     record = _record(args["cluster"], refresh=True)
-    known = args.get("provider") or (None if record is None else _provider(record["handle"]))
+    known = args.get("provider") or (None if record is None else provider_facts(record["handle"]))
     if known is None and args.get("slurm_cluster"):
-        known = _slurm_provider(args["cluster"], args["slurm_cluster"])
-    instances = None if known is None else _instances(args["cluster"], known)
+        known = slurm_facts(args["cluster"], args["slurm_cluster"])
+    instances = None if known is None else instances_of(args["cluster"], known)
     return {
         "cluster": None if record is None else record["status"].value,
         "launches": _active_launches(args["cluster"]),
         "provider": None if known is None else known["name"],
         "instances": instances,
     }
+
+
+def clusters(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """Clusters of this user under a run's tag, after a forced refresh of these alone."""
+    import sky
+
+    names = [record["name"] for record in sky.get(sky.status(None)) if _labels(record).get(RUN_TAG)]
+    records = sky.get(sky.status(names, refresh=sky.StatusRefreshMode.FORCE)) if names else []
+    return {"clusters": [_cluster(record) for record in records if record["name"] in names]}
 
 
 def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
@@ -167,8 +188,10 @@ def check(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     return {
         "version": sky.__version__,
         "api_server": info.status.value,
+        "endpoint": server_common.get_server_url(),
         "api_server_is_local": bool(server_common.is_api_server_local()),
         "clouds": sorted(str(cloud) for cloud in sky.get(sdk.enabled_clouds())) if healthy else None,
+        "managed": sky_managed.managed_mode({}, reply),
     }
 
 
@@ -220,7 +243,7 @@ def install_catalog(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     return {"installed": True}
 
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS: dict[str, Operation] = sky_managed.OPERATIONS | {
     operation.__name__: operation
     for operation in (
         launch,
@@ -232,6 +255,7 @@ OPERATIONS: dict[str, Operation] = {
         provider,
         down,
         evidence,
+        clusters,
         check,
         download_catalog,
         install_catalog,
@@ -253,6 +277,26 @@ def _record(cluster: str, *, refresh: bool = False) -> Any:
     return next((record for record in records if record["name"] == cluster), None)
 
 
+def _labels(record: Any) -> dict[str, str]:
+    return dict(record["handle"].launched_resources.labels or {}) if record["handle"] is not None else {}
+
+
+def _cluster(record: Any) -> dict[str, Any]:
+    handle = record["handle"]
+    resources = handle.launched_resources
+    return {
+        "name": record["name"],
+        "status": record["status"].value,
+        "run_id": _labels(record).get(RUN_TAG),
+        "cloud": str(resources.cloud).lower(),
+        "region": resources.region,
+        "instance_type": resources.instance_type,
+        "nodes": handle.launched_nodes,
+        "price_usd_per_hour": _price(resources, handle.launched_nodes),
+        "launched_at_s": record["launched_at"],
+    }
+
+
 def _head(cluster: str) -> Any:
     record = _record(cluster)
     if record is None:
@@ -270,52 +314,6 @@ def _sources(args: dict[str, Any]) -> list[tuple[int, str]]:
 def _price(resources: Any, nodes: int) -> float | None:
     price = price_usd_per_hour(resources)
     return None if price is None else price * nodes
-
-
-def _provider(handle: Any) -> dict[str, Any] | None:
-    from sky import global_user_state
-
-    if handle is None or handle.cluster_yaml is None:
-        return None
-    config = global_user_state.get_cluster_yaml_dict(handle.cluster_yaml)
-    facts: dict[str, Any] = {
-        "name": repr(handle.launched_resources.cloud).lower(),
-        "name_on_cloud": handle.cluster_name_on_cloud,
-        "config": config["provider"],
-    }
-    return dict(json.loads(json.dumps(facts, default=str)))
-
-
-def _slurm_provider(cluster: str, slurm_cluster: str) -> dict[str, Any]:
-    from sky import clouds
-    from sky.provision.slurm import utils as slurm_utils
-    from sky.utils import common_utils
-
-    ssh = slurm_utils.get_slurm_ssh_config().lookup(slurm_cluster)
-    config = {
-        "cluster": slurm_cluster,
-        "slurm_user": slurm_utils.get_submit_user(slurm_cluster),
-        "ssh": {
-            "hostname": ssh["hostname"],
-            "port": ssh.get("port", 22),
-            "user": ssh["user"],
-            "private_key": slurm_utils.get_identity_file(ssh),
-            "proxycommand": ssh.get("proxycommand"),
-            "proxyjump": ssh.get("proxyjump"),
-            "identities_only": slurm_utils.get_identities_only(ssh),
-        },
-    }
-    name = common_utils.make_cluster_name_on_cloud(cluster, clouds.Slurm.max_cluster_name_length())
-    return {"name": "slurm", "name_on_cloud": name, "config": config}
-
-
-def _instances(cluster: str, known: dict[str, Any]) -> dict[str, str]:
-    from sky import provision
-
-    found = provision.query_instances(
-        known["name"], cluster, known["name_on_cloud"], known["config"], non_terminated_only=True
-    )
-    return {str(name): str(getattr(state[0], "value", state[0])) for name, state in found.items()}
 
 
 def _is_skypilots(catalog: Path, checksum: Path) -> bool:

@@ -6,8 +6,11 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from manager.config import without_password
 from manager.errors import how_to_install
+from manager.launch.managed_check import ManagedCheck, managed_of
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 
 CHECK_TIMEOUT_S = 60.0
@@ -23,6 +26,8 @@ class SkyCheck:
     """Of the installed package; None when it is not installed."""
     api_server: str | None
     """healthy, unhealthy (not running: the first launch starts it), version_mismatch or needs_auth; None: unknown."""
+    endpoint: str | None
+    """Address of the API server; None: unknown."""
     api_server_is_local: bool | None
     """None: unknown. Files come back from a machine only through a local API server."""
     clouds: tuple[str, ...] | None
@@ -31,6 +36,8 @@ class SkyCheck:
     """What does not work, in one sentence; None: nothing found."""
     hint: str | None
     """What to do about it."""
+    managed: ManagedCheck | None = None
+    """Whether preempted machines would be replaced; None: not asked."""
 
 
 def check_sky(
@@ -54,23 +61,33 @@ def check_sky(
     finally:
         asked.close()
     clouds = answer["clouds"]
-    problem, hint = None, None
-    if not answer["api_server_is_local"]:
-        problem = "the API server is on another machine, from which results cannot be fetched"
-        hint = "Unset SKYPILOT_API_SERVER_ENDPOINT and remove `api_server` from ~/.sky/config.yaml."
-    elif answer["api_server"] not in ("healthy", "unhealthy"):
-        problem, hint = f"the API server answers '{answer['api_server']}'", "Run `sky api stop` and try again."
-    elif clouds == []:
-        problem, hint = "no cloud is enabled", "Run `sky check`: it says what each cloud needs."
+    problem, hint = _trouble(answer)
     return SkyCheck(
         installed=True,
         version=answer["version"],
         api_server=answer["api_server"],
+        endpoint=answer.get("endpoint"),
         api_server_is_local=answer["api_server_is_local"],
         clouds=None if clouds is None else tuple(clouds),
         problem=problem,
         hint=hint,
+        managed=managed_of(answer["managed"]) if "managed" in answer else None,
     )
+
+
+def _trouble(answer: dict[str, Any]) -> tuple[str | None, str | None]:
+    """What does not work, and what to do about it."""
+    state, is_local = answer["api_server"], answer["api_server_is_local"]
+    if not is_local and state != "healthy":
+        where = without_password(answer.get("endpoint") or "another machine")
+        log_in = f"Log in anew: `sky api login -e {where}`." if state == "needs_auth" else "Ask whoever runs it."
+        how = "" if state == "unhealthy" else f" as it should: {state}"
+        return f"the API server at {where} does not answer{how}", f"{log_in} Or unset `api_server`."
+    if state not in ("healthy", "unhealthy"):
+        return f"the API server answers '{state}'", "Run `sky api stop` and try again."
+    if answer["clouds"] == []:
+        return "no cloud is enabled", "Run `sky check`: it says what each cloud needs."
+    return None, None
 
 
 def _version() -> str | None:
@@ -85,6 +102,7 @@ def _bad(version: str | None, problem: str, hint: str) -> SkyCheck:
         installed=version is not None,
         version=version,
         api_server=None,
+        endpoint=None,
         api_server_is_local=None,
         clouds=None,
         problem=problem,

@@ -10,14 +10,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineState
+from manager.launch.aws_end import end_on_aws, last_end_on_aws, left_on_aws, was_on_aws
+from manager.launch.aws_inventory import CLOUD, AwsInventory
+from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineNews, MachineState
+from manager.launch.inventory import AskedInventory
+from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
-from manager.launch.sky_answers import GONE, REFUSED, evidence_of, no_capacity, offer_taken, refusal, state_of
+from manager.launch.sky_answers import (
+    GONE,
+    REFUSED,
+    evidence_of,
+    no_answer,
+    no_capacity,
+    offer_taken,
+    refusal,
+    state_of,
+)
 from manager.launch.sky_attempt import begin_attempt, end_attempt, keep_provider, read_attempt
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_stream import Follower
@@ -25,17 +39,23 @@ from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.prices.offer import Offer
 from tasks.protocol import ADAPTER_DIR, EVENTS_FILE, MANIFEST_FILE, MODEL_DIR, Event
+from tasks.redaction import redact_file
 
+DEADMAN_LOG = "deadman.log"
+"""In the run's folder, there and here: what the dead-man timer on the machine did, and why."""
 SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
 QUERY_TIMEOUT_S = 90.0
 FACTS_TIMEOUT_S = 45.0
 DOWN_TIMEOUT_S = 420.0
+FIRST_DOWN_TIMEOUT_S = 150.0
+"""Before the provider's own API is tried."""
 DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 86_400.0
 """Supervision waits as long as the plan says that it may take, and no longer."""
 EVENTS_TIMEOUT_S = 180.0
 CANCEL_POLL_S = 2.0
+TASK_ENDED = frozenset({MachineState.SUCCEEDED, MachineState.FAILED, MachineState.SETUP_FAILED})
 MIN_CLOUD_LAUNCH_S = 600.0
 """A cloud's machine needs minutes to boot: an equal share of the time is lengthened to this while there is time."""
 
@@ -51,16 +71,20 @@ class SkyEngine:
         worker: Callable[[Path], SkyWorker] = lambda log_path: SkyWorker(log_path=log_path),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        aws: AskedInventory | None = None,
     ) -> None:
         """Args:
         worker: makes a worker that logs to the given file.
         clock: Unix time in seconds.
         sleep: waits that many seconds.
+        aws: asked about runs there instead of the account that boto3 finds credentials for.
         """
         self._make_worker = worker
         self._clock = clock
         self._sleep = sleep
+        self._aws = aws or AwsInventory()
         self._workers: dict[str, SkyWorker] = {}
+        self._ended: dict[str, MachineState] = {}
 
     def reserve(self, request: LaunchRequest) -> Handle:
         """Fix the cluster's name; nothing is started.
@@ -91,7 +115,7 @@ class SkyEngine:
                 limit_s = _share(offer, left_s, len(request.offers) - index)
                 started_at_s = self._clock()
                 write_job(upload_dir, request, offer, billing_started_s=started_at_s)
-                task = render_task(request, upload_dir=upload_dir, offers=[offer])
+                task = render_task(request, upload_dir=upload_dir, offers=[offer], billing_started_s=started_at_s)
                 begin_attempt(Path(handle.run_dir), offer)
                 try:
                     answer = self._launch(handle, task, timeout_s=limit_s)
@@ -110,6 +134,15 @@ class SkyEngine:
 
     def status(self, handle: Handle) -> MachineState:
         """SkyPilot's table and the job's state on the machine; the provider is asked about a machine that is silent."""
+        # A job that has ended stays so, and until it is taken down each question costs seconds of its machine.
+        if (ended := self._ended.get(handle.name)) is not None:
+            return ended
+        state = self._ask_status(handle)
+        if state in TASK_ENDED:
+            self._ended[handle.name] = state
+        return state
+
+    def _ask_status(self, handle: Handle) -> MachineState:
         args = {"cluster": handle.name, "job_id": handle.details.get("job_id")}
         try:
             return state_of(self._call(handle, "status", args, timeout_s=QUERY_TIMEOUT_S))
@@ -120,7 +153,7 @@ class SkyEngine:
             except SkyPilotError:
                 return MachineState.UNKNOWN
 
-    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str]:
+    def stream(self, handle: Handle, *, after_seq: int) -> Iterator[Event | str | MachineNews]:
         """Events and log lines until the task has ended; see Engine.stream."""
         merger = EventMerger(after_seq=after_seq)
         follower = Follower(
@@ -167,13 +200,16 @@ class SkyEngine:
             EngineError: the machine is gone or cannot be reached.
         """
         remote, local = remote_dir(handle.details["run_id"]), Path(handle.run_dir)
-        items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE)]
+        items = [(f"{remote}/{name}", str(local / name)) for name in (EVENTS_FILE, MANIFEST_FILE, DEADMAN_LOG)]
         # SkyPilot's log of the job, set-up included; the job's name is the cluster's.
         items.append((f"~/sky_logs/{handle.details.get('job_id', '*')}-{handle.name}/run.log", str(local / LOG_FILE)))
         # The weights come last: what is cut off is then the largest.
-        items += [(f"{remote}/{path}/", str(local / path)) for path in (f"{MODEL_DIR}/{ADAPTER_DIR}", MODEL_DIR)]
+        if not model_stays_in_bucket(local):
+            items += [(f"{remote}/{path}/", str(local / path)) for path in (f"{MODEL_DIR}/{ADAPTER_DIR}", MODEL_DIR)]
         try:
             self._call(handle, "fetch", {"cluster": handle.name, "items": items}, timeout_s=FETCH_TIMEOUT_S)
+            with suppress(OSError):
+                redact_file(local / LOG_FILE)
         except SkyPilotError as error:
             if error.kind not in GONE:
                 raise
@@ -183,13 +219,29 @@ class SkyEngine:
             ) from error
 
     def down(self, handle: Handle) -> None:
-        """End unfinished launches of the cluster, then the cluster; no cluster is success.
+        """End unfinished launches of the cluster, then the cluster, then what AWS itself still has; no cluster is
+        success.
 
         Raises:
-            EngineError: after DOWN_ATTEMPTS attempts SkyPilot had not taken the cluster down.
+            EngineError: after DOWN_ATTEMPTS attempts SkyPilot had not taken the cluster down, nor had AWS been asked
+                for its end.
         """
-        self._keep_provider(handle)
-        self._take_down(handle)
+        # Results that are still on their way home, for whom nobody waits any more, must not hold this up.
+        if self._worker(handle).take_over():
+            # The time is over, and SkyPilot needs some to start anew: the provider itself is asked before.
+            self._end_at_provider(handle)
+        attempt = read_attempt(Path(handle.run_dir))
+        if attempt is None or attempt.provider is None:
+            self._keep_provider(handle)
+        trouble: EngineError | None = None
+        try:
+            self._take_down(handle)
+        except EngineError as error:
+            trouble = error
+        # What SkyPilot has lost sight of is still billed.
+        refused = self._end_at_provider(handle)
+        if trouble is not None and refused != ():
+            raise trouble
 
     def evidence(self, handle: Handle) -> Evidence:
         """Ask SkyPilot with a forced refresh, and the provider itself where it is known how; see Engine.evidence."""
@@ -199,19 +251,22 @@ class SkyEngine:
         # Slurm can be asked by the cluster's name alone, but must not answer for another provider.
         if attempt is not None and attempt.cloud == "slurm" and attempt.region is not None:
             args["slurm_cluster"] = attempt.region
+        direct = None
+        if attempt is not None and was_on_aws(attempt):
+            direct = left_on_aws(self._aws, handle.details["run_id"], attempt)
         try:
             answer = self._call(handle, "evidence", args, timeout_s=QUERY_TIMEOUT_S)
         except SkyPilotError as error:
-            return Evidence(
-                confirmed=False,
-                asked_at_s=asked_at_s,
-                source="SkyPilot status, forced refresh",
-                answer=f"no answer: {error.message}",
-                left=(),
-            )
+            return no_answer(asked_at_s, error, direct)
+        was_launched = attempt is not None or "job_id" in handle.details
+        told_by_aws = attempt is not None and attempt.cloud == CLOUD
         return evidence_of(
-            handle.name, asked_at_s, answer, was_launched=attempt is not None or "job_id" in handle.details
+            handle.name, asked_at_s, answer, was_launched=was_launched and not told_by_aws, direct=direct
         )
+
+    def ended_at_s(self, handle: Handle) -> float | None:
+        """When a machine on AWS ended of itself, as EC2 says; see TellsEnd."""
+        return last_end_on_aws(self._aws, handle.details["run_id"], read_attempt(Path(handle.run_dir)))
 
     def close(self) -> None:
         """End the worker processes."""
@@ -264,8 +319,11 @@ class SkyEngine:
     def _take_down(self, handle: Handle) -> bool:
         """Whether SkyPilot may have had a cluster to take down."""
         for attempt in range(1, DOWN_ATTEMPTS + 1):
+            on_aws = was_on_aws(read_attempt(Path(handle.run_dir)))
+            # Where there is another path, a SkyPilot that hangs does not keep the machine alive.
+            timeout_s = FIRST_DOWN_TIMEOUT_S if on_aws and attempt == 1 else DOWN_TIMEOUT_S
             try:
-                answer = self._call(handle, "down", {"cluster": handle.name}, timeout_s=DOWN_TIMEOUT_S)
+                answer = self._call(handle, "down", {"cluster": handle.name}, timeout_s=timeout_s)
                 return attempt > 1 or answer.get("existed") is not False
             except SkyPilotError as error:
                 if attempt == DOWN_ATTEMPTS:
@@ -273,8 +331,16 @@ class SkyEngine:
                         f"cluster {handle.name} could not be taken down: {error.message}",
                         hint=f"Run `sky down {handle.name}`, and look at the provider's own console.",
                     ) from error
+                self._end_at_provider(handle)
                 self._sleep(2.0**attempt)
         raise AssertionError("the last attempt returns or raises")
+
+    def _end_at_provider(self, handle: Handle) -> tuple[str, ...] | None:
+        """End on AWS what has the run's tag; what it refused, or None where no provider can be asked past SkyPilot."""
+        attempt = read_attempt(Path(handle.run_dir))
+        if attempt is None or not was_on_aws(attempt):
+            return None
+        return end_on_aws(self._aws, handle.details["run_id"], attempt)
 
     def _keep_provider(self, handle: Handle) -> bool:
         """Store how to ask the provider, while SkyPilot knows; True when SkyPilot answered that it has no cluster."""

@@ -16,6 +16,7 @@ from typing import Any
 from manager.catalog.clouds import has_autodown, has_rented_disk
 from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
+from manager.launch.inventory import RUN_TAG
 from manager.prices.offer import Offer
 
 PRICE_TOLERANCE = 1.1
@@ -63,13 +64,31 @@ def resources_of(offer: Offer, request: LaunchRequest, base: dict[str, Any]) -> 
         resources["cpus"] = f"{math.floor(offer.vcpus)}+"
     if offer.use_spot:
         resources["use_spot"] = True
+    if request.image is not None:
+        resources["image_id"] = request.image
     if offer.cloud not in _NO_MAX_COST and offer.price_usd_per_hour is not None:
         per_node = float(offer.price_usd_per_hour) / offer.num_nodes
         resources["max_hourly_cost"] = round(per_node * PRICE_TOLERANCE, 4)
     if has_autodown(offer.cloud):
         resources["autostop"] = {"idle_minutes": request.idle_minutes_to_autostop, "down": True}
-    resources["labels"] = {"tunefare-run": request.run_id}
+    resources["labels"] = {RUN_TAG: request.run_id}
     return resources
+
+
+def asks_alike(one: Offer, other: Offer) -> bool:
+    """Whether a launch on one would have taken the other: they differ in what a task does not name, and the other
+    costs no more than one may."""
+    if _named(one) != _named(other):
+        return False
+    if one.price_usd_per_hour is None or other.price_usd_per_hour is None:
+        return one.price_usd_per_hour is other.price_usd_per_hour
+    return float(other.price_usd_per_hour) <= float(one.price_usd_per_hour) * PRICE_TOLERANCE
+
+
+def _named(offer: Offer) -> tuple[object, ...]:
+    zones = offer.zones if offer.cloud in _NAMED_ZONES and len(offer.zones) == 1 else ()
+    machine = (offer.instance_type, offer.accelerator, offer.accelerator_count)
+    return (offer.cloud, offer.region, zones, *machine, offer.num_nodes, offer.use_spot)
 
 
 def _set_disk(resources: dict[str, Any], offer: Offer, request: LaunchRequest) -> None:

@@ -109,7 +109,8 @@ class Follower:
 
     def _read_to_end(self, merger: EventMerger, state: MachineState) -> Iterator[Event | str]:
         for attempt in range(3):
-            if state is MachineState.GONE:
+            # After the last word there is nothing to read, and the machine is billed meanwhile.
+            if state is MachineState.GONE or (merger.is_complete and not merger.has_gap):
                 break
             try:
                 content = self._read_events()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
-from manager.launch.render import DATA_IN, MODEL_IN, LocalSources, check_folder, data_file_name, on_machine
+from manager.launch.guarding import SCRIPTS
+from manager.launch.render import DATA_IN, MODEL_IN, LocalSources, check_folder, data_file_name, on_machine, script
 from manager.prices.offer import Offer
-from tasks.protocol import JOB_FILE, Job
+from tasks.job import Job
+from tasks.protocol import JOB_FILE
 
 UPLOAD_DIR = "upload"
 """Folder inside the run's folder."""
@@ -36,6 +39,8 @@ def stage_upload(request: LaunchRequest) -> Path:
         shutil.rmtree(upload_dir, ignore_errors=True)
         upload_dir.mkdir(parents=True)
         _copy_program(upload_dir / "tasks")
+        for name in SCRIPTS:
+            (upload_dir / name).write_text(script(name), encoding="utf-8")
         if local.model is not None:
             _lay_out(local.model, upload_dir / MODEL_IN)
         if local.data_file is not None:
@@ -83,8 +88,8 @@ def _copy_program(target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_LEFT_OUT))
 
 
-def _lay_out(source: Path, target: Path) -> None:
-    """Plain files under `target` with the content of `source`; symbolic links are followed, each folder once."""
+def plain_files(source: Path) -> Iterator[tuple[Path, Path]]:
+    """Files of a folder and their names below it; symbolic links are followed, each folder once."""
     visited: set[Path] = set()
     for folder, names, file_names in os.walk(source, followlinks=True):
         names[:] = [name for name in names if name not in _LEFT_OUT]
@@ -92,11 +97,16 @@ def _lay_out(source: Path, target: Path) -> None:
             names.clear()
             continue
         visited.add(real)
-        place = target / Path(folder).relative_to(source)
-        place.mkdir(parents=True, exist_ok=True)
         for name in file_names:
             if name not in _LEFT_OUT:
-                _place(Path(folder) / name, place / name)
+                yield Path(folder) / name, Path(folder).relative_to(source) / name
+
+
+def _lay_out(source: Path, target: Path) -> None:
+    """Plain files under `target` with the content of `source`."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file, name in plain_files(source):
+        _place(file, target / name)
 
 
 def _place(source: Path, target: Path) -> None:

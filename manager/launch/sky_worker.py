@@ -16,25 +16,48 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from manager.config import without_ledger_secrets
 from manager.errors import EngineError
+from tasks.redaction import LineRedactor, own_redactor, redact
 
 COMMAND = (sys.executable, "-P", "-m", "manager.launch.sky_backend")
 """-P: a folder named `sky` or `tasks` where the user works must not be imported."""
 _CLOSED: dict[str, Any] = {"closed": True}
+ENDPOINT_VARIABLE = "SKYPILOT_API_SERVER_ENDPOINT"
+"""Which API server SkyPilot asks; it goes before SkyPilot's own settings."""
+_LET_GO_S = 1.0
+"""For a request to end by itself, before it is cut off for the thread that takes the machine down."""
+_api_server: str | None = None
+
+
+def use_api_server(endpoint: str | None) -> None:
+    """Which API server the workers of this process ask from now on; None: as SkyPilot's own settings say.
+
+    Said once a process and not with each worker: one that asked another server would not find this user's machines.
+    """
+    global _api_server
+    _api_server = endpoint
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker, and an API server that it starts and that outlives it, sees of the environment."""
+    seen = without_ledger_secrets(environment)
+    return seen if _api_server is None else {**seen, ENDPOINT_VARIABLE: _api_server}
 
 
 class SkyPilotError(EngineError):
     """SkyPilot, or the way to it, answered with an error."""
 
     def __init__(self, kind: str, message: str, *, history: Sequence[str] = (), hint: str | None = None) -> None:
+        message = redact(message)
         super().__init__(f"SkyPilot: {message}" if message else f"SkyPilot: {kind}", hint=hint)
         self.kind = kind
         """Name of SkyPilot's exception class; `Timeout` and `WorkerEnded` are ours."""
-        self.history = tuple(history)
+        self.history = tuple(map(redact, history))
         """What SkyPilot had tried, oldest first."""
 
 
@@ -52,6 +75,7 @@ class SkyWorker:
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._last_id = 0
         self._lock = threading.RLock()
+        self._owner: int | None = None
 
     def call(
         self, op: str, args: dict[str, Any], *, timeout_s: float, give_up: Callable[[], bool] = lambda: False
@@ -68,6 +92,7 @@ class SkyWorker:
             SkyPilotError: SkyPilot's error, or kind `Timeout` or `Cancelled` (the worker is killed), or `WorkerEnded`.
         """
         with self._lock:
+            self._refuse_others(op)
             deadline = time.monotonic() + timeout_s
             for answer in self._exchange(op, args):
                 if answer is not None and "result" in answer:
@@ -87,6 +112,7 @@ class SkyWorker:
             SkyPilotError: as `call`; there is no time limit, the caller closes the iterator when it has waited enough.
         """
         with self._lock:
+            self._refuse_others(op)
             finished = False
             quiet_since = time.monotonic()
             try:
@@ -105,6 +131,21 @@ class SkyWorker:
                 if not finished:
                     self.kill()
 
+    def take_over(self) -> bool:
+        """From now on this thread alone is served: a request of another one is cut off, its later ones are refused.
+
+        A take-down must not wait for results that come home slowly, or from a machine that does not answer. True:
+        something was cut off.
+        """
+        self._owner = threading.get_ident()
+        was_cut = False
+        while not self._lock.acquire(timeout=_LET_GO_S):
+            # Again and again: the other one may have been about to start a process.
+            self.kill()
+            was_cut = True
+        self._lock.release()
+        return was_cut
+
     def kill(self) -> None:
         """End the process and its children now; the next request starts a new one."""
         process, self._process = self._process, None
@@ -112,6 +153,10 @@ class SkyWorker:
             _end(process)
 
     close = kill
+
+    def _refuse_others(self, op: str) -> None:
+        if self._owner not in (None, threading.get_ident()):
+            raise SkyPilotError("Cancelled", f"'{op}' was cancelled: the machine is being taken down")
 
     def _exchange(self, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
         """Answers to one request, the result last; None about each half second without one."""
@@ -153,22 +198,24 @@ class SkyWorker:
 
     def _start(self) -> None:
         self._answers = queue.SimpleQueue()
-        with contextlib.ExitStack() as stack:
-            log: Any = subprocess.DEVNULL
-            if self._log_path is not None:
-                self._log_path.parent.mkdir(parents=True, exist_ok=True)
-                log = stack.enter_context(self._log_path.open("ab"))
-            # A session of its own: Ctrl-C is for the manager, which takes down in order.
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                # SkyPilot's API server, when this starts it, keeps the folder and imports from it.
-                cwd="/",
-                start_new_session=True,
-            )
+        log = None
+        if self._log_path is not None:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            log = self._log_path.open("a", encoding="utf-8", buffering=1)
+        # A session of its own: Ctrl-C is for the manager, which takes down in order.
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if log is None else subprocess.PIPE,
+            # SkyPilot's API server, when this starts it, keeps the folder and imports from it.
+            cwd="/",
+            env=worker_environment(os.environ),
+            start_new_session=True,
+        )
         self._process = process
+        if log is not None:
+            threading.Thread(target=_keep, args=(process, log), daemon=True).start()
         threading.Thread(target=_read, args=(process, self._answers), daemon=True).start()
         weakref.finalize(self, _end, process)
 
@@ -182,6 +229,16 @@ def _read(process: subprocess.Popen[bytes], answers: queue.SimpleQueue[dict[str,
         for line in stdout:
             answers.put(json.loads(line))
     answers.put(_CLOSED)
+
+
+def _keep(process: subprocess.Popen[bytes], log: IO[str]) -> None:
+    """Write down what SkyPilot says, without secrets; it is read to its end also where the disk is full."""
+    assert process.stderr is not None
+    lines = LineRedactor(own_redactor())
+    with log, process.stderr as stderr:
+        for line in stderr:
+            with contextlib.suppress(OSError):
+                log.write(lines.line(line.decode("utf-8", "replace")))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
