@@ -12,7 +12,6 @@ from manager.errors import ExitCode, TeardownUnconfirmedError, TunefareError
 from manager.planner.plan import Plan
 from manager.runs.changes import Changes, Marks
 from manager.runs.charges import charge
-from manager.runs.clients import lives
 from manager.runs.ledger import Ledger
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, total_usd
@@ -71,7 +70,7 @@ def follow_run(context: Context, run: str, *, on_update: OnUpdate) -> Followed:
 
 
 def _is_supervised(ledger: Ledger, run_id: str, now_s: float) -> bool:
-    return lives(ledger.client(run_id), last_activity_s=ledger.last_activity_s(run_id), now_s=now_s)
+    return ledger.client_lives(run_id, now_s)
 
 
 def _followed(ledger: Ledger, run_id: str) -> Followed:

@@ -1,13 +1,13 @@
-"""Budgets of months and projects: set, shown, and kept by plans and launches.
+"""Budgets of months, users and projects: set, shown, and kept by plans and launches.
 
 A budget never stops a run that goes on: each run has a cap of its own, and the rest of these caps counts as committed.
-What is left then bounds the next one. Months are calendar months of this machine's local time.
+What is left then bounds the next one. Months are calendar months of this machine's local time, in a shared ledger of
+UTC.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -25,6 +25,7 @@ from manager.runs.budgets import (
     month_of,
 )
 from manager.runs.budgets import Standing as BudgetState
+from manager.runs.database import Database, now_of, zone_of
 from manager.service.context import Context
 from manager.service.inspection import open_ledger, reading
 from manager.spec.model import is_plain_name
@@ -33,6 +34,7 @@ __all__ = ["BudgetLimit", "BudgetScope", "BudgetState", "MonthSpent", "OpenRun",
 
 HISTORY_MONTHS = 12
 _MOST_USD = Decimal(10) ** 12
+_USER = re.compile(r"\S{1,80}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +48,13 @@ class MonthSpent:
 
 
 def set_budget(context: Context, scope: str, name: str | None, usd: Decimal | None) -> None:
-    """Bound a month or a project from now on; None takes the budget away.
+    """Bound a month, a user or a project from now on; None takes the budget away.
 
     Args:
         context: surroundings.
-        scope: `month` or `project`.
-        name: of the project; None for the month.
-        usd: dollars of each month, or of all runs of the project together.
+        scope: `month`, `user` or `project`.
+        name: of the user or the project; None for the month.
+        usd: dollars of each month, of each month of the user's runs, or of all runs of the project together.
 
     Raises:
         UsageError: no such scope, no name, no amount, or nothing to take away.
@@ -63,6 +65,8 @@ def set_budget(context: Context, scope: str, name: str | None, usd: Decimal | No
         raise UsageError("a month's budget has no name", hint="it holds for each calendar month: budget set month 200")
     if kind is BudgetScope.PROJECT and not is_plain_name(key):
         raise UsageError(f"{key!r} is no project", hint="use 1 to 40 of a-z, 0-9 and -, as `project` in the run file")
+    if kind is BudgetScope.USER and not _USER.fullmatch(key):
+        raise UsageError(f"{key!r} is no user", hint="a name without spaces, as `tunefare config show` has it")
     if usd is not None and not (usd.is_finite() and 0 < usd <= _MOST_USD):
         raise UsageError(f"{usd} dollars are no budget", hint="give dollars above 0, such as 200")
     with open_ledger(context) as ledger:
@@ -73,7 +77,7 @@ def set_budget(context: Context, scope: str, name: str | None, usd: Decimal | No
 
 
 def parse_budget(text: str) -> tuple[str, str | None, Decimal]:
-    """Scope, name and dollars of `month 200` (or `200`) and of `research 50`.
+    """Scope, name and dollars of `month 200` (or `200`), of `research 50` and of `user ann 50`.
 
     Raises:
         UsageError: it is none of these.
@@ -86,6 +90,8 @@ def parse_budget(text: str) -> tuple[str, str | None, Decimal]:
             f"{amount!r} is not an amount in dollars" if amount else "how many dollars?",
             hint="write `month 200`, or a project's name and dollars: `research 50`",
         ) from error
+    if len(names) == 2 and names[0] == BudgetScope.USER:
+        return str(BudgetScope.USER), names[1], usd
     if len(names) > 1:
         raise UsageError(f"{' '.join(names)!r} is no project", hint="one name without spaces, then dollars")
     if not names or names[0] == BudgetScope.MONTH:
@@ -123,10 +129,10 @@ def budget_states(context: Context) -> tuple[BudgetState, ...]:
 
 
 def budget_left(context: Context, project: str | None) -> BudgetState | None:
-    """The budget that leaves a run of this project least; None: nothing bounds it."""
+    """The budget that leaves a run of this project, launched by this user, least; None: nothing bounds it."""
     now_s = context.clock()
     with reading(context) as ledger:
-        return None if ledger is None else ledger.look(lambda db: tightest_for(db, project, now_s))
+        return None if ledger is None else ledger.look(lambda db: tightest_for(db, project, now_s, context.user))
 
 
 def cap_of_budgets(context: Context, project: str | None) -> BudgetCap | None:
@@ -165,23 +171,29 @@ def launch_cap(context: Context, plan: Plan, cap_usd: Decimal | None) -> Decimal
     return tight.left_usd
 
 
+def time_zone(context: Context) -> str:
+    """Whose calendar months and days budgets have."""
+    return "this machine's local time" if context.ledger_url is None else "UTC"
+
+
 def month_history(context: Context, months: int = HISTORY_MONTHS) -> tuple[MonthSpent, ...]:
     """What was charged in each of the last months, the present one first."""
-    shown = [month_of(context.clock())]
-    while len(shown) < months:
-        shown.append(month_before(shown[-1]))
     with reading(context) as ledger:
-        return () if ledger is None else ledger.look(lambda db: _history(db, shown))
+        return () if ledger is None else ledger.look(lambda db: _history(db, months, context.clock()))
 
 
-def _history(db: sqlite3.Connection, months: Sequence[Month]) -> tuple[MonthSpent, ...]:
+def _history(db: Database, months: int, now_s: float) -> tuple[MonthSpent, ...]:
+    zone = zone_of(db)
+    shown = [month_of(now_of(db, now_s), zone)]
+    while len(shown) < months:
+        shown.append(month_before(shown[-1], zone))
     return tuple(
         MonthSpent(month=month, spent=spent, limit_usd=_month_limit(db, month))
-        for month, spent in zip(months, spent_in_each(db, months), strict=True)
+        for month, spent in zip(shown, spent_in_each(db, shown), strict=True)
     )
 
 
-def _month_limit(db: sqlite3.Connection, month: Month) -> Decimal | None:
+def _month_limit(db: Database, month: Month) -> Decimal | None:
     """As it stood at the month's end."""
     found = limits(db, month.to_s)
     return next((limit.usd for limit in found if limit.scope is BudgetScope.MONTH), None)
@@ -196,8 +208,8 @@ def budget_scope(text: str) -> BudgetScope:
     try:
         return BudgetScope(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} has no budget", hint="budgets are of a month or of a project") from error
+        raise UsageError(f"{text!r} has no budget", hint="budgets are of a month, a user or a project") from error
 
 
 def _title(scope: BudgetScope, name: str) -> str:
-    return "month budget" if scope is BudgetScope.MONTH else f"budget of project {name}"
+    return "month budget" if scope is BudgetScope.MONTH else f"budget of {scope} {name}"

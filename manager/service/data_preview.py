@@ -9,8 +9,8 @@ from manager.errors import UsageError
 from manager.profiling.preview import Bin, DataPreview, LengthFigures, data_preview
 from manager.service.context import Context
 from manager.spec.model import RunSpec
+from tasks.job import DataChoice, ModelChoice
 from tasks.kinds import DATA_COLUMNS, TASK_KINDS
-from tasks.protocol import DataChoice, ModelChoice
 
 __all__ = ["Bin", "DataPreview", "LengthFigures", "preview_data", "spec_of_data"]
 

@@ -22,11 +22,14 @@ from manager.errors import EngineError, StateError, TunefareError
 from manager.planner.codec import plan_from_text, plan_to_json
 from manager.planner.plan import Plan
 from manager.runs.ledger import Ledger
+from manager.runs.updates import OnUpdate
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.own_process import PYTHON, start_own_process
-from manager.service.running import ready
+from manager.service.running import SKY, ready
+from manager.service.staging import stage_request
 from manager.service.starting import write_whole
+from tasks.redaction import redact
 
 ORDER_FILE = "order.json"
 """What to launch: run_id, cap_usd, plan."""
@@ -51,20 +54,27 @@ class Order:
     """None: no cap."""
 
 
-def start_detached(context: Context, plan: Plan, *, cap_usd: Decimal | None) -> str:
+def start_detached(
+    context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate = lambda update: None
+) -> str:
     """Launch a plan in a process of its own; returns the run's id as soon as the ledger has the run.
+
+    Local data are staged before that, while somebody watches: the process finds them in the bucket.
 
     Args:
         context: surroundings.
         plan: what was shown to the user.
         cap_usd: dollars that the whole run may cost; None: no cap.
+        on_update: hears how far staging is, from this thread.
 
     Raises:
         NothingFitsError, OverBudgetError, UsageError: as `manager.service.running.launch`; nothing was started.
         StateError: the ledger cannot be used, or the process did not begin; nothing goes on.
-        EngineError: the process ended without a word.
+        EngineError: the process ended without a word, or the data cannot be staged.
     """
-    request, _ = ready(context, plan, cap_usd=cap_usd)
+    request, engine = ready(context, plan, cap_usd=cap_usd)
+    if engine == SKY:
+        stage_request(context, request, on_update)
     run_dir = request.run_dir
     with open_ledger(context) as ledger:
         try:
@@ -116,7 +126,8 @@ def write_end(run_dir: Path, exit_code: int, error: TunefareError | None) -> Non
 
 def error_to_json(error: TunefareError) -> dict[str, Any]:
     """An error as it travels between processes."""
-    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    message, hint = redact(error.message), None if error.hint is None else redact(error.hint)
+    return {"type": type(error).__name__, "message": message, "hint": hint}
 
 
 def error_from_json(told: dict[str, Any]) -> TunefareError:

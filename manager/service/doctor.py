@@ -6,15 +6,21 @@ import platform
 from dataclasses import dataclass
 
 from manager import __version__
+from manager.config import without_password
 from manager.errors import TunefareError, how_to_install
 from manager.launch.local import missing_to_train
-from manager.launch.sky_check import check_sky
+from manager.launch.sky_check import SkyCheck, check_sky
 from manager.prices.local import detect_device
 from manager.prices.sources import gather_market
+from manager.runs.database import now_of
 from manager.service.context import Context
+from manager.service.inspection import open_ledger
 from manager.service.run_list import run_summaries
-from manager.units import format_bytes
+from manager.service.watch_install import installed
+from manager.service.watch_loop import watch_status
+from manager.units import format_bytes, format_duration
 
+_SAME_CLOCK_S = 5.0
 OK = "ok"
 MISSING = "missing"
 ERROR = "error"
@@ -37,10 +43,11 @@ def examine(context: Context) -> list[Check]:
         Check(name="tunefare", state=OK, detail=f"{__version__}, Python {platform.python_version()}"),
         _state_folder(context),
         _ledger(context),
+        _watcher(context),
         _training_libraries(),
         _device(),
         _prices(context),
-        _sky(),
+        *_skypilot(context),
     ]
 
 
@@ -53,9 +60,10 @@ def _state_folder(context: Context) -> Check:
 
 
 def _ledger(context: Context) -> Check:
-    if not context.home.ledger_file.exists():
+    if not context.has_ledger:
         return Check(name="ledger", state=OK, detail="no run yet")
     try:
+        where = _where_shared(context)
         runs = run_summaries(context)
         billing = [run.run_id for run in runs if run.may_bill and not run.has_client]
     except TunefareError as error:
@@ -64,10 +72,43 @@ def _ledger(context: Context) -> Check:
         return Check(
             name="ledger",
             state=ERROR,
-            detail=f"{len(runs)} runs, {len(billing)} may still be billed and have no client: {', '.join(billing)}",
+            detail=f"{where}{len(runs)} runs, {len(billing)} may still be billed and have no client: "
+            f"{', '.join(billing)}",
             hint="run `tunefare reconcile`",
         )
-    return Check(name="ledger", state=OK, detail=f"{len(runs)} runs, none left behind by its client")
+    return Check(name="ledger", state=OK, detail=f"{where}{len(runs)} runs, none left behind by its client")
+
+
+def _where_shared(context: Context) -> str:
+    """`postgresql://ann@db/tunefare as ann@laptop, ` and by how much the clocks differ; empty for a file."""
+    if context.ledger_url is None:
+        return ""
+    with open_ledger(context) as ledger:
+        ahead_s = context.clock() - ledger.look(lambda db: now_of(db, 0.0))
+        clocks = "" if abs(ahead_s) < _SAME_CLOCK_S else f" (this machine's clock differs by {ahead_s:+.0f} s)"
+        return f"{ledger.place} as {context.user}{clocks}, "
+
+
+def _watcher(context: Context) -> Check:
+    """Nobody has to watch where no run can be billed; what is started by cron lives only while it looks."""
+    found, started = watch_status(context), installed(context)
+    looked = "" if found.looked_at_s is None else f", looked last {_ago(context, found.looked_at_s)}"
+    if found.is_late(context.clock()) or found.error is not None:
+        why = found.error or "it is late"
+        return Check(name="watcher", state=ERROR, detail=f"{why}{looked}", hint="read watch.log in the state folder")
+    if found.is_running or started is not None:
+        how = "" if started is None else f", started by {started.how}"
+        return Check(name="watcher", state=OK, detail=f"{'at work' if found.is_running else 'at rest'}{how}{looked}")
+    return Check(
+        name="watcher",
+        state=MISSING,
+        detail=f"nobody looks after runs whose client dies{looked}",
+        hint="`tunefare watch --install` has the system do it",
+    )
+
+
+def _ago(context: Context, at_s: float) -> str:
+    return f"{format_duration(max(0.0, context.clock() - at_s))} ago"
 
 
 def _training_libraries() -> Check:
@@ -111,10 +152,29 @@ def _prices(context: Context) -> Check:
     )
 
 
-def _sky() -> Check:
+def _skypilot(context: Context) -> list[Check]:
     checked = check_sky()
+    found = [_sky(context, checked)]
+    if checked.managed is not None:
+        state = OK if checked.managed.can else MISSING
+        found.append(Check(name="spot runs", state=state, detail=checked.managed.text, hint=checked.managed.hint))
+    return found
+
+
+def _sky(context: Context, checked: SkyCheck) -> Check:
     if checked.problem is not None:
         return Check(name="SkyPilot", state=MISSING, detail=checked.problem, hint=checked.hint)
     clouds = "not known before the first launch" if checked.clouds is None else ", ".join(checked.clouds)
-    detail = f"{checked.version}, API server {checked.api_server}, clouds: {clouds}"
+    where = "" if checked.endpoint is None else f" at {without_password(checked.endpoint)}"
+    detail = f"{checked.version}, API server {checked.api_server}{where}, clouds: {clouds}"
+    if checked.api_server_is_local is False:
+        bucket = context.config.text("bucket")
+        if not bucket:
+            return Check(
+                name="SkyPilot",
+                state=MISSING,
+                detail=f"{detail}; it is on another machine, from which results cannot be fetched",
+                hint="name a bucket, from which they come home: tunefare config set bucket s3://NAME",
+            )
+        detail += f"; it is on another machine, so that results come home through {bucket}"
     return Check(name="SkyPilot", state=OK, detail=detail)

@@ -22,6 +22,7 @@ from manager.service.failures import internal_error, keep_details
 from manager.service.panic import panic
 from manager.service.panic_end import end_and_tell
 from manager.service.panic_report import PanicEntry, PanicTargets, PanicUpdate
+from manager.service.private_state import keep_private
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -29,6 +30,7 @@ Tell = Callable[[Mapping[str, Any]], None]
 def main() -> int:
     """Carry out the order of standard input."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    keep_private()
     tell = _teller()
     try:
         entries = _end(json.load(sys.stdin), tell)

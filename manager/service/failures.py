@@ -10,6 +10,8 @@ from pathlib import Path
 from manager import __version__
 from manager.errors import InternalError, TunefareError
 from manager.service.context import Context
+from tasks.plain_text import printable
+from tasks.redaction import redact
 
 DEBUG_VARIABLE = "TUNEFARE_DEBUG"
 """Set by `--debug`: tracebacks are shown."""
@@ -29,7 +31,8 @@ def internal_error(error: BaseException) -> TunefareError:
 
 def error_text(error: TunefareError) -> str:
     """`error: ...`, and its hint in a line of its own, where there is one."""
-    return f"error: {error.message}\nhint: {error.hint}" if error.hint else f"error: {error.message}"
+    told = f"error: {error.message}\nhint: {error.hint}" if error.hint else f"error: {error.message}"
+    return printable(redact(told))
 
 
 def details_of(error: BaseException) -> str:
@@ -37,7 +40,7 @@ def details_of(error: BaseException) -> str:
     lines = [f"tunefare {__version__}, Python {platform.python_version()}, {platform.platform()}", ""]
     if isinstance(error, TunefareError):
         lines += [error_text(error), ""]
-    return "\n".join(lines) + "".join(traceback.format_exception(error))
+    return redact("\n".join(lines) + "".join(traceback.format_exception(error)))
 
 
 def keep_details(context: Context, error: BaseException) -> Path | None:

@@ -11,9 +11,7 @@ from typing import Any
 
 from manager.errors import StateError, UsageError
 from manager.launch.engine import LOG_FILE
-from manager.runs.clients import lives
 from manager.runs.ledger import BUSY_TIMEOUT_S, Ledger
-from manager.runs.ledger_file import open_for_reading
 from manager.runs.ledger_reader import LedgerReader
 from manager.runs.records import RunEvents, RunRecord
 from manager.runs.states import FINAL, MAY_BILL, RunState
@@ -26,7 +24,7 @@ _READING_PATIENCE_S = 5.0
 
 
 def open_ledger(context: Context, *, patience_s: float = BUSY_TIMEOUT_S) -> Ledger:
-    """The ledger of this user; it is created when there is none.
+    """The ledger of this user, or the one that is shared; it is created when there is none.
 
     Args:
         context: surroundings.
@@ -36,6 +34,8 @@ def open_ledger(context: Context, *, patience_s: float = BUSY_TIMEOUT_S) -> Ledg
         StateError: it cannot be read, written or created.
     """
     context.home.ensure()
+    if context.ledger_url is not None:
+        return Ledger.connect(context.ledger_url, runs_dir=context.home.runs_dir, patience_s=patience_s)
     return Ledger.open(context.home.ledger_file, busy_timeout_s=patience_s)
 
 
@@ -47,11 +47,15 @@ def reading(context: Context) -> Iterator[LedgerReader | None]:
         StateError: it cannot be read.
     """
     file = context.home.ledger_file
+    if context.ledger_url is not None:
+        with open_ledger(context, patience_s=_READING_PATIENCE_S) as shared:
+            yield shared
+        return
     if not file.exists():
         yield None
         return
     try:
-        reader = LedgerReader(file, open_for_reading(file, busy_timeout_s=_READING_PATIENCE_S))
+        reader = LedgerReader.open_for_reading(file, busy_timeout_s=_READING_PATIENCE_S)
     except StateError:
         # Of an older version, it is brought up to date; whatever else is wrong with it is said by this.
         reader = open_ledger(context)
@@ -89,6 +93,7 @@ def run_json(context: Context, record: RunRecord) -> dict[str, Any]:
         "state": str(record.state),
         "may_bill": record.state in MAY_BILL,
         "engine": record.engine,
+        "user": record.user,
         "plan_id": record.plan.plan_id,
         "run_dir": str(record.run_dir),
         "created_at_s": record.created_at_s,
@@ -139,7 +144,7 @@ def log_lines(context: Context, prefix: str, *, follow: bool) -> Iterator[str]:
 
 def has_client(ledger: Ledger, run_id: str, now_s: float) -> bool:
     """Whether the process that looks after the run still lives."""
-    return lives(ledger.client(run_id), last_activity_s=ledger.last_activity_s(run_id), now_s=now_s)
+    return ledger.client_lives(run_id, now_s)
 
 
 def _has_ended(context: Context, run_id: str) -> bool:

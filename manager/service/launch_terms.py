@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from manager.catalog.clouds import has_autodown
-from manager.launch import local as local_engine
-from manager.launch import render
-from manager.launch.engine import LaunchRequest
+from manager.launch.engine import GuardName, LaunchRequest
 from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.runs.session import SuperviseSettings
 from manager.service.budgets import cap_of_budgets, launch_cap
 from manager.service.context import Context
 from manager.service.running import LOCAL, prepare, supervise_settings
+from manager.service.spot_words import spot_words
 from manager.service.worst_case import WorstLine, total_usd, worst_alone, worst_lines
 from manager.units import Interval, MoneyInterval, format_duration, format_usd, interval_hours, interval_usd
 
@@ -98,9 +97,9 @@ def launch_terms(context: Context, plan: Plan) -> LaunchTerms:
     choice = plan.choice
     assert choice is not None, "prepare refuses a plan without a choice"
     settings = supervise_settings(context)
-    worst = worst_lines(request, choice, settings, cap)
+    worst = worst_lines(request, cap)
     worst_usd = total_usd(worst)
-    alone = worst_alone(request, engine)
+    alone = worst_alone(request, engine, cap)
     asked = _why_typed(context, worst_usd, alone.usd)
     cost = choice.cost_usd
     return LaunchTerms(
@@ -144,23 +143,29 @@ def _why_typed(context: Context, worst: Decimal | None, alone: Decimal | None) -
 def _guards(request: LaunchRequest, engine: str, cap: Decimal | None, settings: SuperviseSettings) -> tuple[str, ...]:
     longest = format_duration(request.max_duration_s)
     limits = f"{format_usd(cap)} or {longest}" if cap is not None else f"{longest}; there is no cap in dollars"
-    if engine == LOCAL:
-        seconds = (request.max_duration_s or 0.0) + local_engine.DURATION_MARGIN_S
-        machine = f"beside the program: a runner ends it after {format_duration(seconds)}, should it hang"
-    else:
-        seconds = (request.max_duration_s or 0.0) + render.DURATION_MARGIN_S
-        idle = f"an idle machine takes itself down after {request.idle_minutes_to_autostop} min"
-        down = idle if has_autodown(request.offers[0].cloud) else "it has no way to take itself down when idle"
-        machine = f"on the machine: `timeout` ends the program after {format_duration(seconds)}; {down}"
     charged = format_duration(settings.charge_interval_s)
     home = f"at home: a process of its own charges each {charged}, asks for its end at the cap"
     if cap is not None:
         home += ", and sooner when it would surely cost more"
-    return (
-        f"in the program: a checkpoint and an end in good order before {limits} are reached",
-        machine,
-        f"{home}; it goes on when this terminal is closed",
-    )
+    told = {
+        GuardName.TRAINER: f"in the program: a checkpoint and an end in good order before {limits} are reached",
+        GuardName.MACHINE: _timer(request, engine, limits),
+        GuardName.HOME: f"{home}; it goes on when this terminal is closed",
+    }
+    off = "OFF, as the environment says"
+    return tuple(text if name in request.guards else f"{text.partition(':')[0]}: {off}" for name, text in told.items())
+
+
+def _timer(request: LaunchRequest, engine: str, limits: str) -> str:
+    """What the dead-man timer does, and how far its arm reaches."""
+    hang_s = request.job.guard.hang_s
+    hang = "" if hang_s is None else f", or after {format_duration(hang_s)} without progress"
+    if engine == LOCAL:
+        return f"beside the program: a dead-man timer ends it at {limits}{hang}, also when nobody is left"
+    ends = has_autodown(request.offers[0].cloud) or request.offers[0].cloud == "slurm"
+    reach = "the machine" if ends else "the program (this cloud's machines cannot be ended from inside)"
+    idle = f"{request.idle_minutes_to_autostop} min after the program's end, should nobody come"
+    return f"on the machine: a dead-man timer ends {reach} at {limits}{hang}, and {idle}"
 
 
 def _teardown(request: LaunchRequest, engine: str, settings: SuperviseSettings) -> tuple[str, ...]:
@@ -169,7 +174,9 @@ def _teardown(request: LaunchRequest, engine: str, settings: SuperviseSettings) 
             "All processes of the run are ended; the process table is asked until none is left.",
             "Results lie in a folder of the run's name, under runs in the state folder.",
         )
+    spot = spot_words(request)
     return (
+        *(() if spot is None else (spot,)),
         "Results come home first, then machine and disk are taken down.",
         f"The provider is asked up to {settings.evidence_attempts} times whether anything is left; its answer is kept.",
         "Without a clear no the run is UNCONFIRMED, stands on top of all runs, and `tunefare reconcile` asks again.",

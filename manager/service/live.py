@@ -16,13 +16,13 @@ from manager.launch.engine import LOG_FILE
 from manager.reports.wording import plain
 from manager.runs.changes import Marks
 from manager.runs.clients import lives
-from manager.runs.ledger_file import open_for_reading
 from manager.runs.ledger_reader import LedgerReader
 from manager.runs.states import FINAL, MAY_BILL
 from manager.service import live_figures as figures
 from manager.service.context import Context
-from manager.service.inspection import find_run
+from manager.service.inspection import find_run, open_ledger
 from manager.service.live_digest import RunDigest
+from manager.service.live_requote import live_requote
 from manager.service.live_run import LiveRun
 from manager.service.live_series import MOST_POINTS
 from manager.service.log_reading import LogFile
@@ -64,6 +64,8 @@ class Follower:
         self._stale_since_s: float | None = None
         self._stale_reason: str | None = None
         self._has_more = False
+        self._has_client: bool | None = None
+        """As the server of a shared ledger said; None: the rows of a file say it."""
         self._is_closed = False
         self._lock = threading.Lock()
 
@@ -115,10 +117,17 @@ class Follower:
             self._digest.take(changes, now_s=now_s)
             self._marks, self._has_more = changes.marks, changes.has_more_events
             if not self._has_more:
-                return
+                break
+        if self._context.ledger_url is not None:
+            # Rows carry the times of their writers' clocks: only the server can tell how long one is silent.
+            self._has_client = reader.client_lives(self.run_id, now_s)
 
     def _connected(self) -> LedgerReader:
         """A connection to the file that has the ledger's name now: another one may have taken its place."""
+        if self._context.ledger_url is not None:
+            if self._reader is None:
+                self._reader = open_ledger(self._context, patience_s=_BUSY_TIMEOUT_S)
+            return self._reader
         try:
             facts = os.stat(self._path)
         except OSError as error:
@@ -129,7 +138,7 @@ class Follower:
         file = (facts.st_dev, facts.st_ino)
         if self._reader is None or file != self._file:
             self._close()
-            self._reader = LedgerReader(self._path, open_for_reading(self._path, busy_timeout_s=_BUSY_TIMEOUT_S))
+            self._reader = LedgerReader.open_for_reading(self._path, busy_timeout_s=_BUSY_TIMEOUT_S)
             self._file = file
             try:
                 self._reader.state(self.run_id)
@@ -159,7 +168,9 @@ class Follower:
     def _tell(self, now_s: float) -> LiveRun:
         digest, record = self._digest, self._record
         plan, spec, train = record.plan, record.plan.spec, digest.train
-        has_client = lives(digest.client, last_activity_s=digest.last_activity_s, now_s=now_s)
+        has_client = self._has_client
+        if has_client is None:
+            has_client = lives(digest.client, last_activity_s=digest.last_activity_s, now_s=now_s)
         cost = figures.cost_usd(digest, now_s)
         beside = figures.billed_beside_usd(plan, digest, now_s)
         ahead = figures.look_ahead(plan, digest, now_s)
@@ -211,6 +222,9 @@ class Follower:
             left_s=ahead.left_s,
             evidence=digest.evidence,
             warnings=tuple(digest.warnings),
+            guard_warning=digest.guard_warning,
+            preemptions=digest.preemptions,
+            requote=live_requote(digest.requotes, now_s=now_s, is_over=digest.state in FINAL),
             error=figures.error_of(digest, self.run_id),
             alarm=figures.alarm_of(digest, self.run_id, has_client=has_client, now_s=now_s),
             stale_since_s=self._stale_since_s,

@@ -13,6 +13,7 @@ from manager.runs.charges import charge
 from manager.runs.clients import Client
 from manager.runs.projection import Progress
 from manager.runs.records import Charge, StateChange
+from manager.runs.requote_rows import RequoteRow
 from manager.runs.states import FINAL, RunState
 from manager.service.live_phases import PhaseClock
 from manager.service.live_series import MOST_POINTS, Curve, LiveSeries
@@ -21,6 +22,8 @@ from tasks.protocol import Event, EventType
 LOSS, TRAINING = "loss", "training"
 _SPLITS = (TRAINING, "validation", "test")
 _MOST_WARNINGS = 5
+_GUARDS = {"dead_man": "DEAD-MAN TIMER", "cap_projected": "GUARD"}
+"""Codes of warnings that a guard on money or time gives -> what stands before them."""
 
 
 class RunDigest:
@@ -30,6 +33,8 @@ class RunDigest:
         self.history: list[StateChange] = []
         self.evidence: Evidence | None = None
         self.failed_attempts: list[str] = []
+        self.requotes: list[RequoteRow] = []
+        self.preemptions = 0
         self.offer: Offer | None = None
         self.billing_started_at_s: float | None = None
         self.client: Client | None = None
@@ -39,6 +44,8 @@ class RunDigest:
         self.progress = Progress()
         self.clock = PhaseClock()
         self.warnings: deque[str] = deque(maxlen=_MOST_WARNINGS)
+        self.guard_warning: str | None = None
+        """The newest that a guard gave."""
         self.device: str | None = None
         self.ending: Event | None = None
         """The event with which the task ended; None while it has not."""
@@ -57,6 +64,7 @@ class RunDigest:
         """What is new, in the order of the ledger."""
         self.history += changes.states
         self.failed_attempts += changes.failed_attempts
+        self.requotes += changes.requotes
         self.offer, self.billing_started_at_s = changes.offer, changes.billing_started_at_s
         self.client, self.stop_request = changes.client, changes.stop_request
         if changes.evidence:
@@ -141,12 +149,20 @@ class RunDigest:
             for name, value in data["metrics"].items():
                 self._add(str(name), split, event, value)
         elif event.type is EventType.WARNING:
-            self.warnings.append(str(data["message"]))
+            self._warn(str(data.get("code", "")), str(data["message"]))
+        elif event.type is EventType.PREEMPTED:
+            self.preemptions += 1
         elif event.type in {EventType.FINISHED, EventType.FAILED}:
             self.ending = event
         if event.type in {EventType.TRAIN, EventType.EVALUATION, EventType.FINISHED}:
             # Of events from before this reader began, the time is when they happened, not when they are read.
             self.progress = self.progress.after(event, now_s=min(now_s, event.time_s + self.shift_s))
+
+    def _warn(self, code: str, message: str) -> None:
+        """Guards are named: what they say is no remark on the training."""
+        self.warnings.append(f"{_GUARDS[code]}: {message}" if code in _GUARDS else message)
+        if code in _GUARDS:
+            self.guard_warning = self.warnings[-1]
 
     def _add(self, name: str, split: str, event: Event, value: float | None) -> None:
         if value is None:

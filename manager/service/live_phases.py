@@ -21,7 +21,7 @@ PROVISIONING, SETUP, DOWNLOAD, TRAINING = "provisioning", "set-up", "download", 
 EVALUATION, SAVING, TEARDOWN, INTERRUPTION = "evaluation", "saving", "teardown", "interruption"
 PARTS: dict[str, tuple[str, ...]] = {
     PROVISIONING: ("provisioning",),
-    SETUP: ("setup",),
+    SETUP: ("setup", "probe"),
     DOWNLOAD: ("loading",),
     TRAINING: ("training",),
     EVALUATION: ("baseline", "evaluation", "final"),
@@ -34,6 +34,7 @@ _ENDS = FINAL | {RunState.UNCONFIRMED}
 _OF_EVENT: dict[str, str] = {
     PhaseName.LOADING_DATA: DOWNLOAD,
     PhaseName.LOADING_MODEL: DOWNLOAD,
+    PhaseName.PROBE: SETUP,
     PhaseName.BASELINE: EVALUATION,
     PhaseName.TRAINING: TRAINING,
     PhaseName.FINAL_EVALUATION: EVALUATION,

@@ -12,6 +12,7 @@ from manager.prices.offer import Offer
 from manager.runs.records import StateChange
 from manager.runs.states import RunState
 from manager.service.live_phases import LivePhase, PhaseState
+from manager.service.live_requote import LiveRequote
 from manager.service.live_series import Axis, LiveSeries
 from manager.units import Interval, MoneyInterval
 
@@ -108,6 +109,12 @@ class LiveRun:
     """The last answer of the provider; None: it was not asked yet."""
     warnings: tuple[str, ...]
     """Of the task, the newest last."""
+    guard_warning: str | None
+    """The newest that a guard on money or time gave; None: none did."""
+    preemptions: int
+    """Notices that the machine is taken away."""
+    requote: LiveRequote | None
+    """What became of the quote that the probe renewed; None: it was not."""
     error: LiveError | None
     alarm: Alarm | None
     stale_since_s: float | None
@@ -176,6 +183,9 @@ def live_to_json(live: LiveRun) -> dict[str, Any]:
         "projected_basis": live.projected_basis,
         "left_s": None if left is None else asdict(left),
         "evidence": None if evidence is None else {**asdict(evidence), "left": list(evidence.left)},
+        "guard_warning": live.guard_warning,
+        "preemptions": live.preemptions,
+        "requote": None if live.requote is None else asdict(live.requote),
         "error": None if live.error is None else asdict(live.error),
         "alarm": None if live.alarm is None else {**asdict(live.alarm), "commands": list(live.alarm.commands)},
         "stale_since_s": live.stale_since_s,

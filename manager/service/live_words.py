@@ -8,6 +8,7 @@ from manager.reports.wording import metric_title, metric_value, plain
 from manager.runs.states import FINAL, RunState
 from manager.service.live_figures import OUTLASTED
 from manager.service.live_phases import LivePhase, PhaseState
+from manager.service.live_requote import requote_words
 from manager.service.live_run import LiveError, LiveRun
 from manager.service.live_series import Axis, LiveSeries
 from manager.service.state_words import state_words
@@ -75,6 +76,18 @@ def ahead_words(live: LiveRun) -> str:
     return f"{', '.join(parts)}; from {live.projected_basis}"
 
 
+def event_words(live: LiveRun) -> str:
+    """`PREEMPTED 2 times; DEAD-MAN TIMER: ...`: what machines and guards did; empty: nothing."""
+    parts = []
+    if live.preemptions:
+        times = "once" if live.preemptions == 1 else f"{live.preemptions} times"
+        goes_on = "" if live.is_over else "; it goes on from its last checkpoint once it has a machine"
+        parts.append(f"PREEMPTED {times}{goes_on}")
+    if live.guard_warning is not None:
+        parts.append(plain(live.guard_warning))
+    return " · ".join(parts)
+
+
 def figure_words(live: LiveRun) -> list[str]:
     """Step, newest loss and metric, speed, memory, use of the device; only what is known."""
     parts = [f"step {live.step:,} of {live.steps:,}" + ("" if live.epoch is None else f", epoch {live.epoch:.1f}")]
@@ -137,6 +150,11 @@ def live_lines(live: LiveRun) -> list[str]:
         lines.append(f"OLD: {live.stale_reason}")
     lines.append(cost_words(live))
     lines += [words] if (words := ahead_words(live)) else []
+    lines += [words] if (words := event_words(live)) else []
+    if live.requote is not None:
+        lines.append(requote_words(live.requote))
+        if live.requote.question is not None:
+            lines.append(f"  type: tunefare requote {live.run_id} --go-on, or --end")
     lines.append(head_words(live))
     lines.append("  ".join(phase_words(phase) for phase in live.phases))
     lines.append(" · ".join(figure_words(live)))

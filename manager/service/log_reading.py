@@ -1,11 +1,16 @@
-"""A run's log as it grows: each line once, without the event lines, also when the file is replaced by another one."""
+"""A run's log as it grows: each line once, without the event lines, also when the file is replaced by another one.
+
+Programs of others wrote it: what is read has no secret of this process in it, and no command to a terminal.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from tasks.plain_text import log_text
 from tasks.protocol import EVENT_PREFIX
+from tasks.redaction import LineRedactor, own_redactor
 
 _EVENT = EVENT_PREFIX.encode()
 
@@ -20,6 +25,7 @@ class LogFile:
         self._most_bytes = most_bytes
         self._position = 0
         self._inode: int | None = None
+        self._redactor = LineRedactor(own_redactor())
 
     def read(self, *, to_end: bool) -> list[str]:
         """New lines; with to_end also a last one that has no line end yet. A file that is not there has none."""
@@ -41,4 +47,5 @@ class LogFile:
         self._position += len(whole)
         # Only "\n" ends a line: `splitlines` would also cut at separators inside a text.
         lines = whole.removesuffix(b"\n").split(b"\n") if whole else []
-        return [line.decode("utf-8", "replace") for line in lines[is_torn:] if not line.startswith(_EVENT)]
+        texts = (line.decode("utf-8", "replace") for line in lines[is_torn:] if not line.startswith(_EVENT))
+        return [self._redactor.line(log_text(text)) for text in texts]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from decimal import Decimal
 
 from manager.runs.budget_rows import billing_runs, limits, open_runs, spent_between, standing_of
 from manager.runs.budgets import BillingRun, BudgetScope, Month, Spent, Standing, day_start_s, month_of
+from manager.runs.database import Database, now_of, zone_of
 from manager.runs.states import RunState
 from manager.service.context import Context
 from manager.service.inspection import reading
@@ -61,13 +61,14 @@ def money_now(context: Context) -> MoneyNow:
         return ledger.look(lambda db: _money(db, now_s))
 
 
-def _money(db: sqlite3.Connection, now_s: float) -> MoneyNow:
-    month, runs = month_of(now_s), open_runs(db)
+def _money(db: Database, now_s: float) -> MoneyNow:
+    now_s, zone = now_of(db, now_s), zone_of(db)
+    month, runs = month_of(now_s, zone), open_runs(db)
     limit = next((limit for limit in limits(db) if limit.scope is BudgetScope.MONTH), None)
     return MoneyNow(
         at_s=now_s,
         month=month,
         budget=None if limit is None else standing_of(db, limit, month, runs),
-        today=spent_between(db, day_start_s(now_s), month.to_s),
+        today=spent_between(db, day_start_s(now_s, zone), month.to_s),
         runs=billing_runs(db, runs),
     )

@@ -7,6 +7,7 @@ from manager.prices.price_rules import RULES, RuleCount
 from manager.runs.records import Charge, RunEvents, RunRecord, StateChange
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.runs.summary import RunSummary
+from manager.runs.updates import TransferUpdate, Update
 from manager.spec.model import Budget, RunSpec, Where
 from tasks.protocol import Event, EventType
 
@@ -31,5 +32,7 @@ __all__ = [
     "RunState",
     "RunSummary",
     "StateChange",
+    "TransferUpdate",
+    "Update",
     "Where",
 ]

@@ -39,7 +39,7 @@ class OwnScore:
 
 def own_scores(context: Context, metric: str) -> Sequence[OwnScore]:
     """Of all runs that succeeded and measured this metric; empty before the first run."""
-    if not context.home.ledger_file.exists():
+    if not context.has_ledger:
         return ()
     from manager.service.inspection import (
         open_ledger,  # The ledger's libraries: the first question has no use for them.

@@ -1,7 +1,8 @@
 """Panic: end every run that may be billed, all at the same time; one that hangs holds up none.
 
 A run whose client lives is ended by its client, which is asked to do it at once; one without is ended here. Where the
-ledger cannot be used, runs are looked for in their folders: what is found there is taken down all the same.
+ledger cannot be used, runs are looked for in their folders: what is found there is taken down all the same. Machines
+that only a provider knows are `panic_orphans`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,9 @@ from manager.runs.session import SuperviseSettings
 from manager.runs.states import MAY_BILL, RunState
 from manager.service.context import Context
 from manager.service.inspection import has_client, open_ledger
+from manager.service.leftovers import Askers
 from manager.service.panic_end import OnPanic, end_target, handle_of, price_of, unconfirmed
+from manager.service.panic_orphans import end_orphans, not_through
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
 from manager.service.panic_words import verdict_text
 from manager.service.running import engines, supervise_settings
@@ -55,8 +58,10 @@ def panic(
     limit_s: float = PANIC_LIMIT_S,
     open_engines: OpenEngines = engines,
     settings: SuperviseSettings | None = None,
+    askers: Askers | None = None,
 ) -> PanicReport:
-    """End the runs that were found, without checkpoints; returns when each is gone or the time is up.
+    """End the runs that were found, without checkpoints, and machines that only a provider knows; returns when each is
+    gone or the time is up.
 
     Args:
         context: surroundings.
@@ -65,9 +70,10 @@ def panic(
         limit_s: time for all of them.
         open_engines: gives the engines by name; each run gets its own.
         settings: rhythm and patience; None: those of the settings file.
+        askers: asked for machines instead of the real providers.
     """
     patience = settings or supervise_settings(context)
-    news: queue.SimpleQueue[PanicUpdate | PanicEntry] = queue.SimpleQueue()
+    news: queue.SimpleQueue[PanicUpdate | PanicEntry | tuple[PanicEntry, ...]] = queue.SimpleQueue()
     turns = threading.Semaphore(AT_A_TIME)
 
     def end(target: PanicTarget) -> None:
@@ -77,6 +83,11 @@ def panic(
     for target in found.targets:
         # Not waited for at the end of this process: whoever takes the run over finds it as it is.
         threading.Thread(target=end, args=(target,), name=f"panic-{target.run_id}", daemon=True).start()
+    in_hand = [target.run_id for target in found.targets]
+    # Beside the runs: whoever is slow there holds up none of them.
+    threading.Thread(
+        target=lambda: news.put(_end_orphans(context, in_hand, news.put, askers)), name="panic-orphans", daemon=True
+    ).start()
     entries = _collect(found.targets, news, on_update, limit_s=limit_s)
     return PanicReport(entries=entries, ledger_error=found.ledger_error)
 
@@ -91,31 +102,49 @@ def _end_one(
         return unconfirmed(target, told=f"{type(error).__name__}: {error}")
 
 
+def _end_orphans(
+    context: Context, in_hand: Sequence[str], tell: OnPanic, askers: Askers | None
+) -> tuple[PanicEntry, ...]:
+    try:
+        return end_orphans(context, in_hand, tell, askers=askers)
+    except Exception as error:  # As above: what nobody could look for may be there.
+        return (not_through(f"{type(error).__name__}: {error}"),)
+
+
 def _collect(
     targets: tuple[PanicTarget, ...],
-    news: queue.SimpleQueue[PanicUpdate | PanicEntry],
+    news: queue.SimpleQueue[PanicUpdate | PanicEntry | tuple[PanicEntry, ...]],
     on_update: OnPanic,
     *,
     limit_s: float,
 ) -> tuple[PanicEntry, ...]:
-    """The entries in the order of the targets; a signal or the end of the time leaves the rest unconfirmed."""
+    """The entries in the order of the targets, then what only a provider knew; a signal or the end of the time leaves
+    the rest unconfirmed."""
     ended: dict[str, PanicEntry] = {}
+    beyond: tuple[PanicEntry, ...] | None = None
     why_not = f"not ended within {format_duration(limit_s)}"
     deadline = time.monotonic() + limit_s
     try:
-        while len(ended) < len(targets) and time.monotonic() < deadline:
+        while (beyond is None or len(ended) < len(targets)) and time.monotonic() < deadline:
             for one in _next(news):
+                if isinstance(one, PanicUpdate):
+                    on_update(one)
+                    continue
                 if isinstance(one, PanicEntry):
                     ended[one.run_id] = one
-                    on_update(PanicUpdate(run_id=one.run_id, text=verdict_text(one)))
                 else:
-                    on_update(one)
+                    beyond = one
+                for entry in (one,) if isinstance(one, PanicEntry) else one:
+                    on_update(PanicUpdate(run_id=entry.run_id, text=verdict_text(entry)))
     except (KeyboardInterrupt, InterruptedRunError):
         why_not = "interrupted before it had ended"
-    return tuple(ended.get(target.run_id) or unconfirmed(target, told=why_not) for target in targets)
+    runs = (ended.get(target.run_id) or unconfirmed(target, told=why_not) for target in targets)
+    return (*runs, *((not_through(why_not),) if beyond is None else beyond))
 
 
-def _next(news: queue.SimpleQueue[PanicUpdate | PanicEntry]) -> Iterator[PanicUpdate | PanicEntry]:
+def _next(
+    news: queue.SimpleQueue[PanicUpdate | PanicEntry | tuple[PanicEntry, ...]],
+) -> Iterator[PanicUpdate | PanicEntry | tuple[PanicEntry, ...]]:
     try:
         yield news.get(timeout=_POLL_S)
     except queue.Empty:
@@ -123,7 +152,7 @@ def _next(news: queue.SimpleQueue[PanicUpdate | PanicEntry]) -> Iterator[PanicUp
 
 
 def _from_ledger(context: Context) -> list[PanicTarget]:
-    if not context.home.ledger_file.exists():
+    if not context.has_ledger:
         return []
     with open_ledger(context) as ledger:
         now_s = context.clock()

@@ -14,7 +14,7 @@ from manager.launch.engine import Engine, Evidence, Handle
 from manager.launch.local_runner import PID_FILE
 from manager.launch.render import cluster_name
 from manager.launch.sky_attempt import ATTEMPT_FILE
-from manager.runs.clients import Client, lives
+from manager.runs.clients import Client
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import STOP_WAIT_S, stop
 from manager.runs.records import RunRecord
@@ -137,7 +137,7 @@ def _through_ledger(
     except TunefareError as error:
         trouble, record = error, ledger.run(run_id)
     client = ledger.client(run_id)
-    is_alive = lives(client, last_activity_s=ledger.last_activity_s(run_id), now_s=context.clock())
+    is_alive = ledger.client_lives(run_id, context.clock())
     return _entry(record, client if is_alive else None, trouble)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from manager.service.leftovers_report import Leftovers
 from manager.service.money_words import rate_words
 from manager.service.panic_report import PanicEntry, PanicTarget, PanicTargets
 from manager.service.state_words import state_words
@@ -9,6 +10,8 @@ from manager.units import format_usd
 
 WORD = "panic"
 """To be typed, so that no key pressed by mistake ends anything."""
+ASKS_PROVIDERS = "the providers are asked for machines of ours that no run uses, and those are ended too"
+"""Where there are accounts to ask."""
 FOLDERS = "looking for runs in their folders instead; machines of a run without a folder are not found"
 """What is done where the ledger cannot be read."""
 
@@ -20,6 +23,17 @@ def found_text(found: PanicTargets) -> str:
         return "no run was found that may be billed" if found.ledger_error else "nothing to end: no run may be billed"
     rate = rate_words([target.price_usd_per_hour for target in found.targets])
     return f"{count} {'run' if count == 1 else 'runs'} may be billed: {rate}"
+
+
+def orphans_text(found: Leftovers) -> str:
+    """`no run may be billed, but 1 machine that no run uses ARE BILLED`; what is known where there is none."""
+    count = len(found.machines_without_run)
+    if count:
+        told = "1 machine that no run uses IS" if count == 1 else f"{count} machines that no run uses ARE"
+        return f"no run may be billed, but {told} BILLED"
+    if found.silent_of_runs:
+        return "no run may be billed; not all providers answered: a machine of ours MAY BE BILLED there"
+    return f"nothing to end: no run may be billed, and {' and '.join(found.asked) or 'nobody'} has no machine of ours"
 
 
 def price_text(target: PanicTarget) -> str:

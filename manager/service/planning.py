@@ -18,12 +18,14 @@ from manager.planner.codec import plan_to_json
 from manager.planner.limits import binding_cap
 from manager.planner.market_index import MarketIndex
 from manager.planner.plan import BudgetCap, Estimate, Plan, under_cap
+from manager.planner.traffic import Places
 from manager.planner.variant import StepVariant
 from manager.planner.what_if import LimitCost, binding_notes, limit_costs
 from manager.profiling.measure import measure_data
 from manager.runs.states import FINAL
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
+from manager.service.data_places import places_of, traffic_notes
 from manager.service.known_names import check_places
 from manager.service.known_quotas import quota_note
 from manager.service.market import read_market
@@ -213,11 +215,13 @@ def open_job(
         tell=tell,
     )
     first, others = source.first(), source.others(traces_checkpointing=False)
-    planner = _planner_of(opened, first, others.variants)
+    places = places_of(context, spec)
+    planner = _planner_of(opened, first, others.variants, places)
     if others.left_out and _chooses_nothing(planner, spec):
         others = source.others(traces_checkpointing=True)
-        planner = _planner_of(opened, first, others.variants)
-    notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out)
+        planner = _planner_of(opened, first, others.variants, places)
+    moved = traffic_notes(context, spec, data_bytes=data.bytes)
+    notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out, *moved)
     return OpenJob(
         spec=spec,
         planner=planner,
@@ -241,8 +245,14 @@ def planner_of(
     ).plan()
 
 
-def _planner_of(opened: OpenMarket, first: StepVariant, others: Sequence[StepVariant]) -> Planner:
-    return Planner(opened.index, [first, *others], assumptions=opened.assumptions, calibration=opened.calibration)
+def _planner_of(opened: OpenMarket, first: StepVariant, others: Sequence[StepVariant], places: Places) -> Planner:
+    return Planner(
+        opened.index,
+        [first, *others],
+        assumptions=opened.assumptions,
+        calibration=opened.calibration,
+        places=places,
+    )
 
 
 def _chooses_nothing(planner: Planner, spec: RunSpec) -> bool:
@@ -281,7 +291,7 @@ def _left_for(context: Context) -> LeftFor:
     """Asks the budgets at each plan: what they leave changes with every charge."""
 
     def left(project: str | None) -> BudgetCap | None:
-        if not context.home.ledger_file.exists():
+        if not context.has_ledger:
             return None
         from manager.service.budgets import cap_of_budgets  # as below: a first plan has no use for the ledger
 
@@ -292,7 +302,7 @@ def _left_for(context: Context) -> LeftFor:
 
 def _calibration(context: Context) -> tuple[Calibration, ...]:
     """What this user's own runs say about devices; nothing before the first run."""
-    if not context.home.ledger_file.exists():
+    if not context.has_ledger:
         return ()
     # Ledger and reports cost a seventh of a cold plan to load; the first plan of a user has no use for them.
     from manager.reports.calibrate import calibration_from

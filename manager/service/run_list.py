@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,8 @@ class RunChoice:
     states: tuple[str, ...] = ()
     """Names of RunState; empty: any."""
     project: str | None = None
+    user: str | None = None
+    """Who launched them."""
     since_s: float | None = None
     """Created then or later, Unix time in seconds."""
     may_bill: bool = False
@@ -41,12 +44,18 @@ class RunChoice:
     """The first of them."""
 
 
-LedgerMark = tuple[tuple[int, int] | None, ...]
+LedgerMark = tuple[tuple[int, int] | int | None, ...]
 """Differs when the ledger was written."""
+_MARK_PATIENCE_S = 1.0
 
 
 def ledger_mark(context: Context) -> LedgerMark:
     """Times and sizes of the ledger's files: who keeps the mark need not read what did not change."""
+    if context.ledger_url is not None:
+        # One that does not answer is met, and reported, by the reading that follows.
+        with suppress(StateError), open_ledger(context, patience_s=_MARK_PATIENCE_S) as ledger:
+            return ledger.mark()
+        return ()
     file = context.home.ledger_file
     return (_stamp(file), _stamp(file.with_name(f"{file.name}-wal")))
 
@@ -70,7 +79,7 @@ def run_summaries(
         StateError: the ledger cannot be used.
     """
     file = context.home.ledger_file
-    if not file.exists():
+    if not context.has_ledger:
         if must_exist:
             raise StateError(
                 f"the ledger {file} is gone",
@@ -154,6 +163,7 @@ def _is_wanted(summary: RunSummary, choice: RunChoice) -> bool:
     return (
         (not choice.states or str(summary.state) in map(str.casefold, choice.states))
         and (choice.project is None or summary.project == choice.project)
+        and (choice.user is None or summary.user == choice.user)
         and (choice.since_s is None or summary.created_at_s >= choice.since_s)
         and (not choice.may_bill or summary.may_bill)
     )
@@ -162,7 +172,7 @@ def _is_wanted(summary: RunSummary, choice: RunChoice) -> bool:
 def _has_words(summary: RunSummary, words: list[str]) -> bool:
     if not words:
         return True
-    texts = (summary.run_id, summary.name, summary.project, summary.task, summary.model, summary.method)
+    texts = (summary.run_id, summary.name, summary.project, summary.task, summary.model, summary.method, summary.user)
     line = " ".join(text for text in (*texts, summary.machine, str(summary.state)) if text).casefold()
     return all(word in line for word in words)
 
@@ -183,6 +193,7 @@ SORTS: dict[str, Callable[[RunSummary], Any] | None] = {
     "metric": metric_order,
     "name": lambda run: run.name,
     "project": lambda run: run.project,
+    "user": lambda run: run.user,
     "state": lambda run: str(run.state),
 }
 """Orders by name: numbers from the highest down, metrics from the best; what is unknown comes last."""

@@ -12,10 +12,11 @@ from random import SystemRandom
 
 from manager.catalog.models import reason_to_plan_only
 from manager.errors import OverBudgetError, UsageError, how_to_install
-from manager.launch.engine import Engine, LaunchRequest
+from manager.launch.engine import Engine, LaunchRequest, SpotRecovery
 from manager.launch.local import LocalEngine, missing_to_train
+from manager.launch.managed import RecoveringSkyEngine
 from manager.launch.render import render_yaml
-from manager.launch.sky_engine import SkyEngine
+from manager.launch.sky_resources import asks_alike
 from manager.launch.sky_upload import stage_upload
 from manager.planner.build import explain_no_choice
 from manager.planner.limits import cost_at, cost_told
@@ -23,14 +24,21 @@ from manager.planner.machine import FSDP
 from manager.planner.plan import Estimate, Plan
 from manager.planner.storage import side_usd
 from manager.runs.ids import new_run_id
+from manager.runs.requote import Ask
 from manager.runs.supervise import RunOrder, RunOutcome, SuperviseSettings, supervise
-from manager.runs.updates import OnUpdate
+from manager.runs.updates import LogUpdate, OnUpdate
 from manager.service.budgets import launch_cap
 from manager.service.context import Context
+from manager.service.guards import guarded, missing_guards
 from manager.service.inspection import open_ledger
+from manager.service.requotes import asking
+from manager.service.spot_words import spot_warning
+from manager.service.staging import settle_bucket, stage_request
+from manager.service.storing import store_of
 from manager.units import SECONDS_PER_HOUR, format_usd
+from tasks.job import GuardChoice, Job, ProbeChoice
 from tasks.kinds import TASK_KINDS
-from tasks.protocol import GuardChoice, Job
+from tasks.redaction import MASK, remember
 
 LOCAL = "local"
 SKY = "sky"
@@ -41,7 +49,14 @@ _HOLD_FILES = (".parquet", ".npz")
 
 
 def launch(
-    context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate, run_id: str | None = None
+    context: Context,
+    plan: Plan,
+    *,
+    cap_usd: Decimal | None,
+    on_update: OnUpdate,
+    run_id: str | None = None,
+    ask: Ask | None = None,
+    asks_from_afar: bool = False,
 ) -> RunOutcome:
     """Carry a plan out: launch its choice, else the next offer with capacity; returns when the machine is gone.
 
@@ -51,24 +66,37 @@ def launch(
         cap_usd: dollars that the whole run may cost; None: what the user's budgets leave, without one no cap.
         on_update: called for every change, from this thread.
         run_id: of the run, where it was told to somebody before; None: a new one.
+        ask: puts questions to somebody at a terminal while the run goes on; None: nobody is there.
+        asks_from_afar: put them through the ledger where there is no terminal; beside one that is done anyway.
 
     Raises:
         NothingFitsError: the plan chose nothing because nothing fits.
         OverBudgetError: the plan chose nothing because of a limit, or costs more than the cap.
         UsageError: the engine that the choice needs is not installed; nothing was started.
+        EngineError: the data cannot be staged in the bucket; nothing was started.
         StateError: the ledger cannot be used; what had been started was taken down.
     """
     cap_usd = launch_cap(context, plan, cap_usd)
     request, engine = ready(context, plan, cap_usd=cap_usd, run_id=run_id)
+    if (warning := missing_guards(request)) is not None:
+        on_update(LogUpdate(run_id=request.run_id, text=warning, source="manager"))
+    if (warning := spot_warning(request)) is not None:
+        on_update(LogUpdate(run_id=request.run_id, text=warning, source="manager"))
+    if engine == SKY:
+        request = stage_request(context, request, on_update)
+    questions = None if ask is None and not asks_from_afar else asking(context, request.run_id, ask)
     with open_ledger(context) as ledger, engines() as known:
-        return supervise(
-            RunOrder(request=request, plan=plan, cap_usd=cap_usd),
+        outcome = supervise(
+            RunOrder(request=request, plan=plan, cap_usd=cap_usd, user=context.user, ask=questions),
             known[engine],
             ledger,
             context.clock,
             on_update,
             supervise_settings(context),
         )
+    if outcome.error is None:
+        settle_bucket(request, on_update)
+    return outcome
 
 
 def ready(
@@ -103,6 +131,9 @@ def render_plan(context: Context, plan: Plan) -> str:
         EngineError: the files for the machine cannot be prepared.
     """
     alone = dataclasses.replace(plan, offers=(plan.choice,), chosen=0) if plan.choice else plan
+    # The values are masked in what is printed, so that nobody needs to have them for it.
+    environment = {**dict.fromkeys(plan.spec.secrets, MASK), **context.environment}
+    context = dataclasses.replace(context, environment=environment)
     request, engine = prepare(context, alone, cap_usd=plan.limits.max_usd)
     if engine == LOCAL:
         raise UsageError(
@@ -138,7 +169,10 @@ def prepare(
     run_id = run_id or new_run_id(plan.spec.name, context.clock(), SystemRandom())
     request = LaunchRequest(
         run_id=run_id,
-        job=build_job(plan, estimates, run_id=run_id, cap_usd=cap_usd, max_duration_s=max_duration_s),
+        job=dataclasses.replace(
+            build_job(plan, estimates, run_id=run_id, cap_usd=cap_usd, max_duration_s=max_duration_s),
+            store=store_of(context, plan.spec, run_id, cloud=choice.offer.cloud),
+        ),
         offers=tuple(estimate.offer for estimate in estimates),
         run_dir=context.home.runs_dir / run_id,
         idle_minutes_to_autostop=int(context.config.number("idle_minutes_to_autostop")),
@@ -146,8 +180,29 @@ def prepare(
         max_duration_s=max_duration_s,
         disks_gib={one.offer.key: one.disk_gib for one in estimates if one.disk_gib is not None},
         beside={one.offer.key: side_usd(one.lines) for one in estimates},
+        secrets=_secrets(context, plan),
+        spot_recovery=SpotRecovery(context.config.text("spot_recovery")),
+        image=plan.spec.where.image,
     )
-    return request, LOCAL if choice.offer.cloud == LOCAL else SKY
+    engine = LOCAL if choice.offer.cloud == LOCAL else SKY
+    if engine == LOCAL and request.image is not None:
+        raise UsageError(
+            f"this machine does not boot the image {request.image}",
+            hint="take where.image out of the run file, or name a cloud with --on",
+        )
+    return guarded(context, request, estimates, engine=engine, settings=supervise_settings(context)), engine
+
+
+def _secrets(context: Context, plan: Plan) -> dict[str, str]:
+    """Values of the secrets that the run file names, from this environment; refuses where one is missing."""
+    if missing := [name for name in plan.spec.secrets if not context.environment.get(name)]:
+        raise UsageError(
+            f"the run file names secrets that the environment does not have: {', '.join(missing)}",
+            hint=f"export {missing[0]}=... in this shell, or take it out of `secrets`",
+        )
+    secrets = {name: context.environment[name] for name in plan.spec.secrets}
+    remember(secrets)
+    return secrets
 
 
 def _check_cap(plan: Plan, choice: Estimate, cap_usd: Decimal | None) -> None:
@@ -200,7 +255,8 @@ def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
     """The choice and the next offers that run the very same job as they were estimated: same engine, same micro-batch.
 
     A micro-batch is the smallest with its number of passes, so that an offer which was estimated with a larger one
-    would make more passes with that of the choice, and take longer than its estimate says.
+    would make more passes with that of the choice, and take longer than its estimate says. A launch that was refused
+    is not made again under another name, and behind spot there are machines on demand: spot may be gone everywhere.
     """
     if choice.offer.cloud == LOCAL:
         return (choice,)
@@ -213,7 +269,14 @@ def with_fallbacks(plan: Plan, choice: Estimate) -> tuple[Estimate, ...]:
         and estimate.micro_batch == choice.micro_batch
         and _is_trained_alike(estimate, choice)
     ]
-    return (choice, *rest[:MOST_FALLBACKS])
+    others: list[Estimate] = []
+    for one in rest:
+        if not any(asks_alike(before.offer, one.offer) for before in (choice, *others)):
+            others.append(one)
+    demand = [one for one in others if not one.offer.use_spot] if choice.offer.use_spot else []
+    spots = [one for one in others if one not in demand][: MOST_FALLBACKS - min(len(demand), MOST_FALLBACKS // 2)]
+    kept = [*spots, *demand[: MOST_FALLBACKS - len(spots)]]
+    return (choice, *(one for one in others if one in kept))
 
 
 def _is_trained_alike(one: Estimate, other: Estimate) -> bool:
@@ -261,13 +324,14 @@ def build_job(
             max_duration_s=max_duration_s,
         ),
         target=spec.target,
+        probe=ProbeChoice(),
     )
 
 
 @contextmanager
 def engines() -> Iterator[dict[str, Engine]]:
     """Both engines by name; worker processes of theirs end with the context."""
-    sky = SkyEngine()
+    sky = RecoveringSkyEngine()
     try:
         yield {LOCAL: LocalEngine(), SKY: sky}
     finally:
@@ -276,7 +340,12 @@ def engines() -> Iterator[dict[str, Engine]]:
 
 def supervise_settings(context: Context) -> SuperviseSettings:
     """Patience of supervision, from the settings."""
-    return SuperviseSettings(cancel_grace_s=float(context.config.number("stop_grace_s")))
+    return SuperviseSettings(
+        cancel_grace_s=float(context.config.number("stop_grace_s")),
+        # A watcher takes a client that writes nothing for some heartbeats for one that hangs.
+        charge_interval_s=float(context.config.number("heartbeat_s")),
+        hang_s=60.0 * float(context.config.number("hang_minutes")) or None,
+    )
 
 
 def _max_duration_s(context: Context, plan: Plan, estimates: tuple[Estimate, ...], cap_usd: Decimal | None) -> float:

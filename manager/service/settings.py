@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from manager.config import FROM_FILE, Config, Setting, Value, check_value, find_setting, read_config, variable_of
 from manager.errors import ConfigError, StateError
-from manager.service.context import Context
+from manager.service.context import Context, point_at_api_server
 from manager.service.starting import write_whole
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def reread(context: Context) -> Context:
     Raises:
         ConfigError: as `manager.config.read_config`.
     """
-    return replace(context, config=read_config(context.home.config_file, context.environment))
+    config = read_config(context.home.config_file, context.environment)
+    point_at_api_server(config)
+    return replace(context, config=config)
 
 
 def set_setting(context: Context, name: str, value: str) -> ChangedSetting:
@@ -196,7 +198,7 @@ def _state(value: Value) -> SettingState:
     setting = value.setting
     return SettingState(
         name=setting.name,
-        value=value.text,
+        value=value.shown,
         unit=setting.unit,
         origin=value.origin,
         default=setting.default,

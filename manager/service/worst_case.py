@@ -1,7 +1,7 @@
 """The most that a launch can cost: with a supervising process at home, and without one. Pure.
 
-Follows the three guards (in the program, on the machine, at home) as they are built, and adds their patience: an end in
-good order takes time that is billed.
+Follows the three guards (in the program, on the machine, at home) in the order of docs/guards.md: the end begins so
+early that the machine is gone at the cap, and each guard alone keeps it to one interval of the heartbeat.
 """
 
 from __future__ import annotations
@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from manager.catalog.clouds import has_autodown
-from manager.launch import local, local_runner, render
-from manager.launch.engine import LaunchRequest
-from manager.planner.plan import Estimate
+from manager.launch.engine import GuardName, LaunchRequest
 from manager.planner.storage import NOTHING_BESIDE
-from manager.runs.session import SuperviseSettings
 from manager.units import SECONDS_PER_HOUR, format_duration, format_usd, usd
 
-_KILL_AFTER_S = 120.0
-"""Of `timeout` in templates/sky/run.sh, between its two signals."""
-_HANDS = "teardown"
-"""The plan's line for taking a machine down."""
+_SLURM = "slurm"
+"""The timer ends its own job there."""
 _NOTHING = Decimal(0)
 
 
@@ -41,63 +36,62 @@ def total_usd(lines: Sequence[WorstLine]) -> Decimal | None:
     return sum(known, _NOTHING) if len(known) == len(lines) else None
 
 
-def worst_lines(
-    request: LaunchRequest, choice: Estimate, settings: SuperviseSettings, cap: Decimal | None
-) -> tuple[WorstLine, ...]:
-    """What a process at home lets through: the cap or the longest duration, then the time of an end in good order.
+def worst_lines(request: LaunchRequest, cap: Decimal | None) -> tuple[WorstLine, ...]:
+    """What the guards let through: the cap or the longest duration, then one interval of the heartbeat.
 
     Args:
         request: what is launched; its dearest offer counts.
-        choice: the estimate of the first offer.
-        settings: patience of the process at home.
         cap: dollars of the whole run; None: no cap.
     """
-    longest_s, rate, once = request.max_duration_s or 0.0, _rate(request), _once(request)
-    whole = _over(rate, longest_s)
-    if cap is not None and (whole is None or cap <= whole + once):
-        first = [WorstLine(text="the cap; machines, disks, addresses and traffic home count against it", usd=cap)]
-    else:
-        told = "an unknown price" if rate is None else f"{format_usd(rate)}/h"
-        first = [WorstLine(text=f"the longest duration, {format_duration(longest_s)} x {told}", usd=whole)]
-        first += [WorstLine(text="traffic home", usd=once)] if once else []
-    grace_s = settings.cancel_grace_s + settings.cancel_margin_s
-    fetch_s = settings.fetch_limit_short_s
-    hands_s = sum(line.quantity.high for line in choice.lines if line.name == _HANDS) * SECONDS_PER_HOUR
-    text = (
-        f"its end after that: a checkpoint (up to {format_duration(grace_s)}), results home "
-        f"({format_duration(fetch_s)}), teardown ({format_duration(hands_s)})"
-    )
-    return (*first, WorstLine(text=text, usd=_over(rate, grace_s + fetch_s + hands_s)))
+    if not request.guards:
+        return (WorstLine(text="nothing bounds it: all three guards are OFF, as the environment says", usd=None),)
+    beyond_s, rate = request.job.guard.heartbeat_s, _rate(request)
+    text = f"beyond that, should only one guard be left: one interval of the heartbeat, {format_duration(beyond_s)}"
+    return (*_limit_lines(request, cap), WorstLine(text=text, usd=_over(rate, beyond_s)))
 
 
-def worst_alone(request: LaunchRequest, engine: str) -> WorstLine:
-    """What the nets on the machine let through when nobody at home supervises and the program hangs.
+def worst_alone(request: LaunchRequest, engine: str, cap: Decimal | None) -> WorstLine:
+    """What the timer on the machine lets through when nobody at home supervises and the program hangs.
 
     Args:
         request: what is launched; its dearest offer counts.
         engine: `local` or `sky`.
+        cap: dollars of the whole run; None: no cap.
     """
-    longest_s, rate = request.max_duration_s or 0.0, _rate(request)
-    if engine == "local":
-        seconds = longest_s + local.DURATION_MARGIN_S + local_runner.KILL_AFTER_S
-        return WorstLine(
-            text=f"the runner beside the program ends it after {format_duration(seconds)}", usd=_over(rate, seconds)
-        )
-    bare = sorted({offer.cloud for offer in request.offers if not has_autodown(offer.cloud)})
+    if GuardName.MACHINE not in request.guards:
+        return WorstLine(text="nothing bounds it: the timer on the machine is OFF, as the environment says", usd=None)
+    bare = sorted({offer.cloud for offer in request.offers if not (engine == "local" or _can_end_itself(offer.cloud))})
     if bare:
         return WorstLine(
             text=f"nothing bounds it: machines of {', '.join(bare)} do not take themselves down, this one has to",
             usd=None,
         )
-    program_s = longest_s + render.DURATION_MARGIN_S + _KILL_AFTER_S
-    idle_s = request.idle_minutes_to_autostop * 60.0
-    setup_s = min(request.launch_timeout_s, longest_s)
-    total = _over(rate, 2 * setup_s + program_s + idle_s)
-    text = (
-        f"provisioning and set-up (up to {format_duration(setup_s)} each), the program until `timeout` ends it "
-        f"({format_duration(program_s)}), idle until the machine takes itself down ({format_duration(idle_s)})"
+    beyond_s = request.job.guard.heartbeat_s
+    most = total_usd((*_limit_lines(request, cap), WorstLine(text="", usd=_over(_rate(request), beyond_s))))
+    ends = "the run" if engine == "local" else "the machine"
+    text = f"the dead-man timer ends {ends} at the first of cap and longest duration, whatever goes on"
+    if engine != "local":
+        text += ". A machine that never gets to its set-up has no timer yet: `tunefare watch` or you end it"
+    return WorstLine(text=text, usd=most)
+
+
+def _limit_lines(request: LaunchRequest, cap: Decimal | None) -> tuple[WorstLine, ...]:
+    """The first of cap and longest duration."""
+    longest_s, rate, once = request.max_duration_s or 0.0, _rate(request), _once(request)
+    whole = _over(rate, longest_s)
+    if cap is not None and (whole is None or cap <= whole + once):
+        told = "the cap: checkpoint, results home and teardown end before it is reached; disks, addresses and traffic"
+        return (WorstLine(text=f"{told} home count against it", usd=cap),)
+    told = "an unknown price" if rate is None else f"{format_usd(rate)}/h"
+    first = WorstLine(
+        text=f"the longest duration, {format_duration(longest_s)} x {told}; its end in good order is part of it",
+        usd=whole,
     )
-    return WorstLine(text=text, usd=None if total is None else total + _once(request))
+    return (first, WorstLine(text="traffic home", usd=once)) if once else (first,)
+
+
+def _can_end_itself(cloud: str) -> bool:
+    return has_autodown(cloud) or cloud == _SLURM
 
 
 def _rate(request: LaunchRequest) -> Decimal | None:
