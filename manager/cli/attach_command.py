@@ -52,9 +52,18 @@ def attach(
 
 def run_detached(context: Context, plan: Plan, *, cap_usd: Decimal | None, as_json: bool) -> int:
     """Launch a plan that was confirmed in a process of its own; prints the run's id."""
-    from manager.service.detached import start_detached  # the ledger's and the engines' libraries, only here
+    from manager.cli.transfer_line import TransferLine  # the ledger's and the engines' libraries, only here
+    from manager.runs.updates import TransferUpdate, Update
+    from manager.service.detached import start_detached
 
-    run_id = start_detached(context, plan, cap_usd=cap_usd)
+    line = TransferLine()
+
+    def tell(update: Update) -> None:
+        if not as_json and isinstance(update, TransferUpdate) and (text := line.text(update)):
+            line.write(text)
+
+    run_id = start_detached(context, plan, cap_usd=cap_usd, on_update=tell)
+    line.end_line()
     if as_json:
         emit_json({"schema": 1, "type": "detached", "run_id": run_id, "plan_id": plan.plan_id}, indent=None)
         return ExitCode.DONE

@@ -1,4 +1,4 @@
-"""`budget`: what all runs of a month, or of a project, may cost together."""
+"""`budget`: what all runs of a month, of a user's month, or of a project, may cost together."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from manager.service.context import Context, open_context
 if TYPE_CHECKING:
     from manager.service.budgets import BudgetState
 
-ScopeArgument = Annotated[str, typer.Argument(metavar="month|project", help="What it bounds.")]
+ScopeArgument = Annotated[str, typer.Argument(metavar="month|user|project", help="What it bounds.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, schema 1.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    budget = typer.Typer(no_args_is_help=True, help="What the runs of a month or a project may cost together.")
+    budget = typer.Typer(no_args_is_help=True, help="What the runs of a month, a user or a project may cost together.")
     budget.command("show")(show)
     budget.command("set")(set_)
     budget.command("remove")(remove)
@@ -35,7 +35,7 @@ def show(
     """Limits, what is spent, committed by open runs, and left; what past months have cost."""
     # The ledger's libraries: `--help` must not wait for them.
     from manager.cli.budget_view import budgets_to_json, print_budgets
-    from manager.service.budgets import budget_states, month_history
+    from manager.service.budgets import budget_states, month_history, time_zone
     from manager.service.money import money_now
 
     context = open_context()
@@ -43,29 +43,31 @@ def show(
     if as_json:
         emit_json(budgets_to_json(states, history, money))
     else:
-        print_budgets(states, history, money, console())
+        print_budgets(states, history, money, console(), time_zone=time_zone(context))
     return ExitCode.DONE
 
 
 def set_(
     scope: ScopeArgument,
-    values: Annotated[list[str], typer.Argument(metavar="[NAME] USD", help="Of a project its name; dollars.")],
+    values: Annotated[list[str], typer.Argument(metavar="[NAME] USD", help="Name of a user or project; dollars.")],
     as_json: JsonOption = False,
 ) -> int:
-    """Bound each calendar month (`budget set month 200`) or a project (`budget set project research 50`)."""
+    """Bound each calendar month (`budget set month 200`), a user's (`budget set user ann@host 50`) or a project
+    (`budget set project research 50`)."""
     from manager.service.budgets import budget_scope  # as above
 
     budget_scope(scope)
     wanted = 1 if scope == "month" else 2
     if len(values) != wanted:
-        hint = "budget set month 200" if wanted == 1 else "budget set project research 50"
+        names = {"month": "", "user": " ann@host", "project": " research"}
+        hint = f"budget set {scope}{names[scope]} {200 if wanted == 1 else 50}"
         raise UsageError(f"a {scope}'s budget takes {'dollars' if wanted == 1 else 'a name and dollars'}", hint=hint)
     return _change(scope, None if wanted == 1 else values[0], parse_usd(values[-1]), as_json=as_json)
 
 
 def remove(
     scope: ScopeArgument,
-    name: Annotated[str | None, typer.Argument(help="Of the project.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Of the user or the project.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Take a budget away; runs keep their caps."""

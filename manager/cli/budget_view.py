@@ -26,7 +26,14 @@ from manager.units import format_usd
 SCHEMA = 1
 
 
-def print_budgets(states: Sequence[BudgetState], history: Sequence[MonthSpent], money: MoneyNow, out: Console) -> None:
+def print_budgets(
+    states: Sequence[BudgetState],
+    history: Sequence[MonthSpent],
+    money: MoneyNow,
+    out: Console,
+    *,
+    time_zone: str = "this machine's local time",
+) -> None:
     """The budgets, what open runs have committed, what is billed now, and what past months have cost."""
     if not states:
         out.print("no budget is set; `tunefare budget set month 200` bounds all runs of each calendar month")
@@ -46,7 +53,7 @@ def print_budgets(states: Sequence[BudgetState], history: Sequence[MonthSpent], 
         for one in history:
             limit = "" if one.limit_usd is None else f" of {format_usd(one.limit_usd)}"
             out.print(f"{one.month.name}  {spent_text(one.spent)}{limit}")
-        out.print("charges of machines at launch prices, in calendar months of this machine's local time")
+        out.print(f"charges of machines at launch prices, in calendar months of {time_zone}")
 
 
 def money_text(money: MoneyNow) -> str:
@@ -101,6 +108,7 @@ def _state_to_json(state: BudgetState) -> dict[str, Any]:
                 "run_id": run.run_id,
                 "state": str(run.state),
                 "project": run.project,
+                "user": run.user,
                 "cap_usd": _number(run.cap_usd),
                 "charged_usd": float(run.charged.usd),
                 "committed_usd": _number(run.committed_usd),

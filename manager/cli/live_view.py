@@ -14,17 +14,20 @@ from collections.abc import Callable
 from typing import Self
 
 from manager.cli.output import emit, narrate
+from manager.cli.transfer_line import TransferLine
 from manager.errors import InterruptedRunError
 from manager.runs.updates import (
     ChargeUpdate,
     EventUpdate,
     EvidenceUpdate,
     LogUpdate,
+    RequoteUpdate,
     StateUpdate,
+    TransferUpdate,
     Update,
     update_to_json,
 )
-from manager.units import format_usd, interval_usd
+from manager.units import format_duration, format_usd, interval_usd
 from tasks.protocol import Event, EventType
 
 _STEP_INTERVAL_S = 1.0
@@ -39,6 +42,7 @@ class LiveView:
         self._clock = clock
         self._runs: set[str] = set()
         self._told_step_at_s = -_STEP_INTERVAL_S
+        self._transfers = TransferLine(clock=clock)
         self._lines: queue.SimpleQueue[tuple[Callable[[str], None], str] | None] = queue.SimpleQueue()
         self._error: OSError | None = None
         self._writer = threading.Thread(target=self._write, name="live-view", daemon=True)
@@ -50,6 +54,7 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self._lines.put(None)
         self._writer.join()
+        self._transfers.end_line()
 
     def update(self, update: Update) -> None:
         """Show one update.
@@ -67,10 +72,14 @@ class LiveView:
             return
         if update.run_id not in self._runs:
             self._runs.add(update.run_id)
-            self._lines.put((narrate, f"run {update.run_id}"))
+            self._lines.put((self._narrate, f"run {update.run_id}"))
         text = self._text(update)
         if text:
-            self._lines.put((narrate, text))
+            self._lines.put((self._transfers.write if isinstance(update, TransferUpdate) else self._narrate, text))
+
+    def _narrate(self, text: str) -> None:
+        self._transfers.end_line()
+        narrate(text)
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
@@ -93,8 +102,12 @@ class LiveView:
                 evidence = update.evidence
                 word = "confirmed gone" if evidence.confirmed else "NOT CONFIRMED, may still be billed"
                 return f"[teardown] {word}: {evidence.answer} ({evidence.source})"
+            case RequoteUpdate(requote=renewed):
+                return f"[quote] {renewed.text}"
             case LogUpdate():
                 return f"  | {update.text}"
+            case TransferUpdate():
+                return self._transfers.text(update)
             case ChargeUpdate():
                 return None
 
@@ -124,6 +137,10 @@ class LiveView:
                 return f"{data['stage']} on {data['split']}, step {data['step']}: {metrics}"
             case EventType.CHECKPOINT:
                 return f"checkpoint at step {data['step']}"
+            case EventType.PROBE:
+                cut = f"{data['micro_batch']} x {data['accumulation']}"
+                ahead = format_duration(float(data["remaining_s"]))
+                return f"probe: micro-batch {cut}, {data['step_s']:.3g} s a step, {ahead} ahead"
             case EventType.WARNING:
                 return f"warning: {data['message']}"
             case EventType.FAILED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -16,23 +17,32 @@ from manager.cli import (
     budget_command,
     data_command,
     diff_command,
+    fetch_command,
+    ledger_command,
+    leftovers_command,
     memory_command,
     models_command,
     panic_command,
     plan_command,
     plans_command,
+    preflight_command,
     prices_command,
+    push_command,
     quota_command,
     report_command,
+    requote_command,
     run_command,
     runs_command,
     setup_command,
     tui_command,
+    watch_command,
     worth_command,
 )
 from manager.cli.output import narrate
 from manager.errors import ExitCode, TunefareError
+from manager.paths import find_home
 from manager.service.failures import DEBUG_VARIABLE
+from manager.service.private_state import keep_private, tighten
 
 app = typer.Typer(
     name="tunefare",
@@ -69,20 +79,30 @@ plan_command.register(app)
 diff_command.register(app)
 plans_command.register(app)
 budget_command.register(app)
+ledger_command.register(app)
 prices_command.register(app)
 quota_command.register(app)
 memory_command.register(app)
+preflight_command.register(app)
 run_command.register(app)
 runs_command.register(app)
 attach_command.register(app)
+fetch_command.register(app)
 panic_command.register(app)
+leftovers_command.register(app)
+requote_command.register(app)
+watch_command.register(app)
 report_command.register(app)
+push_command.register(app)
 worth_command.register(app)
 tui_command.register(app)
 
 
 def main() -> None:
     """Run the command line and exit with a code of `ExitCode`."""
+    keep_private()
+    for note in tighten(find_home(os.environ)):
+        narrate(f"note: {note}")
     sys.exit(_guarded())
 
 
@@ -116,9 +136,11 @@ def _without_arguments() -> list[str]:
 
 
 def _fail(message: str, hint: str | None, code: ExitCode) -> int:
-    if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
-    narrate(f"tunefare: error: {message}")
-    if hint:
-        narrate(f"hint: {hint}")
+    # A terminal that was closed takes no words; the exit code is the last one.
+    with suppress(OSError):
+        if os.environ.get(DEBUG_VARIABLE):
+            narrate(traceback.format_exc())
+        narrate(f"tunefare: error: {message}")
+        if hint:
+            narrate(f"hint: {hint}")
     return code

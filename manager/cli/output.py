@@ -11,25 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
+
+from tasks.plain_text import printable, printable_json
+from tasks.redaction import redact
 
 _DEFAULT_COLUMNS = 100
 
 
 def narrate(text: str) -> None:
-    """A line to standard error."""
-    sys.stderr.write(text + "\n")
+    """A line to standard error, without secrets and without commands to the terminal."""
+    sys.stderr.write(printable(redact(text)) + "\n")
     sys.stderr.flush()
 
 
 def emit(text: str) -> None:
-    """A line to standard output."""
-    sys.stdout.write(text + "\n")
+    """A line to standard output, without commands to the terminal."""
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
 def emit_json(value: Any, *, indent: int | None = 2) -> None:
     """JSON to standard output, one line when indent is None; NaN is refused."""
-    emit(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+    emit(printable_json(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)))
 
 
 def write_told(what: str, file: Path, write: Callable[[], object]) -> None:
@@ -50,7 +54,10 @@ def console(*, to_stderr: bool = False) -> Console:
 
 
 class _PipedConsole(Console):
-    """A console that leaves it to `main` what a reader's early end (`| head`) means."""
+    """A console that leaves it to `main` what a reader's early end (`| head`) means, and shows control characters."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError

@@ -9,7 +9,7 @@ import typer
 
 from manager.cli.output import emit, emit_json, narrate
 from manager.errors import ExitCode, TeardownUnconfirmedError, UsageError
-from manager.service.context import open_context
+from manager.service.context import Context, open_context
 
 if TYPE_CHECKING:
     from manager.service.panic_report import PanicReport, PanicTargets, PanicUpdate
@@ -28,13 +28,18 @@ def panic(
     # The ledger's and the engines' libraries: `--help` must not wait for them.
     from manager.service.panic import panic as end_all
     from manager.service.panic import panic_targets
+    from manager.service.panic_orphans import asks_providers
     from manager.service.panic_report import PanicReport, panic_to_json
+    from manager.service.panic_words import ASKS_PROVIDERS
 
     context = open_context()
     found = panic_targets(context)
     report = PanicReport(entries=(), ledger_error=found.ledger_error)
     _tell_found(found)
-    if found.targets:
+    asks = asks_providers(context)
+    if asks:
+        narrate(ASKS_PROVIDERS)
+    if found.targets or (asks and (yes or _look(context))):
         if not yes:
             _confirm()
         report = end_all(context, found, on_update=_tell)
@@ -62,6 +67,18 @@ def _tell_found(found: PanicTargets) -> None:
     narrate(found_text(found))
     for target in found.targets:
         narrate(f"  {price_text(target)}  {target.run_id}  {target_text(target)}")
+
+
+def _look(context: Context) -> bool:
+    """Whether the providers have, or may have, something to end; told before anybody is asked to confirm it."""
+    from manager.service.panic_orphans import find_orphans  # as above
+
+    found = find_orphans(context)
+    for item in found.machines_without_run:
+        narrate(f"  {item.rented.told}: {item.rented.name}, of {item.rented.run_id}, which no run uses")
+    for place in found.silent_of_runs:
+        narrate(f"  {place} did not answer: {found.silent[place]}")
+    return bool(found.machines_without_run or found.silent_of_runs)
 
 
 def _confirm() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +14,12 @@ import typer
 from manager.cli.attach_command import run_detached
 from manager.cli.output import console, emit, emit_json, narrate
 from manager.cli.plan_command import CatalogsOption, FileArgument, MaxUsdOption, OnOption, parse_usd
+from manager.cli.preflight_command import before_launch
 from manager.cli.run_end import report_end
 from manager.cli.setup_command import DEFAULT_FILE
-from manager.errors import ExitCode, UsageError
+from manager.errors import ExitCode, StateError, UsageError
 from manager.service.context import Context, open_context
+from manager.spec.model import Requoting
 
 if TYPE_CHECKING:
     from manager.planner.plan import Plan
@@ -41,6 +45,21 @@ def run(
         bool, typer.Option("--replan", help="With --plan: plan its question anew, and launch that.")
     ] = False,
     render: Annotated[bool, typer.Option("--render", help="Print the SkyPilot task instead of launching it.")] = False,
+    skip_preflight: Annotated[
+        bool, typer.Option("--skip-preflight", help="Launch without the checks of `tunefare preflight`.")
+    ] = False,
+    requote: Annotated[
+        Requoting | None,
+        typer.Option(
+            "--requote", help="What follows where the machine measures more than was quoted (budget.requote)."
+        ),
+    ] = None,
+    requote_above: Annotated[
+        float | None,
+        typer.Option(
+            "--requote-above", min=0, max=100, metavar="SHARE", help="Share above the quote that is fine; 0.25."
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let a process of its own supervise the run; prints the run's id.")
     ] = False,
@@ -51,6 +70,7 @@ def run(
     from manager.cli.launch_view import confirm
     from manager.cli.live_view import LiveView
     from manager.cli.plan_view import print_plan
+    from manager.cli.requote_question import ask, can_ask
     from manager.service.launch_terms import launch_terms
     from manager.service.planning import explain_no_choice, plan_to_json
     from manager.service.running import launch, render_plan
@@ -63,6 +83,7 @@ def run(
             "--detach returns before there is anything to write", hint="later: tunefare attach RUN --html FILE"
         )
     context = open_context()
+    _tell_left(context)
     tell = None if as_json else narrate
     if plan is not None:
         _check_alone(file, on)
@@ -73,6 +94,7 @@ def run(
         raise UsageError("--replan is for --plan", hint="without it a run is planned anew anyway")
     else:
         made = _planned(context, file, on, cap, catalogs=catalogs, tell=tell)
+    made = _requoting(made, requote, requote_above)
     if made.chosen is None:
         if not as_json:
             print_plan(made, console(), top=5)
@@ -88,6 +110,8 @@ def run(
     if not yes or not as_json:
         print_plan(made, console(to_stderr=as_json), top=5)
     cap = made.limits.max_usd
+    if not skip_preflight:
+        before_launch(context, made, cap_usd=cap, catalogs=catalogs, as_json=as_json and not detach)
     if not yes:
         terms = launch_terms(context, made)
         confirm(terms)
@@ -95,9 +119,30 @@ def run(
     if detach:
         return run_detached(context, made, cap_usd=cap, as_json=as_json)
     with LiveView(steps=made.profile.steps, as_json=as_json) as view:
-        outcome = launch(context, made, cap_usd=cap, on_update=view.update)
+        answers = ask if can_ask() and not as_json else None
+        outcome = launch(context, made, cap_usd=cap, on_update=view.update, ask=answers)
     run_id, exit_code, error = outcome.record.run_id, outcome.exit_code, outcome.error
     return report_end(context, run_id, exit_code=exit_code, error=error, html=html, as_json=as_json)
+
+
+def _requoting(made: Plan, requote: Requoting | None, above: float | None) -> Plan:
+    """The plan with what the command line says of a renewed quote."""
+    budget = made.spec.budget
+    rule = budget.requote if requote is None else str(requote)
+    tolerated = budget.requote_above if above is None else above
+    changed = dataclasses.replace(budget, requote=rule, requote_above=tolerated)
+    return dataclasses.replace(made, spec=dataclasses.replace(made.spec, budget=changed))
+
+
+def _tell_left(context: Context) -> None:
+    """Before something new is billed: what is billed already and has nobody."""
+    from manager.service.watching import unsupervised  # as above
+
+    # A ledger that cannot be used is told of by the launch itself.
+    with suppress(StateError):
+        left = unsupervised(context)
+        if left:
+            narrate(f"WARNING: nobody supervises what may be billed: {', '.join(left)}; `tunefare watch --once` does")
 
 
 def _planned(

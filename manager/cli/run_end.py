@@ -24,6 +24,10 @@ def report_end(
         if error is None:
             raise
         narrate(f"tunefare: error: {trouble.message}")
+    except OSError:
+        # Nobody reads it any more.
+        if error is None:
+            raise
     if error is not None:
         raise error
     return exit_code
@@ -31,12 +35,17 @@ def report_end(
 
 def _report(context: Context, run_id: str, *, html: Path | None, as_json: bool) -> None:
     # The report's libraries: `--help` must not wait for them.
+    from manager.service.artifacts import artifact_lines, artifacts_of, artifacts_to_json
     from manager.service.reporting import build_reports, report_to_json, reports_renderable, write_html
 
     reports = build_reports(context, [run_id])
+    artifacts = artifacts_of(context, run_id)
     if as_json:
+        emit_json(artifacts_to_json(artifacts), indent=None)
         emit_json({"schema": 1, "type": "report", "report": report_to_json(reports[0])}, indent=None)
     else:
         console().print(*reports_renderable(reports))
+        for line in artifact_lines(artifacts):
+            narrate(line)
     if html is not None:
         write_told("report:", html, lambda: write_html(reports, html))

@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 _WIDE = 120
 """Columns of a terminal from which on the estimate and the metric have room."""
+_NEWEST = "newest"
 
 
 def runs(
     words: Annotated[list[str] | None, typer.Argument(help="Words that a run's line must have.")] = None,
     state: Annotated[list[str] | None, typer.Option("--state", help="Only in this state; several times: any.")] = None,
     project: Annotated[str | None, typer.Option("--project", help="Only of this project.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only launched by this user.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="Created since 2026-11-21 (UTC), 12h, 7d, 2w.")] = None,
     may_bill: Annotated[bool, typer.Option("--may-bill", help="Only what may be billed now.")] = False,
     sort: Annotated[
-        str, typer.Option("--sort", help="newest, oldest, cost, hours, ratio, metric, name, project or state.")
-    ] = "newest",
+        str, typer.Option("--sort", help="newest, oldest, cost, hours, ratio, metric, name, project, user or state.")
+    ] = _NEWEST,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first of them.")] = None,
     compare: Annotated[
         str | None,
@@ -40,6 +42,7 @@ def runs(
 ) -> int:
     """All runs, newest first; what may still be billed stands on top."""
     if compare is not None:
+        _check_alone(words, state, project=project, user=user, since=since, may_bill=may_bill, sort=sort, limit=limit)
         return _show_compared(names(compare) or (), as_json=as_json)
     # The ledger's libraries: `--help` must not wait for them.
     from manager.service.inspection import run_json
@@ -50,6 +53,7 @@ def runs(
         text=" ".join(words or ()),
         states=tuple(state or ()),
         project=project,
+        user=user,
         since_s=None if since is None else moment_s(since, context.clock()),
         may_bill=may_bill,
         sort=sort,
@@ -73,6 +77,40 @@ def runs(
     if billing is not None:
         narrate(f"{billing}; to end them all: tunefare panic")
     return ExitCode.DONE
+
+
+def _check_alone(
+    words: list[str] | None,
+    state: list[str] | None,
+    *,
+    project: str | None,
+    user: str | None,
+    since: str | None,
+    may_bill: bool,
+    sort: str,
+    limit: int | None,
+) -> None:
+    """Refuse what chooses or orders runs beside --compare, which names them in their order.
+
+    Raises:
+        UsageError: with the names of these options.
+    """
+    given = {
+        "WORDS": words,
+        "--state": state,
+        "--project": project,
+        "--user": user,
+        "--since": since,
+        "--may-bill": may_bill,
+        "--sort": None if sort == _NEWEST else sort,
+        "--limit": limit,
+    }
+    named = [name for name, value in given.items() if value]
+    if named:
+        raise UsageError(
+            f"--compare names its runs; {', '.join(named)} would choose others",
+            hint="leave one of them out: tunefare runs --compare RUN,RUN",
+        )
 
 
 def _show_compared(run_ids: Sequence[str], *, as_json: bool) -> int:

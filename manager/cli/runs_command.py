@@ -115,15 +115,17 @@ def reconcile(
     runs: Annotated[list[str] | None, typer.Argument(help="Run ids or their beginnings; none: all.")] = None,
     end: Annotated[bool, typer.Option("--end", help="End what still runs instead of following it.")] = False,
 ) -> int:
-    """Compare the ledger with what is really there: adopt or end runs whose client has died."""
+    """Compare the ledger with what is really there: adopt or end runs whose client has died, and machines of none."""
     # The ledger's and the engines' libraries: `--help` must not wait for them.
     from manager.cli.live_view import LiveView
     from manager.service.recovery import reconcile_runs
 
+    context = open_context()
     with LiveView(steps=None, as_json=False) as view:
-        results = reconcile_runs(open_context(), runs or None, end=end, on_update=view.update)
+        results = reconcile_runs(context, runs or None, end=end, on_update=view.update)
     if not results:
         narrate("nothing to reconcile: no run may still be billed")
+    left = () if runs else _reconcile_providers(context, end=end)
     for result in results:
         state = result.outcome.record.state if result.outcome else "unchanged"
         reason = f": {result.error.message}" if result.error else ""
@@ -136,9 +138,23 @@ def reconcile(
     for result in results:
         if isinstance(result.error, InterruptedRunError):
             raise result.error
-    if open_runs:
-        raise _unconfirmed(open_runs)
+    if open_runs or left:
+        raise _unconfirmed([*open_runs, *left])
     return ExitCode.DONE
+
+
+def _reconcile_providers(context: Context, *, end: bool) -> tuple[str, ...]:
+    """Machines that only a provider knows: ended, or told; those that are left, and places that did not answer."""
+    from manager.service.leftover_ends import reconcile_providers  # as above
+
+    found, removals = reconcile_providers(context, end=end, tell=narrate)
+    gone = {removal.leftover.rented.id for removal in removals if removal.is_gone}
+    left = [item.rented for item in found.machines_without_run if item.rented.id not in gone]
+    for rented in left:
+        narrate(f"{rented.told}, {rented.name}, is used by no run of this ledger; to end it: {rented.remove_command}")
+    for place in found.silent_of_runs:
+        narrate(f"{place} did not answer: {found.silent[place]}")
+    return (*(f"{rented.id} ({rented.place})" for rented in left), *found.silent_of_runs)
 
 
 def _unconfirmed(runs: list[str]) -> TeardownUnconfirmedError:

@@ -10,13 +10,13 @@ from manager.reports.model import Report
 from manager.reports.offer_compare import ComparedRow
 from manager.reports.wording import (
     METHOD_TITLES,
-    OUTCOME_TITLES,
     UNDEFINED,
     gauge_verdict,
     in_unit,
     interval_text,
     metric_title,
     metric_value,
+    outcome_text,
     parameters,
     plain,
     points,
@@ -96,7 +96,7 @@ def _steps(report: Report) -> str:
 def _ended(report: Report) -> str:
     if report.failure is not None:
         return report.failure.message
-    return _NONE if report.outcome is None else OUTCOME_TITLES[report.outcome]
+    return outcome_text(report) or _NONE
 
 
 def _price(report: Report) -> str:

@@ -240,7 +240,7 @@ def _notes(report: Report) -> list[RenderableType]:
     notes = [notice.message for notice in report.warnings]
     notes += [f"no capacity: {attempt}" for attempt in report.failed_attempts]
     if report.outcome is not None and report.outcome != "completed":
-        notes.append(f"{wording.OUTCOME_TITLES[report.outcome]}, step {report.steps_done} of {report.steps_planned}")
+        notes.append(f"{wording.outcome_text(report)}, step {report.steps_done} of {report.steps_planned}")
     return [_outside(f"- {note}") for note in notes]
 
 

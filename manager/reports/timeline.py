@@ -27,6 +27,7 @@ PLAN_LINES: dict[str, tuple[str, ...]] = {
     "provisioning": ("boot",),
     "setup": ("setup", "start"),
     "loading": ("download", "data"),
+    "probe": (),
     "baseline": ("baseline",),
     "training": ("training",),
     "evaluation": ("evaluation",),
@@ -41,6 +42,7 @@ PLAN_LINES: dict[str, tuple[str, ...]] = {
 _PHASES: dict[str, str] = {
     PhaseName.LOADING_DATA: "loading",
     PhaseName.LOADING_MODEL: "loading",
+    PhaseName.PROBE: "probe",
     PhaseName.BASELINE: "baseline",
     PhaseName.TRAINING: "training",
     PhaseName.FINAL_EVALUATION: "final",

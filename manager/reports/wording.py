@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from manager.reports.model import EarlierStop, Gauge, Report, Score
 from manager.runs.states import RunState
+from manager.runs.verdict import EndReason, end_from_history
 from manager.units import format_bytes, format_duration, format_hours, format_seconds, format_usd
 from tasks.kinds import UNBOUNDED
 from tasks.protocol import Outcome
@@ -40,6 +41,7 @@ PHASE_TITLES = {
     "provisioning": "Provisioning",
     "setup": "Set-up",
     "loading": "Loading model and data",
+    "probe": "Probe",
     "baseline": "Baseline evaluation",
     "training": "Training steps",
     "evaluation": "Evaluations",
@@ -50,7 +52,13 @@ PHASE_TITLES = {
     "interruption": "Interruption",
     "rest": "Rest, rounding",
 }
-BESIDE_TITLES = {"disk": "disks", "address": "public addresses", "egress": "traffic home"}
+BESIDE_TITLES = {
+    "disk": "disks",
+    "address": "public addresses",
+    "egress": "traffic home",
+    "data_egress": "data out of their bucket",
+    "bucket_egress": "checkpoints and model to the bucket",
+}
 METHOD_TITLES = {
     "full": "full fine-tuning",
     "lora": "LoRA",
@@ -63,8 +71,18 @@ OUTCOME_TITLES = {
     Outcome.EARLY_STOPPED: "stopped early: no further improvement",
     Outcome.TARGET_REACHED: "stopped early: quality target reached",
     Outcome.CAP_REACHED: "stopped by the cap",
-    Outcome.STOPPED: "stopped by the user",
+    Outcome.STOPPED: "stopped from outside",
 }
+STOPPED_BY = {
+    EndReason.STOP_REQUESTED: "stopped by the user",
+    EndReason.STOP_NOW: "stopped by the user",
+    EndReason.INTERRUPTED: "stopped by the user",
+    EndReason.CAP: "stopped by the cap",
+    EndReason.DURATION: "stopped at the longest duration",
+    EndReason.REQUOTED: "stopped by the renewed quote",
+    EndReason.HUNG: "stopped: it made no progress",
+}
+"""Who told a task to stop that did so in good order."""
 SMALL_LOSS_POINTS = 1.0
 """An earlier stop that costs at most this much accuracy is worth a sentence."""
 
@@ -202,6 +220,13 @@ def waiting_sentence(report: Report) -> str | None:
     """How long the plan expects to wait for spot capacity; None: not at all."""
     hours = sum(line.quantity for line in report.planned_beside if line.name == "waiting")
     return f"The plan has {format_hours(hours)} of waiting for spot capacity, which is not billed." if hours else None
+
+
+def outcome_text(report: Report) -> str | None:
+    """How training ended; None when it did not end in good order."""
+    if report.outcome is Outcome.STOPPED:
+        return STOPPED_BY.get(end_from_history(report.history).reason, OUTCOME_TITLES[report.outcome])
+    return None if report.outcome is None else OUTCOME_TITLES[report.outcome]
 
 
 def teardown_text(report: Report) -> str:
