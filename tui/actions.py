@@ -11,6 +11,7 @@ from textual.binding import BindingType
 
 from tui.action import PARTS as PARTS
 from tui.action import Action as Action
+from tui.dialog_actions import DIALOG_ACTIONS
 from tui.plan_actions import PLAN_ACTIONS
 
 APP = "app"
@@ -44,6 +45,15 @@ ACTIONS: tuple[Action, ...] = (
         command="tunefare panic",
         is_shown=False,
         call="app.panic",
+    ),
+    Action(
+        id="app.leftovers",
+        key="f6",
+        label="leftovers",
+        text="List what providers still bill for runs that are over, and remove it.",
+        command="tunefare leftovers",
+        is_shown=False,
+        call="app.leftovers",
     ),
     Action(
         id="app.tour",
@@ -102,6 +112,13 @@ ACTIONS: tuple[Action, ...] = (
         text="Launch the run; a process of its own supervises it.",
         command="tunefare run --detach",
     ),
+    Action(
+        id="launch.skip",
+        key="f4",
+        label="skip checks",
+        text="Launch without the checks, also where one has failed.",
+        command="tunefare run --skip-preflight",
+    ),
     Action(id="launch.back", key="escape", label="back", text="Launch nothing."),
     Action(id="run.axis", key="x", label="x axis", text="Draw the charts over steps, time or dollars."),
     Action(
@@ -133,6 +150,14 @@ ACTIONS: tuple[Action, ...] = (
         command="tunefare stop RUN --now",
     ),
     Action(
+        id="run.answer",
+        key="a",
+        label="answer",
+        text="Say whether a run that costs more than quoted goes on.",
+        command="tunefare requote RUN --go-on",
+        is_shown=False,
+    ),
+    Action(
         id="run.detach",
         key="D,shift+d",
         label="detach",
@@ -158,6 +183,7 @@ ACTIONS: tuple[Action, ...] = (
         is_shown=False,
     ),
     *PLAN_ACTIONS,
+    *DIALOG_ACTIONS,
     Action(
         id="panic.copy",
         key="c",

@@ -218,6 +218,12 @@ class TunefareApp(App[None]):
 
         self.push_screen(PanicDialog())
 
+    def action_leftovers(self) -> None:
+        """What is still billed for runs that are over."""
+        from tui.screens.leftovers import LeftoversScreen
+
+        self.push_screen(LeftoversScreen())
+
     def action_tour(self) -> None:
         """The first-run tour."""
         from tui.screens.tour import start_tour

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from manager.service.nouns import RuleCount
+from tui.actions import bindings
 from tui.screens.price_table import AUDIT, audit_rows
 from tui.widgets.table import RowTable
 
@@ -21,7 +22,8 @@ class AuditDialog(ModalScreen[None]):
     """A table of counts; Esc goes back."""
 
     CSS_PATH = "../styles/prices.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "back")]
+    SCOPE: ClassVar[str] = "audit"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("audit")
 
     def __init__(self, counts: Sequence[RuleCount]) -> None:
         super().__init__()
@@ -47,3 +49,7 @@ class AuditDialog(ModalScreen[None]):
         row = None if message.key is None else self._rows.get(message.key)
         if row is not None:
             self.query_one("#meaning", Static).update(f"{row.cells[2]}: {row.cells[3]}")
+
+    def action_leave(self) -> None:
+        """Back to the prices."""
+        self.dismiss()

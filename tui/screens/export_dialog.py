@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from manager.service.cost_accuracy import Report
 from manager.service.failures import error_text
 from manager.service.reporting import FORMATS, write_report
+from tui.actions import bindings
 from tui.threads import Failed
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class ExportDialog(ModalScreen[Path | None]):
     """Gives the file that was written last, or None."""
 
     CSS_PATH = "../styles/export_dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back")]
+    SCOPE: ClassVar[str] = "export"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("export")
 
     def __init__(self, reports: Sequence[Report], *, metric: str | None, folder: Path | None = None) -> None:
         """

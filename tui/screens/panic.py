@@ -3,54 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
 from manager.errors import TunefareError
 from manager.service.ending import start_panic
-from manager.service.failures import error_text
+from manager.service.leftovers_report import Leftovers
 from manager.service.panic import panic_targets
+from manager.service.panic_orphans import PROVIDERS, asks_providers, find_orphans
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTarget, PanicTargets, PanicUpdate
 from manager.service.panic_words import (
+    ASKS_PROVIDERS,
     FOLDERS,
     WORD,
     cost_text,
     found_text,
+    orphans_text,
     price_text,
     target_text,
     verdict_lines,
 )
 from tui.actions import bindings
-from tui.threads import Failed
+from tui.screens.ending_dialog import END, EndingDialog, Told
 
 if TYPE_CHECKING:
     from tui.app import TunefareApp
 
 _LOOK = "look"
-_END = "end"
+_ORPHANS = "orphans"
 
 
 class Found(Message):
     """The runs that would be ended."""
 
-    def __init__(self, found: PanicTargets) -> None:
+    def __init__(self, found: PanicTargets, *, asks: bool) -> None:
         super().__init__()
         self.found = found
+        self.asks = asks
+        """Whether there are providers to ask for machines that the ledger does not know."""
 
 
-class Told(Message):
-    """Something was learnt of one run."""
+class Looked(Message):
+    """What the providers have, or may have, beyond the ledger."""
 
-    def __init__(self, update: PanicUpdate) -> None:
+    def __init__(self, orphans: Leftovers) -> None:
         super().__init__()
-        self.update = update
+        self.orphans = orphans
 
 
 class Ended(Message):
@@ -71,8 +75,11 @@ def _begin_all(app: TunefareApp, found: PanicTargets) -> Follow:
     return lambda tell: PanicReport(entries=ending.follow(tell), ledger_error=found.ledger_error)
 
 
-class PanicDialog(ModalScreen[None]):
-    """List, word, progress, result."""
+class PanicDialog(EndingDialog[None]):
+    """List, word, progress, result.
+
+    Where no run may be billed the providers are asked before anything is; else they are asked while the runs end.
+    """
 
     SCOPE: ClassVar[str] = "panic"
     BINDINGS: ClassVar[list[BindingType]] = bindings("panic")
@@ -90,9 +97,9 @@ class PanicDialog(ModalScreen[None]):
         self._commands: tuple[str, ...] = ()
 
     @property
-    def tunefare(self) -> TunefareApp:
-        """The application."""
-        return cast("TunefareApp", self.app)
+    def commands(self) -> tuple[str, ...]:
+        """What to type where an end is not confirmed."""
+        return self._commands
 
     def compose(self) -> ComposeResult:
         """Title, runs, the line to type in."""
@@ -108,7 +115,11 @@ class PanicDialog(ModalScreen[None]):
         """Look first."""
         self.query_one("#panic-word").display = False
         context = self.tunefare.context
-        self.tunefare.threads.start(self, lambda: Found(panic_targets(context)), group=_LOOK)
+
+        def look() -> Message:
+            return Found(panic_targets(context), asks=asks_providers(context))
+
+        self.tunefare.threads.start(self, look, group=_LOOK)
 
     @on(Found)
     async def _show_found(self, message: Found) -> None:
@@ -121,10 +132,40 @@ class PanicDialog(ModalScreen[None]):
         await runs.mount_all(self._lines.values())
         self._sum(found_text(found), kind="" if found.targets else "dim")
         if found.targets:
-            self._ask(f"All of them are ended now, without checkpoints. Type {WORD}, then Enter:")
-            word = self.query_one("#panic-word", Input)
-            word.display = True
-            word.focus()
+            if message.asks:
+                await runs.mount(Static(f"Beside them {ASKS_PROVIDERS}.", classes="dim", markup=False))
+            self._want_word()
+        elif message.asks:
+            self._ask("No run may be billed; asking the providers for machines of ours that no run uses ...")
+            context = self.tunefare.context
+            self.tunefare.threads.start(self, lambda: Looked(find_orphans(context)), group=_ORPHANS)
+
+    @on(Looked)
+    async def _show_orphans(self, message: Looked) -> None:
+        found, runs = message.orphans, self.query_one("#panic-runs", VerticalScroll)
+        for item in found.machines_without_run:
+            name = item.rented.run_id or item.rented.id
+            told = f"{name}\n  {item.rented.told}: {item.rented.name}, used by no run"
+            if name in self._lines:
+                await runs.mount(Static(told, classes="panic-run", markup=False))
+                continue
+            self._lines[name] = Static(told, classes="panic-run", markup=False)
+            await runs.mount(self._lines[name])
+        if found.silent_of_runs:
+            told = "\n".join(f"no answer from {place}: {found.silent[place]}" for place in found.silent_of_runs)
+            self._lines[PROVIDERS] = Static(told, classes="panic-run warning", markup=False)
+            await runs.mount(self._lines[PROVIDERS])
+        self._sum(orphans_text(found), kind="error" if self._lines else "dim")
+        if self._lines:
+            self._want_word()
+        else:
+            self._ask("")
+
+    def _want_word(self) -> None:
+        self._ask(f"All of them are ended now, without checkpoints. Type {WORD}, then Enter:")
+        word = self.query_one("#panic-word", Input)
+        word.display = True
+        word.focus()
 
     @on(Input.Submitted, "#panic-word")
     def _typed(self, event: Input.Submitted) -> None:
@@ -143,31 +184,32 @@ class PanicDialog(ModalScreen[None]):
             # Not in a thread: whoever leaves in the next moment leaves a process that has begun.
             follow = self._begin_all(self.tunefare, found)
         except TunefareError as error:
-            self._fail(error)
+            self.fail(error)
             return
         self._ask("Ending all of them, also when tunefare is left; each is told of once its provider has answered.")
-        tell = self._post
+        tell = self.post
         for run_id in self._lines:
             self._show_told(Told(PanicUpdate(run_id=run_id, text="ending ...")))
-        self.tunefare.threads.start(self, lambda: Ended(follow(tell)), group=_END)
-
-    def _post(self, update: PanicUpdate) -> None:
-        if self.is_running:
-            self.post_message(Told(update))
+        self.tunefare.threads.start(self, lambda: Ended(follow(tell)), group=END)
 
     @on(Told)
     def _show_told(self, message: Told) -> None:
         line, found = self._lines.get(message.update.run_id), self._found
         if line is None or found is None:
             return
-        target = next(one for one in found.targets if one.run_id == message.update.run_id)
-        line.update(f"{_head(target)}\n  {message.update.text}")
+        target = next((one for one in found.targets if one.run_id == message.update.run_id), None)
+        head = message.update.run_id if target is None else _head(target)
+        line.update(f"{head}\n  {message.update.text}")
 
     @on(Ended)
-    def _show_ended(self, message: Ended) -> None:
+    async def _show_ended(self, message: Ended) -> None:
         report = message.report
         for entry in report.entries:
-            line = self._lines[entry.run_id]
+            line = self._lines.get(entry.run_id)
+            if line is None:
+                # Only a provider knew of it.
+                line = Static(classes="panic-run", markup=False)
+                await self.query_one("#panic-runs").mount(line)
             line.update(_entry_lines(entry))
             line.set_class(entry.is_gone, "success")
             line.set_class(not entry.is_gone, "error")
@@ -177,44 +219,27 @@ class PanicDialog(ModalScreen[None]):
             self._sum(f"{left} of {total} NOT CONFIRMED to be gone: MAY STILL BE BILLED", kind="error")
             self._ask("Type these commands, and look at the provider's console.", kind="error")
         else:
-            self._sum(f"all {total} GONE, confirmed" if total > 1 else "GONE, confirmed", kind="success")
+            gone = f"all {total} GONE, confirmed" if total > 1 else "GONE, confirmed"
+            self._sum(gone if total else "nothing was left to end", kind="success")
             self._ask("")
         self.refresh_bindings()
 
-    @on(Failed)
-    def _failed(self, message: Failed) -> None:
-        message.stop()
-        self._fail(message.error)
-
-    def _fail(self, error: TunefareError) -> None:
-        self._sum(error_text(error), kind="error")
+    def fail(self, error: TunefareError) -> None:
+        """In the place of the sum."""
+        self.say_error("#panic-sum", error)
         self._ask("")
 
     def action_back(self) -> None:
         """Back; what is being ended goes on being ended, by a process of its own."""
-        if self.tunefare.threads.is_busy(self, _END):
+        if self.is_ending:
             self.notify("The runs are still being ended, also when tunefare is left; `!` shows what is left.")
         self.dismiss()
 
-    def action_copy(self) -> None:
-        """What to type, through the terminal."""
-        self.app.copy_to_clipboard("\n".join(self._commands))
-        self.notify("The commands are on the clipboard, where the terminal allows it.")
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Commands can be copied once there are some."""
-        return action != "copy" or bool(self._commands)
-
     def _sum(self, text: str, *, kind: str = "") -> None:
-        _tell(self.query_one("#panic-sum", Static), text, kind)
+        self.say("#panic-sum", text, kind=kind)
 
     def _ask(self, text: str, *, kind: str = "") -> None:
-        _tell(self.query_one("#panic-ask", Static), text, kind)
-
-
-def _tell(line: Static, text: str, kind: str) -> None:
-    line.update(text)
-    line.set_classes(kind)
+        self.say("#panic-ask", text, kind=kind)
 
 
 def _target_lines(target: PanicTarget) -> str:

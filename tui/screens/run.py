@@ -17,11 +17,13 @@ from textual.widgets import Input, Static
 
 from manager.service.failures import error_text
 from manager.service.live import MOST_LINES, Follower
+from manager.service.live_requote import requote_words
 from manager.service.live_run import LiveRun
 from manager.service.live_series import Axis
-from manager.service.live_words import ahead_words, cost_words, figure_words, head_words
+from manager.service.live_words import ahead_words, cost_words, event_words, figure_words, head_words
 from tui.actions import bindings
 from tui.screens.base import BaseScreen
+from tui.screens.requote_dialog import RequoteDialog
 from tui.screens.run_choice import COLUMNS, choice_row
 from tui.screens.run_messages import Listed, Opened, Polled, Searched, listed, opened, polled, searched
 from tui.threads import Failed
@@ -35,7 +37,7 @@ from tui.widgets.table import RowTable
 POLL_S = 0.5
 _DRAW_S = 1.0
 """Between two drawings of charts: they cost more than all else on the screen."""
-_OF_A_RUN = frozenset({"axis", "chart", "find", "stop", "end", "detach", "report"})
+_OF_A_RUN = frozenset({"axis", "chart", "find", "stop", "end", "detach", "report", "answer"})
 _OPEN, _POLL, _LIST, _SEARCH = "open", "poll", "list", "search"
 
 
@@ -58,6 +60,8 @@ class RunScreen(BaseScreen):
         """That the log had when the search was asked."""
         self._log_version = 0
         self._drawn_at_s = -_DRAW_S
+        self._asked_until_s: float | None = None
+        """Of the newest question that was shown."""
 
     @property
     def live(self) -> LiveRun | None:
@@ -75,6 +79,8 @@ class RunScreen(BaseScreen):
             yield QuietText(id="cost")
             yield BudgetBar(id="bar")
             yield QuietText(id="ahead")
+            yield QuietText(id="quote")
+            yield QuietText(id="guards")
             yield QuietText(id="head")
             yield PhaseLine(id="phases")
             yield QuietText(id="figures")
@@ -198,10 +204,26 @@ class RunScreen(BaseScreen):
         trouble.set_class(live.error is None and not live.is_over, "-mild")
         self._say("#cost", cost_words(live))
         self._say("#ahead", ahead_words(live))
+        self._say("#quote", requote_words(live.requote))
+        self.query_one("#quote").set_class(live.requote is not None and live.requote.question is not None, "-asked")
+        self._say("#guards", event_words(live))
+        self._ask_once(live)
         self._say("#head", head_words(live))
         self._say("#figures", " · ".join(figure_words(live)))
         self.query_one(BudgetBar).show(live)
         self.query_one(PhaseLine).show(live)
+
+    def _ask_once(self, live: LiveRun) -> None:
+        """The question comes by itself, once; when it is closed elsewhere its dialog goes."""
+        quote = live.requote
+        until_s = None if quote is None else quote.open_until_s
+        if until_s is None:
+            for screen in self.app.screen_stack[1:]:
+                if isinstance(screen, RequoteDialog) and screen.is_current and screen.run_id == live.run_id:
+                    screen.dismiss()
+        elif self._asked_until_s != until_s and self.is_current:
+            self._asked_until_s = until_s
+            self.action_answer()
 
     def _say(self, where: str, text: str) -> None:
         line = self.query_one(where, QuietText)
@@ -257,6 +279,14 @@ class RunScreen(BaseScreen):
 
         if self._may_end() and self._follower is not None:
             ask_end_now(self, self._follower.run_id)
+
+    def action_answer(self) -> None:
+        """Whether a run that costs more than quoted goes on."""
+        quote = None if self._live is None else self._live.requote
+        if self._live is None or quote is None or quote.question is None:
+            self.notify("it asks nothing now", severity="warning")
+            return
+        self.app.push_screen(RequoteDialog(self._live.run_id, quote))
 
     def action_detach(self) -> None:
         """Back to the list; the run goes on."""

@@ -205,18 +205,12 @@ class SettingsScreen(BaseScreen):
         self._states = {state.name: state for state in states}
         self.query_one(RowTable).show([_row(state) for state in states])
         home = self.context.home
-        self.query_one("#places", Static).update(
-            "\n".join(
-                f"{name}: {place}{'' if place.exists() else ' (not there yet)'}"
-                for name, place in (
-                    ("home", home.root),
-                    ("settings", home.config_file),
-                    ("keys", home.keys_file),
-                    ("ledger", home.ledger_file),
-                    ("plans", home.plans_dir),
-                )
-            )
-        )
+        places = {"home": home.root, "settings": home.config_file, "keys": home.keys_file, "ledger": home.ledger_file}
+        lines = {name: f"{place}{'' if place.exists() else ' (not there yet)'}" for name, place in places.items()}
+        if self.context.ledger_url is not None:
+            lines["ledger"] = "on a server, as ledger_url says"
+        lines["plans"] = f"{home.plans_dir}{'' if home.plans_dir.exists() else ' (not there yet)'}"
+        self.query_one("#places", Static).update("\n".join(f"{name}: {told}" for name, told in lines.items()))
 
     def _tell(self, text: str, style: str) -> None:
         told = self.query_one("#told", Static)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -11,21 +11,18 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
 from manager.errors import TunefareError
 from manager.service.ending import start_stop
-from manager.service.failures import error_text
 from manager.service.panic_report import PanicEntry, PanicUpdate
 from manager.service.panic_words import cost_text, verdict_lines
 from tui.actions import bindings
-from tui.threads import Failed
+from tui.screens.ending_dialog import END, EndingDialog, Told
 
 if TYPE_CHECKING:
     from tui.app import TunefareApp
 
-_END = "end"
 OnEnd = Callable[[PanicEntry | None], None]
 FollowOne = Callable[[Callable[[PanicUpdate], None]], PanicEntry]
 BeginOne = Callable[["TunefareApp", str, bool], FollowOne]
@@ -64,14 +61,6 @@ def word_of(run_id: str) -> str:
     return run_id.rpartition("-")[2]
 
 
-class Told(Message):
-    """Something was learnt."""
-
-    def __init__(self, update: PanicUpdate) -> None:
-        super().__init__()
-        self.update = update
-
-
 class Ended(Message):
     """The run is gone, or its end is not confirmed."""
 
@@ -80,7 +69,7 @@ class Ended(Message):
         self.entry = entry
 
 
-class StopDialog(ModalScreen[PanicEntry | None]):
+class StopDialog(EndingDialog[PanicEntry | None]):
     """What would happen, a confirmation, progress, result."""
 
     SCOPE: ClassVar[str] = "stop"
@@ -103,9 +92,9 @@ class StopDialog(ModalScreen[PanicEntry | None]):
         self._told: list[str] = []
 
     @property
-    def tunefare(self) -> TunefareApp:
-        """The application."""
-        return cast("TunefareApp", self.app)
+    def commands(self) -> tuple[str, ...]:
+        """What to type where the end is not confirmed."""
+        return self._entry.commands if self._entry else ()
 
     def compose(self) -> ComposeResult:
         """What would happen, and the line to answer in."""
@@ -149,17 +138,13 @@ class StopDialog(ModalScreen[PanicEntry | None]):
             # Not in a thread: whoever leaves in the next moment leaves a process that has begun.
             follow = self._begin_one(self.tunefare, self.run_id, self._is_now)
         except TunefareError as error:
-            self._fail(error)
+            self.fail(error)
             return
         self._ask(
             "Asked, and done also when tunefare is left: the machine is taken down, its provider asked for proof."
         )
-        tell = self._post
-        self.tunefare.threads.start(self, lambda: Ended(follow(tell)), group=_END)
-
-    def _post(self, update: PanicUpdate) -> None:
-        if self.is_running:
-            self.post_message(Told(update))
+        tell = self.post
+        self.tunefare.threads.start(self, lambda: Ended(follow(tell)), group=END)
 
     @on(Told)
     def _show_told(self, message: Told) -> None:
@@ -174,41 +159,28 @@ class StopDialog(ModalScreen[PanicEntry | None]):
         self._ask("" if entry.is_gone else "MAY STILL BE BILLED: type these commands.", kind="error")
         self.refresh_bindings()
 
-    @on(Failed)
-    def _failed(self, message: Failed) -> None:
-        message.stop()
-        self._fail(message.error)
-
-    def _fail(self, error: TunefareError) -> None:
-        self._tell(error_text(error), kind="error")
+    def fail(self, error: TunefareError) -> None:
+        """Below the question."""
+        self.say_error("#stop-told", error)
         self._ask("")
 
     def action_back(self) -> None:
         """Back; an end that was asked for goes on, in a process of its own."""
-        if self.tunefare.threads.is_busy(self, _END):
+        if self.is_ending:
             self.notify(f"{self.run_id} is still being ended, also when tunefare is left.")
         self.dismiss(self._entry)
-
-    def action_copy(self) -> None:
-        """What to type, through the terminal."""
-        self.app.copy_to_clipboard("\n".join(self._entry.commands if self._entry else ()))
-        self.notify("The commands are on the clipboard, where the terminal allows it.")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A run is ended once; commands can be copied once there are some."""
         if action == "confirm":
             return not (self._is_now or self._is_asked)
-        return action != "copy" or bool(self._entry and self._entry.commands)
+        return super().check_action(action, parameters)
 
     def _ask(self, text: str, *, kind: str = "") -> None:
-        line = self.query_one("#stop-ask", Static)
-        line.update(text)
-        line.set_classes(kind)
+        self.say("#stop-ask", text, kind=kind)
 
     def _tell(self, text: str, *, kind: str = "") -> None:
-        line = self.query_one("#stop-told", Static)
-        line.update(text)
-        line.set_classes(kind)
+        self.say("#stop-told", text, kind=kind)
 
 
 _KEPT = """The training program saves a checkpoint, results come home, then the machine is taken down.
