@@ -1,4 +1,4 @@
-"""What holds for all tests: sockets stay on loopback, state in the test's own folder, no terminal is inherited."""
+"""What holds for all tests: connections stay on this machine, state in the test's folder, no terminal is inherited."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pytest_socket import socket_allow_hosts
+
+from tests.support import connections
+
+_TOO_SLOW = hypothesis.HealthCheck.too_slow
 
 
 def pytest_configure() -> None:
@@ -16,6 +21,15 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # Machines that test are shared: how long an example takes says nothing.
+    hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[_TOO_SLOW])
+    hypothesis.settings.load_profile("unhurried")
+    connections.begin()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Connections that any process of the tests made or tried fail the session, however its tests ended."""
+    connections.end(session)
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +51,6 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder: Path = tmp_path_factory.mktemp("tunefare-home")
     monkeypatch.setenv("TUNEFARE_HOME", str(folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Whoever starts the tests may have an account, which no test may ask.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)

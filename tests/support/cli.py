@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
+from tests.support.connections import audited, python_path
+
 _WORDS = {
     "sport": ["match", "goal", "team", "coach", "league", "win", "season", "player", "stadium", "cup"],
     "money": ["market", "share", "profit", "bank", "stock", "price", "growth", "trade", "fund", "tax"],
@@ -74,8 +76,9 @@ class Cli:
                 cwd=self.folder,
                 env={
                     **self.environment,
+                    **audited(),
                     "TUNEFARE_HOME": str(self.folder / "home"),
-                    "PYTHONPATH": str(Path(__file__).parents[2]),
+                    "PYTHONPATH": python_path(),
                     "HF_HUB_OFFLINE": "1",
                     "OMP_NUM_THREADS": "1",
                     **environment,

@@ -14,7 +14,7 @@ from manager.workload.build import build_profile
 from manager.workload.profile import DataStats, WorkloadProfile
 from manager.workload.request import adapter_rank
 from manager.workload.traces import RunTraces
-from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TrainingChoice
+from tasks.job import DataChoice, MethodChoice, ModelChoice, TrainingChoice
 from tasks.step_trace import StepTrace
 from tests.support.trace_factory import StepShape, make_trace
 

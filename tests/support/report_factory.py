@@ -17,7 +17,8 @@ from manager.spec.model import Budget, RunSpec
 from manager.units import Interval, MoneyInterval, usd
 from manager.workload.memory_answer import MemoryAnswer
 from manager.workload.profile import DataStats, WorkloadProfile
-from tasks.protocol import DataChoice, Event, EventType, ModelChoice, TrainingChoice
+from tasks.job import DataChoice, ModelChoice, TrainingChoice
+from tasks.protocol import Event, EventType
 
 T0 = 1_790_000_000.0
 """Unix time at which the run was created."""

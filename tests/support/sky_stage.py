@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from manager.errors import EngineError
 from manager.launch.engine import Handle, LaunchRequest
+from manager.launch.inventory import AskedInventory, Found, Rented
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyWorker
+from manager.prices.ask_in_time import Answer
 from manager.prices.offer import Offer
-from tasks.protocol import DataChoice, Event, EventType, Job, ModelChoice
+from tasks.job import DataChoice, Job, ModelChoice
+from tasks.protocol import Event, EventType
 
 FAKE = Path(__file__).parents[1] / "unit" / "launch" / "sky_fake_worker.py"
 LAUNCHED = {
@@ -48,16 +53,32 @@ def offer(partition: str, price: str | None = "1.99", **changes: Any) -> Offer:
     return Offer(**{**values, **changes})
 
 
+class SilentAws:
+    """An account that nobody has credentials for."""
+
+    cloud = "aws"
+
+    def regions(self) -> Answer[list[str]]:
+        return Answer(reason="no AWS credentials")
+
+    def find(self, regions: Iterable[str], *, run_id: str | None = None) -> Found:
+        return Found(silent={f"aws {region}": "no AWS credentials" for region in regions})
+
+    def remove(self, item: Rented) -> None:
+        raise EngineError("no AWS credentials")
+
+
 class Stage:
     """An engine, its scenario and what the worker was asked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, aws: AskedInventory | None = None, kind: type[SkyEngine] = SkyEngine) -> None:
         self.folder = folder
         self.slept: list[float] = []
-        self.engine = SkyEngine(
+        self.engine = kind(
             worker=lambda log: SkyWorker(command=(sys.executable, str(FAKE), str(folder)), log_path=log),
             clock=lambda: 1000.0,
             sleep=self.slept.append,
+            aws=aws or SilentAws(),
         )
 
     def play(self, **scenario: list[dict[str, Any]]) -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.support.connections import python_path
+
 TMUX = shutil.which("tmux")
 PROMPT = "ready$"
 _PACE_S = 0.4
@@ -38,7 +40,7 @@ class Tmux:
         settings.write_text(f"PS1='{PROMPT} '\n")
         self._environment = {
             **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": python_path(),
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "ENV": str(settings),
             "LC_ALL": "C.UTF-8",

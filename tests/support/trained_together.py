@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.protocol import Job
+from tasks.job import Job
 
 _PROCESSES = 2
 
