@@ -18,7 +18,7 @@ from manager.launch.engine import LaunchRequest
 from manager.launch.render import render_task
 from manager.prices.offer import Offer
 from manager.prices.sources import gather_market
-from tasks.protocol import DataChoice, Job, ModelChoice
+from tasks.job import DataChoice, Job, ModelChoice
 from tests.contracts.sky_process import ask_sky, make_home
 
 pytestmark = [

@@ -16,7 +16,7 @@ from manager.launch.render import render_yaml
 from manager.launch.sky_check import check_sky
 from manager.launch.sky_upload import stage_upload
 from manager.prices.offer import Offer
-from tasks.protocol import DataChoice, Job, ModelChoice
+from tasks.job import DataChoice, Job, ModelChoice
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("sky") is None, reason="needs the [sky] extra")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from manager.workload.memory_answer import MemoryAnswer, memory_of
 from manager.workload.memory_device import MemoryDevice
 from manager.workload.placement import Placement
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.sample_units import CHUNK_TOKENS
 from tasks.step_trace import LOSSES, StepTrace, TraceRequest
 

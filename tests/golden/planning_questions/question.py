@@ -17,8 +17,8 @@ from manager.prices.offer import Offer
 from manager.spec.model import Budget, RunSpec, Where
 from manager.units import GIB
 from manager.workload.profile import DataStats
+from tasks.job import DataChoice, MethodChoice, ModelChoice, TrainingChoice
 from tasks.kinds import TASK_KINDS
-from tasks.protocol import DataChoice, MethodChoice, ModelChoice, TrainingChoice
 
 FILE = Path(__file__).with_name("questions.yaml")
 _OFFER = {"cloud", "region", "type", "card", "count", "vcpus", "host_gib", "usd", "spot", "zones"}

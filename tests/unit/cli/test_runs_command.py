@@ -105,6 +105,9 @@ def test_two_runs_side_by_side(shell: Shell) -> None:
     said = json.loads(shell.good("runs", "--compare", "one,two", "--json"))
     assert said["runs"] == ["one", "two"]
     assert ["failed", "succeeded"] in [row["cells"] for row in said["rows"] if row["differs"]]
+    mixed = shell.run("runs", "lora", "--compare", "one,two", "--state", "failed", "--limit", "1")
+    assert mixed.code == 2
+    assert "WORDS, --state, --limit would choose others" in mixed.stderr
     alone = shell.run("runs", "--compare", "one")
     assert alone.code == 2
     assert "two runs or more" in alone.stderr

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tasks.protocol import EVENT_PREFIX, EVENTS_FILE, EventType, parse_job
+from tasks.job import parse_job
+from tasks.protocol import EVENT_PREFIX, EVENTS_FILE, EventType
 from tasks.protocol import Event as TaskEvent
 
 stopped = False

@@ -61,7 +61,8 @@ def copy(items: list[list[str]]) -> dict[str, Any]:
     return {"fetched": fetched, "missing": missing}
 
 
-NAMES = ("launch", "tail", "status", "run", "fetch", "cancel", "provider", "down", "evidence", "check")
+NAMES = ("launch", "tail", "status", "run", "fetch", "cancel", "provider", "down", "evidence", "clusters", "check")
+MANAGED = ("mode", "launch", "job", "tail", "cancel", "left", "jobs")
 
 if __name__ == "__main__":
-    serve({name: operation(name) for name in NAMES})
+    serve({name: operation(name) for name in (*NAMES, *(f"managed_{name}" for name in MANAGED))})

@@ -30,15 +30,31 @@ def test_processes_nobody_counted_are_looked_for(tmp_path: Path, evidence: Evide
     assert commands_by_hand(handle(tmp_path, "local"), evidence) == ("pgrep -af tf-job",)
 
 
-AWS = "aws ec2 describe-instances --region us-east-1 --filters Name=tag:ray-cluster-name,Values="
+FILTERS = (
+    "--filters Name=tag:tunefare-run,Values=job "
+    "Name=instance-state-name,Values=pending,running,stopping,stopped "
+    "--query 'Reservations[].Instances[].InstanceId' --output text)"
+)
+
+
+def by_tag(region: str) -> str:
+    where = f"--region {region}"
+    return f"aws ec2 terminate-instances {where} --instance-ids $(aws ec2 describe-instances {where} {FILTERS}"
 
 
 @pytest.mark.parametrize(
     ("attempt", "expected"),
     [
         (None, ("sky status --refresh tf-job",)),
-        ({"cloud": "aws", "region": "us-east-1", "provider": {"name_on_cloud": "tf-job-1f"}}, (f"{AWS}tf-job-1f*",)),
-        ({"cloud": "aws", "region": "us-east-1", "provider": None}, (f"{AWS}tf-job*",)),
+        (
+            {"cloud": "aws", "region": "us-east-1", "provider": None, "aws_regions": ["us-east-1"]},
+            (by_tag("us-east-1"),),
+        ),
+        (
+            {"cloud": "aws", "region": "us-east-1", "provider": None, "aws_regions": ["us-west-2", "us-east-1"]},
+            (by_tag("us-west-2"), by_tag("us-east-1")),
+        ),
+        ({"cloud": "aws", "region": None, "provider": None}, (by_tag("REGION"),)),
         (
             {"cloud": "gcp", "region": "us-central1", "provider": None},
             ("gcloud compute instances list --filter=labels.ray-cluster-name:tf-job",),
@@ -59,3 +75,21 @@ def test_a_cluster_is_taken_down_then_looked_for(
     if attempt is not None:
         (tmp_path / "sky-attempt.json").write_text(json.dumps(attempt))
     assert commands_by_hand(handle(tmp_path, "sky"), None) == ("sky down tf-job", *expected)
+
+
+def test_what_aws_says_is_left_is_ended_by_its_ids(tmp_path: Path) -> None:
+    attempt = {"cloud": "aws", "region": "us-east-1", "provider": None, "aws_regions": ["us-east-1"]}
+    (tmp_path / "sky-attempt.json").write_text(json.dumps(attempt))
+    evidence = left(
+        "tf-job (UP)",
+        "aws us-east-1 i-1a (running)",
+        "aws us-west-2 i-2b (running)",
+        "aws us-east-1 i-3c (stopped)",
+        "aws us-east-1 vol-4d (in-use by i-1a)",
+    )
+    assert commands_by_hand(handle(tmp_path, "sky"), evidence) == (
+        "sky down tf-job",
+        "aws ec2 terminate-instances --region us-east-1 --instance-ids i-1a i-3c",
+        "aws ec2 terminate-instances --region us-west-2 --instance-ids i-2b",
+        "aws ec2 delete-volume --region us-east-1 --volume-id vol-4d",
+    )

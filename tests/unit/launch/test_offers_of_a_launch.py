@@ -15,7 +15,7 @@ from manager.launch.sky_upload import write_job
 from manager.planner.storage import SideUsd
 from manager.prices.offer import Offer
 from tasks.guard import Guard
-from tasks.protocol import DataChoice, GuardChoice, Job, ModelChoice, parse_job
+from tasks.job import DataChoice, GuardChoice, Job, ModelChoice, parse_job
 from tests.support.plan_factory import make_gpu_offer
 
 AWS = make_gpu_offer(price="0.80")

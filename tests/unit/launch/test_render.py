@@ -15,7 +15,7 @@ from manager.launch.engine import LaunchRequest
 from manager.launch.render import cluster_name, render_task, render_yaml, script
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.prices.offer import Offer
-from tasks.protocol import DataChoice, Job, ModelChoice, parse_job
+from tasks.job import DataChoice, Job, ModelChoice, parse_job
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sky_task.yaml"
 EVIL = "x; curl evil #'\"$(id)`id`"
@@ -170,6 +170,13 @@ def test_fallbacks_keep_the_plans_order_and_its_number_of_nodes() -> None:
         resources(AWS, offers=(AWS, offer("aws", "us-east-1", "g6.xlarge", num_nodes=2)))
 
 
+def test_an_image_is_asked_for_on_every_offer() -> None:
+    task = render_task(request(Path("/r"), AWS, SPOT, image="docker:ubuntu:24.04"), upload_dir=Path("/r/up"))
+    assert [asked["image_id"] for asked in task["resources"]["ordered"]] == ["docker:ubuntu:24.04"] * 2
+    plain = render_task(request(Path("/r"), AWS), upload_dir=Path("/r/up"))
+    assert "image_id" not in plain["resources"]
+
+
 def test_without_a_known_price_there_is_no_limit() -> None:
     assert "max_hourly_cost" not in resources(offer("aws", "us-east-1", "p5e", price_usd_per_hour=None))
 
@@ -258,7 +265,7 @@ def test_folders_that_skypilot_would_tear_are_refused(path: str) -> None:
         render_task(request(Path("/r")), upload_dir=Path(path))
 
 
-@pytest.mark.parametrize("name", ["setup.sh", "run.sh", "stop.sh"])
+@pytest.mark.parametrize("name", ["setup.sh", "run.sh", "stop.sh", "deadman.sh"])
 def test_scripts_are_bash(name: str) -> None:
     assert subprocess.run(["bash", "-n"], input=script(name), text=True, check=False).returncode == 0
 
@@ -288,6 +295,7 @@ def test_the_setup_script_ends_a_set_up_that_hangs_and_hands_on_the_status_of_ot
         "HOME": str(tmp_path / "home of 'mine"),
         "PATH": "/usr/bin:/bin",
         "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_DEADMAN": "off",
         "TUNEFARE_PYTHON": str(python),
         "TUNEFARE_SETUP_TIMEOUT_S": "1",
     }
@@ -315,6 +323,7 @@ def test_the_setup_script_stops_at_its_first_error_and_finds_what_it_made(tmp_pa
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",
         "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_DEADMAN": "off",
         "TUNEFARE_SETUP_TIMEOUT_S": "20",
     }
 
@@ -340,6 +349,7 @@ def test_the_run_script_hands_on_the_exit_status_and_leaves_a_pid_to_stop_by(tmp
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",
         "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_DEADMAN": "off",
         "TUNEFARE_PYTHON": str(python),
     }
     done = subprocess.run(["bash", "-c", script("run.sh")], env=environment, cwd=work, check=False)

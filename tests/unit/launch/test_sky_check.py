@@ -42,13 +42,28 @@ def test_a_server_that_does_not_run_yet_is_no_problem_and_its_clouds_are_unknown
     [
         ({"clouds": []}, "no cloud is enabled"),
         ({"api_server": "needs_auth"}, "needs_auth"),
-        ({"api_server_is_local": False}, "another machine"),
+        ({"api_server_is_local": False, "api_server": "unhealthy"}, "another machine"),
+        (
+            {"api_server_is_local": False, "api_server": "needs_auth", "endpoint": "http://me:secret@sky.team:46580"},
+            "http://me:***@sky.team:46580",
+        ),
     ],
 )
 def test_problems_come_with_a_hint(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     check = ask(tmp_path, {"result": {**WELL, **change}})
     assert words in str(check.problem)
     assert check.hint
+
+
+def test_a_server_on_another_machine_that_answers_is_no_problem_of_its_own(tmp_path: Path) -> None:
+    check = ask(tmp_path, {"result": {**WELL, "api_server_is_local": False, "endpoint": "http://sky.team:46580"}})
+    assert check.problem is None
+    assert check.api_server_is_local is False
+
+
+def test_a_server_that_wants_a_login_names_the_command(tmp_path: Path) -> None:
+    remote = {"api_server_is_local": False, "api_server": "needs_auth", "endpoint": "http://sky.team:46580"}
+    assert "sky api login -e http://sky.team:46580" in str(ask(tmp_path, {"result": {**WELL, **remote}}).hint)
 
 
 @pytest.mark.parametrize("move", [{"hang": True}, {"die": True}, {"error": ["ImportError", "broken package"]}])

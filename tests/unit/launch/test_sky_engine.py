@@ -12,7 +12,18 @@ from manager.launch import sky_engine
 from manager.launch.engine import LOG_FILE, Engine, LaunchRequest, MachineState
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyWorker
-from tests.support.sky_stage import FAKE, KNOWN, LAUNCHED, NO_CLUSTER, NOBODY_ASKED, NOTHING_LEFT, Stage, offer
+from tasks.protocol import Event, EventType
+from tests.support.sky_stage import (
+    FAKE,
+    KNOWN,
+    LAUNCHED,
+    NO_CLUSTER,
+    NOBODY_ASKED,
+    NOTHING_LEFT,
+    Stage,
+    event_line,
+    offer,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +50,31 @@ def test_a_silent_machine_is_asked_for_at_its_provider(stage: Stage) -> None:
     stage.play(status=[{"error": ["CommandError", "srun: job is gone"]}, {"result": {"cluster": None, "job": None}}])
     assert stage.engine.status(stage.handle()) is MachineState.GONE
     assert [bool(args.get("refresh")) for _, args in stage.calls("status")] == [False, True]
+
+
+def test_an_ended_job_is_asked_for_once(stage: Stage) -> None:
+    stage.play(status=[{"result": {"cluster": "UP", "job": "RUNNING"}}, {"result": {"cluster": "UP", "job": "FAILED"}}])
+    handle = stage.handle()
+    found = [stage.engine.status(handle) for _ in range(4)]
+    assert found == [MachineState.RUNNING, *[MachineState.FAILED] * 3]
+    assert len(stage.calls("status")) == 2
+
+
+def test_nothing_is_asked_again_between_the_last_word_and_the_teardown(stage: Stage) -> None:
+    request = stage.request(offer("a100b"))
+    last = f"(tf-demo-1, pid=7) TUNEFARE-EVENT {event_line(0, EventType.FINISHED)}"
+    stage.play(
+        launch=[{"result": LAUNCHED}],
+        tail=[{"lines": [last], "result": {"exit_code": 0}}],
+        status=[{"result": {"cluster": "UP", "job": "SUCCEEDED"}}],
+        down=[{"result": {"existed": True}}],
+    )
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    told = list(stage.engine.stream(handle, after_seq=-1))
+    assert [one.type for one in told if isinstance(one, Event)] == [EventType.FINISHED]
+    assert stage.engine.status(handle) is MachineState.SUCCEEDED
+    stage.engine.down(handle)
+    assert [name for name, _ in stage.calls()] == ["launch", "tail", "status", "down"]
 
 
 def test_down_is_repeated_after_an_error_and_harmless_without_a_cluster(stage: Stage) -> None:
@@ -91,7 +127,7 @@ def test_without_facts_nothing_that_was_launched_is_confirmed(stage: Stage, move
     stage.play(
         launch=[{"result": {**LAUNCHED, "provider": None}}], provider=[move], evidence=[{"result": NOBODY_ASKED}]
     )
-    request = stage.request(offer("g5.xlarge", cloud="aws"))
+    request = stage.request(offer("g5.xlarge", cloud="gcp"))
     handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
     stage.engine.down(handle)
     stage.engine.down(handle)

@@ -9,7 +9,8 @@ from manager.errors import EngineError, NothingFitsError
 from manager.launch import sky_engine
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyPilotError
-from tasks.protocol import Event, EventType, parse_job
+from tasks.job import parse_job
+from tasks.protocol import Event, EventType
 from tests.support.sky_stage import LAUNCHED, Stage, event_line, log_line, offer
 
 

@@ -13,6 +13,7 @@ from manager.planner.calibration import Calibration, calibration_of, device_keys
 from manager.planner.estimate import priced
 from manager.planner.machine_share import BILLED_BESIDE, NOT_BILLED
 from manager.planner.plan import Estimate
+from manager.planner.storage import BUCKET_OUT, DATA_OUT
 from manager.prices.offer import Offer
 from manager.reports.timeline import PLAN_LINES
 from manager.workload.profile import WorkloadProfile
@@ -282,6 +283,8 @@ def test_what_a_provider_bills_besides_the_machine_is_on_the_bill() -> None:
 
 def test_every_line_of_a_bill_has_its_phase_in_the_report() -> None:
     lines = {line.name for line in _estimate(make_gpu_offer(spot=True)).lines}
+    # A bucket's lines come with a bucket.
+    lines |= {DATA_OUT, BUCKET_OUT}
     assert lines == {name for names in (*PLAN_LINES.values(), BILLED_BESIDE, NOT_BILLED) for name in names}
 
 

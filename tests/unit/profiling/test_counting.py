@@ -10,7 +10,7 @@ import pytest
 from manager.errors import DataError
 from manager.profiling.counting import count_local
 from manager.spec.model import RunSpec
-from tasks.protocol import DataChoice, ModelChoice, TrainingChoice
+from tasks.job import DataChoice, ModelChoice, TrainingChoice
 
 
 def _spec(data: DataChoice, max_length: int = 64) -> RunSpec:

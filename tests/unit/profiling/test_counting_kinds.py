@@ -13,7 +13,7 @@ from manager.profiling import counting_media
 from manager.profiling.counting import count_local
 from manager.spec.model import RunSpec
 from manager.workload.profile import DataStats
-from tasks.protocol import DataChoice, ModelChoice, TrainingChoice
+from tasks.job import DataChoice, ModelChoice, TrainingChoice
 from tests.support.media_samples import write_idx, write_png, write_wav
 
 

@@ -18,7 +18,7 @@ from manager.profiling.cache import load_answer, measurement_key, store_answer
 from manager.profiling.measure import measure_data
 from manager.profiling.tokenizer import tokenizer_folder
 from manager.spec.model import RunSpec
-from tasks.protocol import DataChoice, ModelChoice
+from tasks.job import DataChoice, ModelChoice
 
 _ANSWER: dict[str, Any] = {
     "schema": 2,
@@ -69,13 +69,13 @@ def _spec(folder: Path, *, data: str | None = None, model: str = "org/model") ->
 def answering(monkeypatch: pytest.MonkeyPatch) -> _Worker:
     """A worker that answers, with its libraries taken for installed."""
     stand_in = _Worker()
-    monkeypatch.setattr("manager.profiling.worker.subprocess.run", stand_in)
+    monkeypatch.setattr("manager.profiling.task_process.subprocess.run", stand_in)
     monkeypatch.setattr(measure, "worker_can_run", lambda: True)
     return stand_in
 
 
 def _replace_worker(monkeypatch: pytest.MonkeyPatch, stand_in: object) -> None:
-    monkeypatch.setattr("manager.profiling.worker.subprocess.run", stand_in)
+    monkeypatch.setattr("manager.profiling.task_process.subprocess.run", stand_in)
     monkeypatch.setattr(measure, "worker_can_run", lambda: True)
 
 

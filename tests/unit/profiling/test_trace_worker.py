@@ -11,7 +11,7 @@ import pytest
 
 from manager.errors import DataError
 from manager.profiling.trace_worker import TraceWorker
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 
 _REQUEST = TraceRequest(

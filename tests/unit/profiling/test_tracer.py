@@ -18,7 +18,8 @@ from manager.profiling.archive import is_shippable, member_name, pack_member, sh
 from manager.profiling.trace_key import config_key, trace_key
 from manager.profiling.trace_worker import TraceWorker
 from manager.profiling.tracer import find_trace, trace_for
-from tasks.protocol import MethodChoice, ProtocolError
+from tasks.job import MethodChoice
+from tasks.protocol import ProtocolError
 from tasks.step_trace import MemoryPoint, OpGroup, StepTrace, TensorSums, TraceRequest, evaluate
 from tasks.step_trace_codec import trace_to_json
 

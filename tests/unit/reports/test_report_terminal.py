@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from manager.reports import wording
 from manager.reports.build import build_report
 from manager.reports.compare import compare
+from manager.reports.html import render_html
 from manager.reports.terminal import render_comparison, render_report
 from manager.runs.states import RunState
 from tests.support.report_factory import make_events, make_run, make_spec
@@ -50,6 +52,28 @@ def test_markup_and_escape_sequences_from_outside_are_text() -> None:
 def test_unconfirmed_teardown_is_told_before_any_number() -> None:
     text = render_report(build_report(make_run(state=RunState.UNCONFIRMED)))
     assert 0 < text.index("TEARDOWN NOT CONFIRMED") < text.index("Quality on the test set")
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("quote exceeded: now $0.31", "stopped by the renewed quote"),
+        ("stop requested: tunefare stop", "stopped by the user"),
+        ("cap reached", "stopped by the cap"),
+        ("task ended", "stopped from outside"),
+    ],
+)
+def test_a_task_that_was_stopped_says_by_whom(detail: str, told: str) -> None:
+    *events, end = make_events()
+    stopped = replace(end, data={**end.data, "outcome": "stopped"})
+    run = make_run(state=RunState.STOPPED, events=(*events, stopped))
+    history = tuple(
+        replace(change, detail=detail) if change.state is RunState.TEARING_DOWN else change
+        for change in run.record.history
+    )
+    report = build_report(replace(run, record=replace(run.record, history=history)))
+    assert f"- {told}, step" in render_report(report)
+    assert f"of {report.steps_planned}, {told}" in " ".join(render_html([report]).split())
 
 
 def test_comparison_names_the_frontier_and_doubts_unknown_data() -> None:

@@ -13,7 +13,8 @@ from manager.runs.supervise import RunOrder
 from manager.spec.model import RunSpec
 from manager.units import Interval, MoneyInterval
 from manager.workload.profile import DataStats, WorkloadProfile
-from tasks.protocol import DataChoice, Event, EventType, Job, ModelChoice
+from tasks.job import DataChoice, Job, ModelChoice
+from tasks.protocol import Event, EventType
 
 PRICE = Decimal("3.60")
 """A tenth of a cent per second."""

@@ -24,7 +24,7 @@ FAST = SuperviseSettings(
     stop_poll_s=0.1,
     cancel_grace_s=5.0,
     cancel_margin_s=5.0,
-    duration_margin_s=0.2,
+    store_patience_s=1.0,
     evidence_attempts=3,
     evidence_backoff_s=0.05,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from manager.runs.budget_rows import standings
 from manager.runs.budgets import BudgetScope
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
+from tests.support.postgres_stage import KEEPERS, ledger_opener, place_of
 from tests.unit.runs.samples import plan
 
 NOW_S = 1_790_000_000.0
@@ -30,7 +32,8 @@ from manager.runs.ledger import Ledger
 from tests.unit.runs.samples import plan
 
 made = plan()
-with Ledger.open(Path(sys.argv[1])) as ledger:
+place = sys.argv[1]
+with Ledger.connect(place) if "://" in place else Ledger.open(Path(place)) as ledger:
     print("ready", flush=True)
     sys.stdin.readline()
     try:
@@ -40,20 +43,24 @@ with Ledger.open(Path(sys.argv[1])) as ledger:
 """
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    file = tmp_path / "ledger.db"
-    with Ledger.open(file) as ledger:
+Open = Callable[[], Ledger]
+
+
+@pytest.fixture(params=KEEPERS)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the ledger once more."""
+    opened = ledger_opener(request.param, tmp_path / "ledger.db")
+    with opened() as ledger:
         ledger.set_budget(BudgetScope.MONTH, "", Decimal(13), NOW_S)
-    return file
+    return opened
 
 
-def test_threads_overspend_no_budget_together(file: Path) -> None:
+def test_threads_overspend_no_budget_together(opened: Open) -> None:
     refused: list[OverBudgetError] = []
     barrier = threading.Barrier(8)
 
     def launch(number: int) -> None:
-        with Ledger.open(file) as ledger:
+        with opened() as ledger:
             barrier.wait()
             try:
                 ledger.create_run(f"r-{number}", plan(), Path("/r"), "sky", CAP, NOW_S)
@@ -67,18 +74,19 @@ def test_threads_overspend_no_budget_together(file: Path) -> None:
         thread.join()
     assert len(refused) == 5
     assert "leaves $1.00 of $13.00, and this run may cost up to $4.00" in refused[0].message
-    with Ledger.open(file) as ledger:
+    with opened() as ledger:
         assert len(ledger.runs()) == 3
         (standing,) = ledger.look(lambda db: standings(db, NOW_S))
     assert (standing.committed_usd, standing.left_usd) == (Decimal(12), Decimal(1))
 
 
-def test_of_two_processes_one_gets_what_is_left(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+def test_of_two_processes_one_gets_what_is_left(opened: Open) -> None:
+    with opened() as ledger:
         ledger.set_budget(BudgetScope.MONTH, "", Decimal(5), NOW_S + 1)
+        place = place_of(ledger)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _CREATE, str(file), name],
+            [sys.executable, "-c", _CREATE, place, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -98,13 +106,13 @@ def test_of_two_processes_one_gets_what_is_left(file: Path) -> None:
         process.communicate(timeout=60)
         codes.append(process.returncode)
     assert sorted(codes) == [ExitCode.DONE, ExitCode.OVER_BUDGET]
-    with Ledger.open(file) as ledger:
+    with opened() as ledger:
         assert len(ledger.runs()) == 1
 
 
-def test_a_run_of_unknown_cost_needs_a_cap_where_a_budget_holds(file: Path) -> None:
+def test_a_run_of_unknown_cost_needs_a_cap_where_a_budget_holds(opened: Open) -> None:
     unknown = plan(price=None)
-    with Ledger.open(file) as ledger:
+    with opened() as ledger:
         with pytest.raises(OverBudgetError, match="nobody knows what this run may cost"):
             ledger.create_run("r", unknown, Path("/r"), "sky", None, NOW_S)
         ledger.create_run("r", unknown, Path("/r"), "sky", CAP, NOW_S)
@@ -112,17 +120,17 @@ def test_a_run_of_unknown_cost_needs_a_cap_where_a_budget_holds(file: Path) -> N
         ledger.create_run("s", unknown, Path("/r"), "sky", None, NOW_S)
 
 
-def test_what_costs_nothing_here_needs_no_budget(file: Path) -> None:
+def test_what_costs_nothing_here_needs_no_budget(opened: Open) -> None:
     free = plan(price=Decimal(0))
-    with Ledger.open(file) as ledger:
+    with opened() as ledger:
         ledger.create_run("rest", plan(), Path("/r"), "sky", Decimal(13), NOW_S)
         ledger.create_run("free", free, Path("/r"), "local", Decimal(20), NOW_S)
         with pytest.raises(OverBudgetError):
             ledger.create_run("cloud", free, Path("/r"), "sky", Decimal(20), NOW_S)
 
 
-def test_a_run_that_is_over_gives_the_rest_of_its_cap_back(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+def test_a_run_that_is_over_gives_the_rest_of_its_cap_back(opened: Open) -> None:
+    with opened() as ledger:
         ledger.create_run("r", plan(), Path("/r"), "sky", Decimal(13), NOW_S)
         with pytest.raises(OverBudgetError):
             ledger.create_run("s", plan(), Path("/r"), "sky", CAP, NOW_S)

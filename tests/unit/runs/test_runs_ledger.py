@@ -13,26 +13,35 @@ import pytest
 
 from manager.errors import StateError, UsageError
 from manager.launch.engine import Evidence, Handle, Launched
+from manager.runs.changes import Marks
 from manager.runs.charges import charge
 from manager.runs.clients import Client, lives, nobody, this_client
 from manager.runs.ids import new_run_id
 from manager.runs.ledger import Ledger
 from manager.runs.migrations import LEDGER_VERSION
 from manager.runs.records import StopRequest
+from manager.runs.requote_rows import RequoteRow, RequoteStep, answer_in, open_until_s
 from manager.runs.states import FINAL, MAY_BILL, TRANSITIONS, RunState
 from tasks.protocol import EventType
+from tests.support.postgres_stage import KEEPERS, ledger_opener
 from tests.unit.runs.samples import PRICE, event, offer, plan
 
 RUN = "job-20260101-aaaa"
 TABLES = (
     *("runs", "state_changes", "handles", "launches", "failed_attempts"),
     *("events", "charges", "evidence", "clients", "stop_requests"),
-    *("run_facts", "estimates", "bills", "milestones"),
+    *("run_facts", "estimates", "bills", "milestones", "requotes"),
 )
 
 
+@pytest.fixture(params=KEEPERS)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    with ledger_opener(request.param, tmp_path / "home" / "ledger.db")() as opened:
+        yield opened
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def in_file(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.open(tmp_path / "home" / "ledger.db") as opened:
         yield opened
 
@@ -88,12 +97,14 @@ def test_a_run_comes_back_as_it_was_stored(ledger: Ledger) -> None:
     assert ledger.events(RUN, after_seq=0) == (event(1),)
 
 
-def test_every_table_refuses_update_and_delete(ledger: Ledger, tmp_path: Path) -> None:
+def test_every_table_refuses_update_and_delete(in_file: Ledger, tmp_path: Path) -> None:
+    ledger = in_file
     launch(ledger)
     ledger.append_events(RUN, [event(0), event(1, EventType.FINISHED, steps=3)])
     ledger.add_charge(RUN, charge(from_s=1002.0, to_s=1003.0, price_usd_per_hour=PRICE, at_s=1033.0))
     ledger.add_evidence(RUN, Evidence(confirmed=False, asked_at_s=1.0, source="s", answer="a", left=("x",)))
     ledger.request_stop(RUN, 1.0, "why")
+    ledger.add_requote(RUN, RequoteRow(step=RequoteStep.RENEWED, at_s=1.0, text="t"))
     raw = sqlite3.connect(tmp_path / "home" / "ledger.db")
     for table in TABLES:
         assert raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table
@@ -194,13 +205,37 @@ def test_stop_requests_are_seen_by_another_connection(ledger: Ledger) -> None:
         assert other.stop_request(RUN) == StopRequest(detail="enough", now=False)
 
 
+def test_what_became_of_a_renewed_quote_is_seen_by_another_connection(ledger: Ledger) -> None:
+    create(ledger)
+    asked = RequoteRow(step=RequoteStep.ASKED, at_s=2.0, text="without an answer it goes on", until_s=122.0)
+    rows = (
+        RequoteRow(step=RequoteStep.RENEWED, at_s=1.0, text="now $2.00, quoted $1.00"),
+        asked,
+        RequoteRow(step=RequoteStep.ANSWERED, at_s=3.0, text="answered by ann: end", goes_on=False),
+    )
+    with ledger.reopen() as other:
+        for row in rows[:2]:
+            ledger.add_requote(RUN, row)
+        assert open_until_s(other.requotes(RUN), 121.0) == 122.0
+        assert open_until_s(other.requotes(RUN), 122.0) is None
+        other.add_requote(RUN, rows[2])
+    assert ledger.requotes(RUN) == rows
+    assert answer_in(ledger.requotes(RUN)) is False
+    assert open_until_s(ledger.requotes(RUN), 4.0) is None
+    assert answer_in((*rows, asked)) is None
+    changes = ledger.changes(RUN, Marks(), most_events=10)
+    assert changes.requotes == rows
+    assert ledger.changes(RUN, changes.marks, most_events=10).requotes == ()
+
+
 def test_run_ids_carry_name_date_and_four_letters() -> None:
     run_id = new_run_id("bbc-news", 1_790_000_000.0, random.Random(1))
     assert re.fullmatch(r"bbc-news-20260921-[a-z2-7]{4}", run_id)
     assert run_id != new_run_id("bbc-news", 1_790_000_000.0, random.Random(2))
 
 
-def test_the_version_is_written(ledger: Ledger, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("in_file")
+def test_the_version_is_written(tmp_path: Path) -> None:
     raw = sqlite3.connect(tmp_path / "home" / "ledger.db")
     assert raw.execute("PRAGMA user_version").fetchone()[0] == LEDGER_VERSION
     assert raw.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

@@ -74,7 +74,7 @@ def test_old_runs_get_what_lists_need(path: Path) -> None:
         assert ledger.run(RUN).plan == plan()
         assert ledger.stop_request(RUN) is not None
     assert rows_of(path, "run_facts") == [
-        (RUN, 1000.0, "local", "1.25", "job", None, "text-classification", "m", "full", 100)
+        (RUN, 1000.0, "local", "1.25", "job", None, "text-classification", "m", "full", 100, None)
     ]
     figures = ("1.8", "3.6", "7.2", "3.6", 0.5, 1.0, 2.0, 1.0)
     assert rows_of(path, "estimates") == [(1, RUN, rows.offer_to_json(offer()), "local CPU", "3.60", *figures)]
@@ -92,7 +92,7 @@ def test_a_plan_that_cannot_be_read_any_more_does_not_keep_the_ledger_closed(pat
     ledger_of_version_1(path, plan_json).close()
     with Ledger.open(path) as ledger:
         assert ledger.state(RUN) is RunState.RUNNING
-    assert rows_of(path, "run_facts") == [(RUN, 1000.0, "local", "1.25", *([None] * 6))]
+    assert rows_of(path, "run_facts") == [(RUN, 1000.0, "local", "1.25", *([None] * 7))]
     assert rows_of(path, "estimates") == [(1, RUN, rows.offer_to_json(offer()), "local CPU", "3.60", *([None] * 8))]
 
 
@@ -116,7 +116,7 @@ def test_the_migration_is_done_once(path: Path) -> None:
     for _ in range(2):
         Ledger.open(path).close()
     assert len(rows_of(path, "run_facts")) == 1
-    assert LEDGER_VERSION == len(MIGRATIONS) == 2
+    assert LEDGER_VERSION == len(MIGRATIONS) == 4
 
 
 def test_many_old_runs_are_told_a_few_at_a_time(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from manager.errors import EngineError, ExitCode, NothingFitsError, StateError
+from manager.errors import EngineError, ExitCode, InterruptedRunError, NothingFitsError, StateError
 from manager.launch.engine import Handle, Launched, LaunchRequest
 from manager.planner.plan import CostLine
 from manager.runs.ledger import Ledger
@@ -20,6 +20,7 @@ from manager.runs.states import RunState
 from manager.runs.supervise import RunOutcome, supervise
 from manager.runs.updates import EventUpdate, Update, update_to_json
 from manager.units import Interval, MoneyInterval
+from tests.support.postgres_stage import KEEPERS, ledger_opener
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import PRICE, event, order
 from tests.unit.runs.supervising_client import FAST, fast_engine
@@ -27,8 +28,14 @@ from tests.unit.runs.supervising_client import FAST, fast_engine
 RUN = "job-20260101-aaaa"
 
 
+@pytest.fixture(params=KEEPERS)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    with ledger_opener(request.param, tmp_path / "ledger.db")() as opened:
+        yield opened
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def file_ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.open(tmp_path / "ledger.db") as opened:
         yield opened
 
@@ -141,7 +148,7 @@ def test_a_run_that_must_break_the_cap_ends_before_it(local: Callable[..., RunOu
 
 
 def test_the_longest_duration_ends_a_run(local: Callable[..., RunOutcome]) -> None:
-    outcome = local(steps=10_000, max_duration_s=0.5)
+    outcome = local(steps=10_000, max_duration_s=4.0)
     assert outcome.record.state is RunState.STOPPED
     assert outcome.exit_code is ExitCode.OVER_BUDGET
 
@@ -172,6 +179,33 @@ def test_a_listener_that_breaks_ends_the_run_and_its_error_goes_on(
     record = ledger.run(RUN)
     assert record.state is RunState.FAILED
     assert record.evidence[-1].confirmed
+
+
+def test_a_listener_that_leaves_interrupts_the_run_in_good_order(
+    local: Callable[..., RunOutcome], ledger: Ledger
+) -> None:
+    class Closed(list[Update]):
+        def append(self, update: Update) -> None:
+            if isinstance(update, EventUpdate) and update.event.seq == 2:
+                raise InterruptedRunError("nobody reads", hint="read")
+
+    outcome = local(Closed(), steps=10_000)
+    assert outcome.record.state is RunState.INTERRUPTED
+    assert outcome.exit_code is ExitCode.INTERRUPTED
+    assert str(outcome.error) == "nobody reads; the run was ended"
+    assert [c.detail for c in outcome.record.history if c.state is RunState.STOPPING] == ["interrupted: nobody reads"]
+    assert ledger.events(RUN)[-1].data["outcome"] == "stopped"
+    assert outcome.record.evidence[-1].confirmed
+
+
+def test_nothing_is_launched_for_a_listener_that_has_left(ledger: Ledger, tmp_path: Path) -> None:
+    def closed(_update: Update) -> None:
+        raise InterruptedRunError("nobody reads")
+
+    engine = PlayedEngine()
+    outcome = supervise(order(tmp_path / "run"), engine, ledger, time.time, closed, FAST)
+    assert outcome.record.state is RunState.INTERRUPTED
+    assert "submit" not in engine.calls
 
 
 def test_no_capacity(ledger: Ledger, tmp_path: Path) -> None:
@@ -277,8 +311,8 @@ def test_a_fetch_that_fails_keeps_no_machine_alive(ledger: Ledger, tmp_path: Pat
     assert outcome.record.evidence[-1].confirmed
 
 
-def test_a_ledger_that_fills_up_keeps_no_machine_alive(ledger: Ledger, tmp_path: Path) -> None:
-    engine = PlayedEngine()
+def test_a_ledger_file_that_fills_up_keeps_no_machine_alive(file_ledger: Ledger, tmp_path: Path) -> None:
+    engine, ledger = PlayedEngine(), file_ledger
 
     def fill(update: Update) -> None:
         if isinstance(update, EventUpdate):

@@ -170,3 +170,17 @@ def test_what_a_task_writes_between_the_fetch_and_its_death_is_stored(
 
     supervise(order(run_dir), Writing(), ledger, time.time, lambda _: None, FAST)
     assert [item.seq for item in ledger.events(RUN)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("machine", "expected_s"), [(MachineState.GONE, 3000), (MachineState.FAILED, 3600)])
+def test_a_machine_that_is_gone_is_billed_to_its_last_sign_of_life(
+    ledger: Ledger, tmp_path: Path, machine: MachineState, expected_s: float
+) -> None:
+    engine = PlayedEngine()
+    engine.machine = machine
+    engine.items = [event(0), replace(event(1), time_s=time.time() - 600)]
+    outcome = supervise(order(tmp_path / "run"), engine, ledger, time.time, lambda _: None, FAST)
+    record = outcome.record
+    assert record.billing_started_at_s is not None
+    billed_s = max(charge.to_s for charge in record.charges) - record.billing_started_at_s
+    assert billed_s == pytest.approx(expected_s, abs=30)

@@ -34,7 +34,9 @@ os._exit(0)
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Context:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    # Processes of their own look for an account there.
+    monkeypatch.setenv("HOME", str(tmp_path))
     return make_context(tmp_path, clock=time.time)
 
 

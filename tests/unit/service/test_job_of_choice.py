@@ -12,7 +12,7 @@ from manager.planner.plan import Estimate, Plan
 from manager.prices.offer import Offer
 from manager.service.running import build_job, with_fallbacks
 from manager.spec.model import RunSpec, Where
-from tasks.protocol import Job
+from tasks.job import Job
 from tests.support.market_factory import planner_of, variant_of
 from tests.support.plan_factory import make_cpu_offer, make_gpu_offer, make_spec
 
@@ -99,6 +99,38 @@ class TestFallBacks:
         plan = planned(offers, make_spec(), "minilm", "bf16-mixed", "fp16-mixed")
         assert [one.precision for one in plan.offers] == ["fp16-mixed", "fp16-mixed", "bf16-mixed", "fp16-mixed"]
         assert self.keys(plan) == [("T4", "us-east-1"), ("T4", "b"), ("T4", "c")]
+
+    def test_behind_spot_there_are_machines_on_demand(self) -> None:
+        regions = ("a", "b", "c", "d", "e")
+        offers = [make_gpu_offer(price="0.1", region=region, spot=True) for region in regions]
+        offers += [make_gpu_offer(price="2", region=region) for region in regions]
+        plan = planned(offers, make_spec(where=Where(spot=True)), "minilm", "fp32")
+        assert plan.choice is not None
+        found = [one.offer for one in with_fallbacks(plan, plan.choice)]
+        assert [one.use_spot for one in found] == [True, True, True, False, False]
+        assert len({one.key for one in found}) == 5
+
+    def test_a_launch_that_was_refused_is_not_made_again(self) -> None:
+        prices = {
+            "aws": {"use1-az1": "0.100", "use1-az2": "0.101", "use1-az3": "0.2"},
+            "gcp": {"use1-az1": "2.00", "use1-az2": "2.02", "use1-az3": "4"},
+        }
+        zones = [
+            replace(make_gpu_offer(price=price, cloud=cloud, spot=True), zones=(zone,))
+            for cloud, of_zones in prices.items()
+            for zone, price in of_zones.items()
+        ]
+        plan = planned(zones, make_spec(where=Where(spot=True)), "minilm", "fp32")
+        assert plan.choice is not None
+        found = [(one.offer.cloud, one.offer.zones[0]) for one in with_fallbacks(plan, plan.choice)]
+        # AWS's zones cannot be named: the first launch asks for all of them, but not for one that costs twice as much.
+        assert found == [
+            ("aws", "use1-az1"),
+            ("aws", "use1-az3"),
+            ("gcp", "use1-az1"),
+            ("gcp", "use1-az2"),
+            ("gcp", "use1-az3"),
+        ]
 
     def test_they_have_as_many_machines_and_the_same_micro_batch(self) -> None:
         spec = make_spec(where=Where(max_nodes=2))

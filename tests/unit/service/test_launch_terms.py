@@ -63,17 +63,28 @@ def test_terms_name_the_offers_that_are_tried_in_their_order(tmp_path: Path) -> 
     assert terms.range_usd.low <= terms.expected_usd <= terms.range_usd.high
 
 
-def test_with_a_cap_the_most_is_the_cap_and_an_end_in_good_order_at_the_dearest_price(tmp_path: Path) -> None:
+def test_with_a_cap_the_most_is_the_cap_and_one_heartbeat_at_the_dearest_price(tmp_path: Path) -> None:
     plan = plan_of(cap="2")
     context = make_context(tmp_path)
     terms = launch_terms(context, plan)
     request, _ = prepare(context, plan, cap_usd=Decimal("2"))
     assert terms.worst[0].usd == 2
-    dearest = Decimal("0.4") + max(side.usd_per_hour for side in request.beside.values())
-    patience_s = PATIENCE.cancel_grace_s + PATIENCE.cancel_margin_s + PATIENCE.fetch_limit_short_s
-    assert terms.worst_usd is not None
-    assert terms.worst_usd >= 2 + usd(dearest * Decimal(patience_s) / 3600)
-    assert terms.worst_usd < Decimal("2.2")
+    dearest = Decimal("0.4") + request.beside[DEAR.key].usd_per_hour
+    beat = usd(dearest * Decimal(str(request.job.guard.heartbeat_s)) / 3600)
+    assert beat > 0
+    assert terms.worst_usd == terms.alone.usd == 2 + beat
+
+
+@pytest.mark.parametrize(("off", "is_bounded", "is_bounded_alone"), [("machine", True, False), ("all", False, False)])
+def test_guards_that_a_drill_takes_away_bound_nothing(
+    tmp_path: Path, off: str, is_bounded: bool, is_bounded_alone: bool
+) -> None:
+    names = "machine,trainer,home" if off == "all" else off
+    context = replace(make_context(tmp_path), environment={"TUNEFARE_WITHOUT_GUARDS": names})
+    terms = launch_terms(context, plan_of(cap="2"))
+    assert (terms.worst_usd is not None) == is_bounded
+    assert (terms.alone.usd is not None) == is_bounded_alone
+    assert terms.alone.usd is not None or "OFF" in terms.alone.text
 
 
 def test_without_a_cap_the_longest_duration_bounds_it(tmp_path: Path) -> None:

@@ -13,15 +13,18 @@ import pytest
 
 from manager.errors import EngineError, ExitCode
 from manager.launch.engine import Engine, Evidence, Handle
+from manager.launch.inventory import Found
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
 from manager.runs.supervise import supervise
 from manager.service import panic_end
 from manager.service.context import Context
+from manager.service.leftovers import Askers
 from manager.service.panic import OpenEngines, panic, panic_targets
 from manager.service.panic_report import PanicReport, PanicUpdate, panic_to_json
 from manager.service.panic_words import found_text
 from tests.support.contexts import make_context
+from tests.support.sky_stage import SilentAws
 from tests.unit.runs.client_stage import RUN, Home
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import order, plan
@@ -57,7 +60,10 @@ def end_all(
     told: list[PanicUpdate] = []
     engines = open_engines or opener(local=fast_engine())
     found = panic_targets(context)
-    report = panic(context, found, on_update=told.append, limit_s=limit_s, open_engines=engines, settings=FAST)
+    nobody = Askers(aws=SilentAws(), clusters=Found)
+    report = panic(
+        context, found, on_update=told.append, limit_s=limit_s, open_engines=engines, settings=FAST, askers=nobody
+    )
     return report, told
 
 
@@ -220,10 +226,11 @@ def test_a_launch_through_skypilot_is_asked_about_by_its_folder(context: Context
 
     engine = Silent()
     report, _ = end_all(context, opener(sky=engine))
-    (entry,) = report.unconfirmed
+    entry, providers = report.unconfirmed
+    assert "no answer from aws us-east-1" in providers.told
     assert "SkyPilot is not installed" in entry.told
     assert engine.calls == [f"tf-{RUN}"]
-    assert entry.commands[1:] == (
-        f"sky down tf-{RUN}",
-        f"aws ec2 describe-instances --region us-east-1 --filters Name=tag:ray-cluster-name,Values=tf-{RUN}*",
-    )
+    reconcile, down, terminate = entry.commands
+    assert (reconcile, down) == (f"tunefare reconcile {RUN} --end", f"sky down tf-{RUN}")
+    assert terminate.startswith("aws ec2 terminate-instances --region us-east-1 --instance-ids $(aws ec2 describe-")
+    assert f"Name=tag:tunefare-run,Values={RUN} " in terminate

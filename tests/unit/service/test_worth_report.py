@@ -23,7 +23,8 @@ from manager.service.saved_plans import has_plan
 from manager.service.starting import load_spec
 from manager.service.worth import Stakes, WorthReport, worth_report
 from manager.spec.model import RunSpec
-from tasks.protocol import EventType, TargetChoice
+from tasks.job import TargetChoice
+from tasks.protocol import EventType
 from tests.support import report_factory
 from tests.support.cli import write_news, write_run_file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasks.protocol import TargetChoice
+from tasks.job import TargetChoice
 from tests.support.report_factory import make_spec
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.errors import ExitCode, SpecError
-from manager.spec.model import Budget, Where, accelerator_wish, spec_content
+from manager.spec.model import Budget, RunSpec, Where, accelerator_wish, spec_content
 from manager.spec.reader import parse_spec, read_spec
 
 GOOD = """\
@@ -19,7 +19,7 @@ data: ./news.csv
 """
 
 
-def parse(text: str, folder: Path = Path("/somewhere")) -> object:
+def parse(text: str, folder: Path = Path("/somewhere")) -> RunSpec:
     return parse_spec(text, name="tunefare.yaml", folder=folder)
 
 
@@ -189,3 +189,25 @@ def test_a_project_is_read_and_ids_without_one_stay_what_they_were() -> None:
     assert spec_content(research)["project"] == "research"
     with pytest.raises(SpecError, match="no project"):
         parse_spec(text + "project: My Project\n", name="f", folder=Path("/"))
+
+
+def test_an_image_is_read_and_ids_without_one_stay_what_they_were() -> None:
+    docker = parse(GOOD + "where: {image: 'docker:nvcr.io/nvidia/pytorch:25.01-py3'}\n")
+    assert docker.where.image == "docker:nvcr.io/nvidia/pytorch:25.01-py3"
+    assert parse(GOOD + "where: {image: ami-0123, clouds: [aws]}\n").where.image == "ami-0123"
+    assert "image" not in spec_content(parse(GOOD))["where"]
+    assert spec_content(docker)["where"]["image"] == docker.where.image
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("{image: ami-0123}", "belongs to one cloud"),
+        ("{image: ami-0123, clouds: [aws, gcp]}", "belongs to one cloud"),
+        ("{image: 'docker:x; curl evil'}", "where.image"),
+        ("{image: ''}", "where.image"),
+    ],
+)
+def test_an_image_that_cannot_be_booted_is_refused(where: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse(GOOD + f"where: {where}\n")

@@ -12,7 +12,7 @@ from manager.errors import SpecError
 from manager.spec.model import RunSpec
 from manager.spec.reader import parse_spec
 from manager.spec.schema import Attention, Optimizer
-from tasks.protocol import MethodChoice, TrainingChoice
+from tasks.job import MethodChoice, TrainingChoice
 from tasks.step_trace import OPTIMIZERS, PRECISIONS
 
 GOOD = "schema: 1\nmodel: org/model\ndata: org/data\n"

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.protocol import DataChoice, Event, Job, ModelChoice, TrainingChoice, parse_event
+from tasks.job import DataChoice, Job, ModelChoice, TrainingChoice
+from tasks.protocol import Event, parse_event
 
 WORDS = {"sports": ("goal", "match", "team"), "tech": ("chip", "code", "phone"), "money": ("bank", "stock", "loan")}
 FILLERS = tuple(f"word{number}" for number in range(30))
@@ -156,13 +157,18 @@ def job(tiny_model: Path, small_csv: Path) -> Job:
 
 
 @pytest.fixture
-def run_train(tmp_path: Path) -> Iterator[Callable[[Job, Path], tuple[int, list[Event]]]]:
+def run_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Job, Path], tuple[int, list[Event]]]]:
     """Runs a job in this process on one thread; gives exit status and all events of the folder."""
     import torch
     from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 
+    from tasks.heartbeat import HEART
     from tasks.train import main
 
+    # It would end this process.
+    monkeypatch.setattr(HEART, "watch", lambda look: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

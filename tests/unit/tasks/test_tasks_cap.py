@@ -15,7 +15,8 @@ import tasks.loop
 import tasks.run
 from tasks.evaluate import Evaluation
 from tasks.guard import Guard
-from tasks.protocol import EvaluationStage, Event, EventType, GuardChoice, Job, Outcome
+from tasks.job import GuardChoice, Job
+from tasks.protocol import EvaluationStage, Event, EventType, Outcome
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 Change = Callable[..., Job]

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import tasks.loop
-from tasks.protocol import DataChoice, Event, EventType, Job, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
+from tasks.job import DataChoice, Job, MethodChoice, ModelChoice, TargetChoice, TrainingChoice
+from tasks.protocol import Event, EventType
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 Change = Callable[..., Job]

@@ -14,7 +14,7 @@ import pytest
 from tasks.data import LabelledData, load_data
 from tasks.failures import TaskError
 from tasks.formats import table_of
-from tasks.protocol import DataChoice
+from tasks.job import DataChoice
 from tasks.tables import whole_rows
 
 Write = Callable[[str, list[dict[str, Any]]], Path]

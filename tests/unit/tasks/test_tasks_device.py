@@ -12,7 +12,10 @@ import torch
 
 from tasks import device as task_device
 from tasks import opening
-from tasks.protocol import Event, Job, parse_job
+from tasks.failures import TaskError
+from tasks.job import Job, parse_job
+from tasks.protocol import Event
+from tests.support.asked_accelerator import asking
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 pytestmark = pytest.mark.torch
@@ -23,7 +26,7 @@ def test_a_job_for_the_cpu_takes_no_other_device(
     device: str | None, is_cpu: bool, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(opening, "Accelerator", lambda **settings: asked.append(settings))
+    monkeypatch.setattr(opening, "Accelerator", asking(asked))
     opening.start_accelerator(parse_job(replace(job, device=device).to_json()))
     assert [(one["cpu"], one["mixed_precision"]) for one in asked] == [(is_cpu, "no")]
 
@@ -32,12 +35,22 @@ def test_a_gpu_that_lacks_bfloat16_does_not_matter_to_a_job_for_the_cpu(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(opening, "Accelerator", lambda **settings: asked.append(settings))
+    monkeypatch.setattr(opening, "Accelerator", asking(asked))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
     mixed = replace(job, device="cpu", training=replace(job.training, precision="bf16-mixed"))
     opening.start_accelerator(mixed)
     assert [(one["cpu"], one["mixed_precision"]) for one in asked] == [(True, "bf16")]
+
+
+def test_a_group_of_another_size_than_was_started_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(opening, "Accelerator", asking(asked))
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TaskError, match="2 processes were started, and this one trains with 1"):
+        opening.start_accelerator(job)
+    assert [one["cpu"] for one in asked] == [True]
 
 
 @pytest.mark.parametrize(("device", "part"), [("cuda", "finds none"), ("tpu", "device is 'tpu'")])

@@ -94,3 +94,15 @@ def test_a_reader_that_left_does_not_end_the_run(tmp_path: Path) -> None:
     events.warn("a", "1")
     events.warn("b", "2")
     assert [event.data["code"] for event in writer(tmp_path / "events.jsonl").events] == ["a", "b"]
+
+
+def test_messages_of_others_are_told_without_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "correct-horse-battery")
+    out = io.StringIO()
+    writer = EventWriter(tmp_path / "events.jsonl", stdout=out)
+    writer.warn("refused", "401 for correct-horse-battery")
+    writer.emit_last(EventType.FAILED, code="internal", message="https://u:pw@host/x: refused", hint=None)
+    told = (tmp_path / "events.jsonl").read_text() + out.getvalue()
+    assert "correct-horse-battery" not in told
+    assert "pw@" not in told
+    assert told.count("<secret>") == 4

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.job import DataChoice, Job, MethodChoice, ModelChoice
 from tasks.model_card import model_card
-from tasks.protocol import DataChoice, Event, Job, MethodChoice, ModelChoice
+from tasks.protocol import Event
 from tasks.sources import public_name
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]

@@ -18,8 +18,9 @@ import tasks.loop
 from tasks import tensor_files
 from tasks.emit import EventWriter
 from tasks.failures import TaskError, as_task_error
+from tasks.job import Job, MethodChoice, parse_job
 from tasks.job_checks import check_job
-from tasks.protocol import Event, EventType, FailureCode, Job, MethodChoice, ProtocolError, parse_job
+from tasks.protocol import Event, EventType, FailureCode, ProtocolError
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 Change = Callable[..., Job]

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import tasks.loop
+from tasks.job import Job, MethodChoice
 from tasks.methods import TunedModel, apply_method, fresh_model
 from tasks.optimizers import new_optimizer
-from tasks.protocol import Event, EventType, Job, MethodChoice
+from tasks.protocol import Event, EventType
 from tasks.step import update
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.guard import Guard
-from tasks.protocol import GuardChoice
+from tasks.job import GuardChoice
 
 
 class Clock:

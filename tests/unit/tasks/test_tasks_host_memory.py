@@ -15,7 +15,7 @@ from manager.workload.host_memory import HostNeed, host_need
 from manager.workload.memory_answer import memory_of
 from manager.workload.memory_device import constant, memory_device
 from manager.workload.placement import Placement
-from tasks.protocol import Job
+from tasks.job import Job
 from tests.support.plan_factory import make_profile, make_traces
 
 pytestmark = pytest.mark.torch

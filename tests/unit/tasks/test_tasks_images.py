@@ -15,8 +15,9 @@ import pytest
 
 import tasks.loop
 from tasks.failures import TaskError
+from tasks.job import DataChoice, Job, MethodChoice, ModelChoice, TrainingChoice
 from tasks.pixels import pixel_pipeline
-from tasks.protocol import DataChoice, Event, EventType, Job, MethodChoice, ModelChoice, TrainingChoice
+from tasks.protocol import Event, EventType
 from tests.support.media_samples import png, write_idx, write_png
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tasks import loading
+from tasks.job import Job
 from tasks.loading import load_pretrained
-from tasks.protocol import Job
 
 pytestmark = pytest.mark.torch
 

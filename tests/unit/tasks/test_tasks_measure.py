@@ -15,7 +15,8 @@ import pytest
 
 import tasks.measure
 import tasks.measuring
-from tasks.protocol import Event, EventType, Job
+from tasks.job import Job
+from tasks.protocol import Event, EventType
 
 
 def request(model: str | None, data: Path, **values: Any) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def test_without_tokenizer_json_transformers_gives_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from tasks.data import load_data
-    from tasks.protocol import DataChoice
+    from tasks.job import DataChoice
     from tasks.tokens import encode, load_tokenizer, measure_lengths
 
     data = load_data(DataChoice(source=str(small_csv)), seed=0, notify=lambda *_: None)

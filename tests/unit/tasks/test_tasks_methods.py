@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from tasks.failures import TaskError
+from tasks.job import MethodChoice
 from tasks.losses import classification_loss_sum
 from tasks.methods import METHODS, FreshModel, apply_method, fresh_model, head_modules
-from tasks.protocol import MethodChoice
 from tasks.step import run_micro_batch
 
 pytestmark = pytest.mark.torch

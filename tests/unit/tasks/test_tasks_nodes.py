@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from tasks import launch
-from tasks.protocol import Event, EventType, Job, Outcome, parse_event
+from tasks.job import Job
+from tasks.protocol import Event, EventType, Outcome, parse_event
 
 pytestmark = pytest.mark.torch
 _ROOT = Path(__file__).parents[3]
-_LIMIT_S = 120.0
+_LIMIT_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Node:
                 "HOME": str(self.home),
                 "PYTHONPATH": str(_ROOT),
                 "TUNEFARE_RUN_ID": self.run_id,
+                "TUNEFARE_DEADMAN": "off",
                 "TUNEFARE_PYTHON": sys.executable,
                 "TUNEFARE_MAX_DURATION_S": "300",
                 "SKYPILOT_NUM_NODES": "2",
@@ -124,10 +126,12 @@ def trainers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def test_nodes_without_a_common_folder_stop_go_on_and_end_together(
-    nodes: list[Node], start_nodes: Starts, job: Job
+    nodes: list[Node], start_nodes: Starts, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     training = replace(job.training, max_steps=100_000, eval_every_steps=100_000, sharding="fsdp")
-    job = replace(job, training=training, device="cpu")
+    # What SkyPilot starts names no device: nodes whose torch finds none share the work all the same.
+    job = replace(job, training=training)
     running = start_nodes([job, job])
     wait_for(lambda: len(steps(nodes[0])) > 3)
     environment = os.environ | {"HOME": str(nodes[0].home), "TUNEFARE_RUN_ID": nodes[0].run_id}
@@ -137,7 +141,7 @@ def test_nodes_without_a_common_folder_stop_go_on_and_end_together(
     finished = events_of(nodes[0])[-1]
     assert finished.data["outcome"] == Outcome.STOPPED
     assert (nodes[0].run_dir / "model" / "model.safetensors").is_file()
-    assert [file.name for file in nodes[1].run_dir.iterdir()] == ["job.json"]
+    assert {file.name for file in nodes[1].run_dir.iterdir()} == {"job.json", "pid-1", "heartbeat-1.json"}
 
     running = start_nodes([job, job])
     wait_for(lambda: max(steps(nodes[0])) > finished.data["steps"])
@@ -178,6 +182,7 @@ def test_nodes_that_share_a_home_set_up_once(tmp_path: Path) -> None:
         "HOME": str(tmp_path),
         "PATH": "/usr/bin:/bin",
         "TUNEFARE_RUN_ID": "demo-1",
+        "TUNEFARE_DEADMAN": "off",
         "TUNEFARE_SETUP_TIMEOUT_S": "60",
     }
     command = ["bash", "-c", script("setup.sh")]

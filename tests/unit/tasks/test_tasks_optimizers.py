@@ -20,10 +20,11 @@ import tasks.loop
 from tasks import checkpoint
 from tasks.checkpoint import Progress
 from tasks.failures import TaskError
+from tasks.job import Job
 from tasks.optimizer_state import set_state, state_of
 from tasks.optimizers import OPTIMIZERS, new_optimizer
 from tasks.precision import cast_weights
-from tasks.protocol import Event, EventType, Job
+from tasks.protocol import Event, EventType
 from tasks.restoring import open_saved, put_back
 from tasks.step import update
 from tasks.step_trace import OPTIMIZERS as TRACED_OPTIMIZERS

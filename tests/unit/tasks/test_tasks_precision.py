@@ -19,12 +19,14 @@ from torch import nn
 import tasks.loop
 from tasks import loading, opening, run
 from tasks.failures import TaskError
+from tasks.job import Job
 from tasks.loading import check_attention
 from tasks.losses import label_loss_sum
 from tasks.opening import start_accelerator
 from tasks.precision import AUTOCAST, PRECISIONS, cast_weights
-from tasks.protocol import Event, EventType, Job
+from tasks.protocol import Event, EventType
 from tasks.text_classification import load
+from tests.support.asked_accelerator import asking
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 pytestmark = pytest.mark.torch
@@ -65,18 +67,19 @@ def test_rotary_positions_stay_exact_in_bf16() -> None:
 
 
 def test_accelerate_is_told_the_autocast_type(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(opening, "Accelerator", lambda **settings: asked.append(settings["mixed_precision"]))
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(opening, "Accelerator", asking(asked))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
     for precision in PRECISIONS:
         start_accelerator(replace(job, training=replace(job.training, precision=precision)))
-    assert asked == [AUTOCAST.get(precision, "no") for precision in PRECISIONS]
-    assert asked == ["no", "bf16", "fp16", "no"]
+    told = [settings["mixed_precision"] for settings in asked]
+    assert told == [AUTOCAST.get(precision, "no") for precision in PRECISIONS]
+    assert told == ["no", "bf16", "fp16", "no"]
 
 
 def test_fp16_on_a_gpu_without_bfloat16_is_allowed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "Accelerator", lambda **settings: settings)
+    monkeypatch.setattr(opening, "Accelerator", asking([]))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla T4")

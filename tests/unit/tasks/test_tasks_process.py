@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.protocol import EVENT_PREFIX, DataChoice, Event, EventType, Job, ModelChoice, parse_event
+from tasks.job import DataChoice, Job, ModelChoice
+from tasks.protocol import EVENT_PREFIX, Event, EventType, parse_event
 
 pytestmark = pytest.mark.torch
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tasks import profile
-from tasks.protocol import EXIT_BAD_INPUT, MethodChoice
+from tasks.job import MethodChoice
+from tasks.protocol import EXIT_BAD_INPUT
 from tasks.step_trace import TraceRequest
 from tasks.step_trace_codec import request_to_json, trace_from_json
 

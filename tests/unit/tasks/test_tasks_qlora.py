@@ -16,8 +16,9 @@ import torch
 
 import tasks.loop
 from tasks.failures import TaskError
+from tasks.job import DataChoice, Job, MethodChoice, ModelChoice, TrainingChoice
 from tasks.methods import apply_method
-from tasks.protocol import DataChoice, Event, EventType, Job, MethodChoice, ModelChoice, TrainingChoice
+from tasks.protocol import Event, EventType
 from tasks.quantized import elements, nf4_config, values_in_full
 from tasks.text_classification import load
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import tasks.loop
-from tasks.protocol import Event, EventType, Job, MethodChoice, Outcome
+from tasks.job import Job, MethodChoice
+from tasks.protocol import Event, EventType, Outcome
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 pytestmark = pytest.mark.torch

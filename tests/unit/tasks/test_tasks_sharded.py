@@ -13,17 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tasks.protocol import (
-    DataChoice,
-    Event,
-    EventType,
-    Job,
-    MethodChoice,
-    ModelChoice,
-    Outcome,
-    TrainingChoice,
-    parse_event,
-)
+from tasks.job import DataChoice, Job, MethodChoice, ModelChoice, TrainingChoice
+from tasks.protocol import Event, EventType, Outcome, parse_event
 from tests.support.trained_together import start, train_together
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tasks.loop
-from tasks.protocol import Event, EventType, GuardChoice, Job, MethodChoice, Outcome, TargetChoice
+from tasks.job import GuardChoice, Job, MethodChoice, TargetChoice
+from tasks.protocol import Event, EventType, Outcome
 
 Run = Callable[[Job, Path], tuple[int, list[Event]]]
 Change = Callable[..., Job]

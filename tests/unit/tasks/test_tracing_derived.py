@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing.derived import deeper_recordings
 from tasks.tracing.layout import SmallDepths, small_depths

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import StepTrace, TraceRequest, evaluate
 from tasks.tracing.fit import trace_step
 from tests.support.trace_sums import all_flops, all_moved_bytes, op_count

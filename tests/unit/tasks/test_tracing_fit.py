@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tasks.failures import TaskError
-from tasks.protocol import MethodChoice, ProtocolError
+from tasks.job import MethodChoice
+from tasks.protocol import ProtocolError
 from tasks.step_trace import StepTrace, TensorSums, TraceRequest, evaluate
 from tasks.step_trace_codec import request_from_json, request_to_json, trace_from_json, trace_to_json
 from tasks.tracing.fit import trace_step

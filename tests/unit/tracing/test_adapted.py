@@ -15,8 +15,8 @@ from manager.workload.memory_device import memory_device
 from manager.workload.roofline import evaluation_seconds, step_seconds
 from manager.workload.speed import Speed, speed_of
 from manager.workload.work import work_of
+from tasks.job import MethodChoice
 from tasks.profile import trace
-from tasks.protocol import MethodChoice
 from tasks.step_trace import StepTrace, TraceRequest
 
 pytestmark = pytest.mark.torch

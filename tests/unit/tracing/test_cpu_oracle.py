@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import StepTrace, TraceRequest, evaluate
 from tasks.tracing import recorder
 from tasks.tracing.fit import trace_step

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tasks.job import MethodChoice
 from tasks.profile import trace
-from tasks.protocol import MethodChoice
 from tasks.step_trace import StepTrace, TraceRequest, evaluate
 
 _VIT: dict[str, Any] = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest, evaluate
 from tasks.tracing import recorder
 from tasks.tracing.batches import new_batch

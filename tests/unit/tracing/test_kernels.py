@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing import recorder
 from tasks.tracing.autocast import is_active, meta_autocast

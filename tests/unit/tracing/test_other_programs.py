@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing.meta_kernels import workspace_bytes
 from tasks.tracing.recording import Recording

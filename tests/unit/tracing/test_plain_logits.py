@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tasks.causal_lm import _has_plain_logits
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing import traced_step
 from tasks.tracing.losses_by_task import check_plain_logits

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing.images_in_text import ImagePart, image_notes, image_part
 from tasks.tracing.models import read_config

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing.recording import Recording
 from tasks.tracing.refusal import RefusedModel

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tasks.failures import TaskError
+from tasks.job import MethodChoice
 from tasks.profile import trace
-from tasks.protocol import MethodChoice
 from tasks.step_trace import TraceRequest
 from tasks.tracing import models
 from tasks.tracing.recording import LIVE_COLUMNS, Recording

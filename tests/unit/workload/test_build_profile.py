@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from manager.workload.build import build_profile, even_micro_batch, micro_batch_limit
-from tasks.protocol import DataChoice, TrainingChoice
+from tasks.job import DataChoice, TrainingChoice
 from tests.support.plan_factory import make_data, make_entry, make_profile, make_spec, make_traces
 
 _BERT = 12 * 12 * 768**2 + 2 * 30522 * 768

@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from manager.workload.memory_answer import memory_of
 from manager.workload.memory_device import memory_device
 from manager.workload.placement import Placement
+from tasks.job import DataChoice, Job, MethodChoice, ModelChoice
 from tasks.opening import start_accelerator
-from tasks.protocol import DataChoice, Job, MethodChoice, ModelChoice
 from tests.support.plan_factory import make_traces
 from tests.support.tensor_sums import peak_growth_bytes
 

@@ -11,7 +11,7 @@ import torch
 from manager.workload.memory_answer import memory_of
 from manager.workload.memory_device import MemoryDevice
 from manager.workload.placement import Placement
-from tasks.protocol import MethodChoice
+from tasks.job import MethodChoice
 from tasks.step_trace import MemoryPoint, StepTrace, TraceRequest
 from tests.support.sharded_step import SmallLlama, TracedStep, step_alone, step_sharded
 from tests.support.tensor_sums import tensor_sums

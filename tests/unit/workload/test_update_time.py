@@ -8,8 +8,8 @@ import pytest
 
 from manager.workload.optimizers import update_work
 from manager.workload.roofline import step_seconds
+from tasks.job import MethodChoice
 from tasks.profile import trace
-from tasks.protocol import MethodChoice
 from tasks.step_trace import OPTIMIZERS, StepTrace, TraceRequest
 from tests.unit.workload.timed_steps import plain_speed
 
