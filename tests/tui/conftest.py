@@ -1,4 +1,4 @@
-"""Days and months of the money line are those of local time: the same wherever the tests run."""
+"""What makes the screens the same wherever and whenever the tests run: local time, and a cursor that stays."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from textual.widgets import Input
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +16,9 @@ def utc() -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def steady_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture does not depend on the half second in which it was taken."""
+    monkeypatch.setattr(Input, "cursor_blink", False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 
 import pytest
 from textual.pilot import Pilot
@@ -12,7 +14,9 @@ from textual.widgets import Button, Input, Static
 
 from manager.errors import StateError
 from manager.planner.plan import Plan
+from manager.runs.updates import OnUpdate, TransferUpdate
 from manager.service.context import Context
+from manager.service.preflight import NAMES, CheckState, Preflight
 from tests.support.followed_run import FollowedRun
 from tests.support.report_factory import make_offer, make_plan, make_spec
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
@@ -29,11 +33,49 @@ class Starts:
         self._run_id = run_id
         self._error = error
 
-    def __call__(self, context: Context, plan: Plan, *, cap_usd: Decimal | None) -> str:
+    def __call__(self, context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate) -> str:
         self.caps.append(cap_usd)
         if self._error is not None:
             raise self._error
         return self._run_id
+
+
+TOLD = {
+    "credentials": (CheckState.OK, "AWS knows arn:aws:iam::000000000000:user/me"),
+    "quota": (CheckState.UNKNOWN, "AWS did not say"),
+    "bucket": (CheckState.SKIPPED, "none is set: checkpoints stay on the machine's disk"),
+}
+
+
+class Checks:
+    """Stands in for `preflight`: each is well but what the test says, and none comes before it is let through."""
+
+    def __init__(self) -> None:
+        self.told = {name: TOLD.get(name, (CheckState.OK, f"{name} is as it should be")) for name in NAMES}
+        self.hints: dict[str, str] = {}
+        self.error: Exception | None = None
+        self.gate = Event()
+        self.gate.set()
+        self.caps: list[Decimal | None] = []
+
+    def __call__(
+        self, context: Context, plan: Plan, *, cap_usd: Decimal | None, is_launch: bool
+    ) -> Iterator[Preflight]:
+        assert is_launch
+        self.caps.append(cap_usd)
+        if self.error is not None:
+            raise self.error
+        for name, (state, text) in self.told.items():
+            if name == "step":
+                assert self.gate.wait(30)
+            yield Preflight(name=name, state=state, text=text, hint=self.hints.get(name))
+
+
+@pytest.fixture(autouse=True)
+def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
+    found = Checks()
+    monkeypatch.setattr(launch, "preflight", found)
+    return found
 
 
 @pytest.fixture
@@ -73,6 +115,7 @@ async def test_money_question_and_keys_are_in_sight_at_each_size(
     assert "cap       $2.00" in shown
     assert "at most   $2.0" in shown
     assert "where     aws us-east-1 g6.xlarge, 1 x L4, $0.80/h" in shown
+    assert "checks    5 ok, 1 unknown, 1 skipped" in shown
     assert "y launches, Esc goes back" in shown
     assert starts.caps == []
 
@@ -107,6 +150,86 @@ async def test_no_other_key_launches(tmp_path: Path, starts: Starts, key: str) -
         await pilot.press(key)
         await settled(pilot)
         assert isinstance(pilot.app.screen, LaunchDialog) == (key != "escape")
+    assert starts.caps == []
+
+
+async def test_nothing_is_launched_while_checks_run_and_each_has_its_line(
+    tmp_path: Path, starts: Starts, checks: Checks
+) -> None:
+    checks.gate.clear()
+    app = TunefareApp(tui_context(tmp_path))
+    async with running(app) as pilot:
+        dialog = LaunchDialog(plan_of())
+        await app.push_screen(dialog)
+        await until(pilot, lambda: "4 of 7 done" in text(pilot))
+        shown = text(pilot)
+        assert "credentials ok      AWS knows arn:aws:iam::000000000000:user/me" in shown
+        assert "quota       unknown AWS did not say" in shown
+        assert "bucket      skipped none is set" in shown
+        assert "step        ..." in shown
+        await pilot.press("y")
+        assert starts.caps == []
+        assert "checking before anything costs" in text(pilot)
+        assert dialog.query_one("#yes", Button).disabled
+        checks.gate.set()
+        await settled(pilot)
+        assert not dialog.query_one("#yes", Button).disabled
+        assert "y launches" in text(pilot)
+    assert checks.caps == [Decimal(2)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_failed_check_refuses_the_launch_until_it_is_left_out(
+    tmp_path: Path, starts: Starts, checks: Checks, size: tuple[int, int]
+) -> None:
+    checks.told["bucket"] = (CheckState.FAILED, "s3://mine: access denied")
+    checks.hints["bucket"] = "let the role write to it"
+    followed = FollowedRun(folder=tmp_path, run_id="started-1")
+    app = TunefareApp(followed.context)
+    async with running(app, size) as pilot:
+        await app.action_show("run")
+        dialog = await ask(pilot, plan_of())
+        shown = text(pilot)
+        assert "bucket FAILED" in shown
+        assert "bucket      FAILED  s3://mine: access denied" in shown
+        assert "nothing is launched: bucket failed" in shown
+        assert dialog.query_one("#yes", Button).disabled
+        assert_snapshot(app, f"launch-refused-{size[0]}x{size[1]}-dark")
+        await pilot.press("y")
+        await settled(pilot)
+        assert starts.caps == []
+        await pilot.press("f4")
+        await settled(pilot)
+        assert "checks    LEFT OUT, as you chose" in text(pilot)
+        assert starts.caps == []
+        await pilot.press("y")
+        await until(pilot, lambda: app.current_mode == "run" and app.open_run_id == "started-1")
+    assert starts.caps == [Decimal(2)]
+
+
+async def test_a_name_that_is_typed_does_not_get_past_a_failed_check(
+    tmp_path: Path, starts: Starts, checks: Checks
+) -> None:
+    checks.told["disk"] = (CheckState.FAILED, "12 GiB are needed, the plan asks for 10 GiB")
+    async with running(TunefareApp(tui_context(tmp_path))) as pilot:
+        dialog = await ask(pilot, plan_of(cap="20"))
+        await pilot.press(*"bbc-news-minilm", "enter")
+        await settled(pilot)
+        assert starts.caps == []
+        assert "nothing is launched: disk failed" in text(pilot)
+        await pilot.press("f4")
+        await settled(pilot)
+        assert not dialog.query_one("#yes", Button).disabled
+
+
+async def test_checks_that_cannot_be_made_are_told(tmp_path: Path, starts: Starts, checks: Checks) -> None:
+    checks.error = StateError("the ledger is locked", hint="wait for it")
+    async with running(TunefareApp(tui_context(tmp_path))) as pilot:
+        await ask(pilot, plan_of())
+        assert "checks    could not be made" in text(pilot)
+        assert "error: the ledger is locked" in text(pilot)
+        await pilot.press("y")
+        await settled(pilot)
     assert starts.caps == []
 
 
@@ -153,6 +276,37 @@ async def test_an_error_of_the_start_stays_in_the_dialog_and_can_be_tried_again(
         await settled(pilot)
         assert len(broken.caps) == 2
         assert not dialog.query_one("#yes", Button).disabled
+
+
+async def test_data_on_their_way_to_the_bucket_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, go_on = Event(), Event()
+
+    def start(context: Context, plan: Plan, *, cap_usd: Decimal | None, on_update: OnUpdate) -> str:
+        on_update(
+            TransferUpdate(
+                run_id="r",
+                at_s=0.0,
+                what="data",
+                to="s3://[b]/x",
+                done_bytes=2**30,
+                of_bytes=2**31,
+                bytes_per_s=2.0**26,
+            )
+        )
+        seen.set()
+        go_on.wait(30)
+        raise StateError("it ends here")
+
+    monkeypatch.setattr(launch, "start_detached", start)
+    async with running(TunefareApp(tui_context(tmp_path))) as pilot:
+        await ask(pilot, plan_of())
+        await pilot.press("y")
+        await until(pilot, lambda: "50 %" in text(pilot))
+        assert seen.is_set()
+        assert "data to s3://[b]/x: 1.00 GiB of 2.00 GiB  50 %  64.0 MiB/s  16 s left" in text(pilot)
+        go_on.set()
+        await settled(pilot)
+        assert "it ends here" in text(pilot)
 
 
 async def test_a_plan_that_the_cap_does_not_hold_cannot_be_launched(tmp_path: Path, starts: Starts) -> None:

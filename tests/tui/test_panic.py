@@ -17,15 +17,18 @@ from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
 from manager.runs.supervise import supervise
 from manager.service.context import Context
+from manager.service.leftovers_report import Leftover, Leftovers
 from manager.service.panic import panic
 from manager.service.panic_end import end_and_tell
 from manager.service.panic_report import PanicEntry, PanicReport, PanicTargets, PanicUpdate
 from tests.support.tui_stage import SIZES, assert_snapshot, running, settled, text_of, tui_context, until
+from tests.tui.test_leftovers import MACHINE
 from tests.unit.runs.client_stage import Home
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import offer, order, plan
 from tests.unit.runs.supervising_client import FAST
 from tui.app import TunefareApp
+from tui.screens import panic as panic_screen
 from tui.screens.panic import Follow, PanicDialog
 from tui.screens.stop_dialog import FollowOne, StopDialog, ask_end_now, ask_stop
 
@@ -143,6 +146,84 @@ async def test_nothing_to_end(context: Context) -> None:
         assert "copy commands" not in text_of(app)
         await pilot.press("escape")
         assert not isinstance(app.screen, PanicDialog)
+
+
+def known_to_providers_alone(monkeypatch: pytest.MonkeyPatch, found: Leftovers) -> None:
+    monkeypatch.setattr(panic_screen, "asks_providers", lambda _: True)
+    monkeypatch.setattr(panic_screen, "find_orphans", lambda _: found)
+
+
+def orphans(*items: Leftover, **silent: str) -> Leftovers:
+    return Leftovers(
+        items=items,
+        asked=("aws",),
+        not_asked={},
+        silent=silent,
+        silent_of_runs=tuple(silent),
+        prices_as_of="2026-10-01",
+    )
+
+
+async def test_a_machine_that_only_the_provider_knows_is_ended_too(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_to_providers_alone(monkeypatch, orphans(MACHINE))
+    begun: list[PanicTargets] = []
+    name = MACHINE.rented.run_id or ""
+
+    def begin(app: TunefareApp, found: PanicTargets) -> Follow:
+        begun.append(found)
+        entry = PanicEntry(
+            run_id=name,
+            state=None,
+            is_gone=True,
+            told="instance i-0def: gone",
+            evidence=None,
+            cost_usd=None,
+            commands=(),
+        )
+        return lambda tell: PanicReport(entries=(entry,), ledger_error=None)
+
+    app = TunefareApp(context)
+    async with running(app, (80, 24)) as pilot:
+        await over_nothing(app)
+        app.push_screen(PanicDialog(begin=begin))
+        await settled(pilot)
+        shown = text_of(app)
+        assert "no run may be billed, but 1 machine that no run uses IS BILLED" in shown
+        assert "aws us-east-1 i-0def (running): g5.xlarge, used by no run" in shown
+        assert begun == []
+        assert_snapshot(app, "panic-orphan-80x24-dark")
+        await pilot.press(*"panic", "enter")
+        await settled(pilot)
+        assert "GONE, confirmed" in text_of(app)
+        assert "GONE: instance i-0def: gone" in text_of(app)
+    (found,) = begun
+    assert found.targets == ()
+
+
+async def test_a_provider_that_is_silent_where_runs_were_is_no_reassurance(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_to_providers_alone(monkeypatch, orphans(aws="no answer within 60 s"))
+    app = TunefareApp(context)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("exclamation_mark")
+        await settled(pilot)
+        assert "a machine of ours MAY BE BILLED there" in " ".join(text_of(app).split()).replace("│ │ ", "")
+        assert "Type panic" in text_of(app)
+
+
+async def test_providers_that_have_nothing_leave_nothing_to_end(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_to_providers_alone(monkeypatch, orphans())
+    app = TunefareApp(context)
+    async with running(app) as pilot:
+        await pilot.press("exclamation_mark")
+        await settled(pilot)
+        assert "nothing to end: no run may be billed, and aws has no machine of ours" in text_of(app)
+        assert "Type panic" not in text_of(app)
 
 
 async def test_a_damaged_ledger_is_told_of(context: Context) -> None:
