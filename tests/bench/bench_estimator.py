@@ -112,8 +112,8 @@ def _memory(context: Any, spec: Any) -> None:
 
 def _peers() -> list[Row]:
     """The tracer's answer for any batch and length, beside one pass of each of torch's tools at one of them."""
+    from tasks.job import MethodChoice
     from tasks.profile import trace
-    from tasks.protocol import MethodChoice
     from tasks.step_trace import TraceRequest
 
     request = TraceRequest(

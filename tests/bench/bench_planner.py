@@ -42,7 +42,7 @@ from manager.service.planning import OpenJob, open_job  # noqa: E402
 from manager.service.starting import load_spec  # noqa: E402
 from manager.service.variants import VariantSource  # noqa: E402
 from manager.spec.model import Budget  # noqa: E402
-from tasks.protocol import TrainingChoice  # noqa: E402
+from tasks.job import TrainingChoice  # noqa: E402
 from tests.support.synthetic_market import write_synthetic_catalogs  # noqa: E402
 
 ACCELERATOR = "A100:8"

@@ -133,7 +133,7 @@ def _add_run(
     db: sqlite3.Connection, run_id: str, planned: Planned, at_s: float, chance: random.Random, *, goes_on: bool
 ) -> None:
     insert(db, "runs", (run_id, at_s, planned.plan_json, f"/runs/{run_id}", "sky", "5.00"))
-    insert(db, "run_facts", (run_id, at_s, "sky", "5.00", *planned.facts))
+    insert(db, "run_facts", (run_id, at_s, "sky", "5.00", *planned.facts, None))
     insert(db, "estimates", (None, run_id, *planned.estimate))
     for state in ("planned", "launching", "running", *(() if goes_on else ("tearing_down", "succeeded"))):
         insert(db, "state_changes", (None, run_id, state, at_s, None))

@@ -34,8 +34,9 @@ from manager.profiling.archive import (
 )
 from manager.profiling.effective_config import without_longest
 from tasks.failures import TaskError
+from tasks.job import MethodChoice
 from tasks.profile import trace
-from tasks.protocol import MethodChoice, ProtocolError
+from tasks.protocol import ProtocolError
 from tasks.step_trace import TRACE_VERSION, TRACED_WITH, TraceRequest
 from tasks.step_trace_codec import trace_to_json
 from tasks.tracing.models import build
