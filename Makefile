@@ -18,7 +18,7 @@ INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constrai
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup setup-demo demo test check e2e bench format traces constraints screenshots clean
+.PHONY: help setup setup-demo demo test check e2e e2e-slow bench format traces constraints screenshots clean
 
 help:  ## This list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,13 +52,22 @@ check: setup  ## Formatting, lint, types, layers
 	$(BIN)/lint-imports
 
 test: setup  ## Unit, property, golden and contract tests
-	$(BIN)/pytest -m 'not e2e' -n 2 --dist loadfile
+	@# One worker more than two cores: many tests wait for processes.
+	$(BIN)/pytest -m 'not e2e' -n 3 --dist loadfile
 
-e2e: setup  ## Real engines: this machine, and SkyPilot on a real Slurm (needs Debian and root)
-	@# The Slurm half waits most of the time: it runs beside the other one and is printed after it.
-	@$(BIN)/pytest -m 'e2e and slurm' > $(VENV)/e2e-slurm.log 2>&1 & slurm=$$!; status=0; \
-	  $(BIN)/pytest -m 'e2e and not slurm' || status=$$?; \
-	  wait $$slurm || status=$$?; cat $(VENV)/e2e-slurm.log; exit $$status
+e2e: setup  ## Real engines: this machine, and SkyPilot on a real Slurm and an emulated AWS (needs Debian and root)
+	@# The labs wait most of the time: each runs beside the rest, and is printed after it.
+	@$(BIN)/pytest -m 'e2e and slurm and not slow' > $(VENV)/e2e-slurm.log 2>&1 & slurm=$$!; \
+	  $(BIN)/pytest -m 'e2e and aws and not slow' > $(VENV)/e2e-aws.log 2>&1 & aws=$$!; status=0; \
+	  $(BIN)/pytest -m 'e2e and not slurm and not aws and not slow' -n 3 --dist loadfile || status=$$?; \
+	  wait $$slurm || status=$$?; wait $$aws || status=$$?; \
+	  cat $(VENV)/e2e-slurm.log $(VENV)/e2e-aws.log; exit $$status
+
+e2e-slow: setup  ## The rest on real engines: every bad end on Slurm and an emulated AWS; an hour (Debian, root)
+	$(BIN)/pytest -m 'e2e and slow'
+
+faults: setup  ## Disturb 80 real runs at random moments; writes the table of docs/reliability.md (an hour; or ENGINE=slurm|aws COUNT=8)
+	$(BIN)/python -m tests.faults --engine $(or $(ENGINE),local) --count $(or $(COUNT),80) --seed $(or $(SEED),1) --jobs $(or $(JOBS),2)
 
 bench: setup  ## Programs that measure; each prints a table
 	@for program in tests/bench/bench_*.py; do echo "== $$program"; $(BIN)/python $$program; done

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.cli import Cli, trainers_of, wait_for, write_news, write_run_file, write_tiny_model
+from tests.support.connections import python_path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -72,7 +73,7 @@ def test_a_run_outlives_the_terminal_that_started_it(cli: Cli, tmp_path: Path, m
     command = " ".join([sys.executable, "-m", "manager.cli", *DETACH])
     environment = {
         "TUNEFARE_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": python_path(),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }

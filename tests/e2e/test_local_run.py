@@ -131,8 +131,10 @@ def test_ctrl_c_before_training(cli: Cli, tmp_path: Path, model: Path, delay: st
         wait_for(lambda: any((tmp_path / "home" / "runs").glob("*/job.json")), what="the job file")
     running.process.send_signal(signal.SIGINT)
     done = running.finish()
-    assert done.code in (130, -signal.SIGINT), done.stderr
-    assert "Traceback" not in done.stderr or done.code == -signal.SIGINT
+    # A signal that hits the interpreter before it has read a line of ours ends it in its own words.
+    is_interpreters = "init_import_site" in done.stderr and delay == "at once"
+    assert is_interpreters or done.code in (130, -signal.SIGINT), done.stderr
+    assert is_interpreters or "Traceback" not in done.stderr or done.code == -signal.SIGINT
     assert all(state == "interrupted" for state in states(cli))
 
 
@@ -179,7 +181,11 @@ def test_a_full_disk_fails_the_run_and_keeps_the_ledger(cli: Cli, tmp_path: Path
     write_run_file(tmp_path, model=model, data=write_news(tmp_path), training=LONG)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(home)], check=True)
     try:
-        done = cli.run("run", "--on", "local", "--yes", "--max-usd", "1")
+        refused = cli.run("run", "--on", "local", "--yes", "--max-usd", "1")
+        assert refused.code == 2, refused.stderr
+        assert "disk" in refused.stderr
+        assert states(cli) == []
+        done = cli.run("run", "--on", "local", "--yes", "--max-usd", "1", "--skip-preflight")
         assert done.code == 1, done.stderr
         assert "Traceback" not in done.stderr
         assert "disk" in done.stderr.lower() or "space" in done.stderr.lower()

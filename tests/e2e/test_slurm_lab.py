@@ -76,6 +76,7 @@ def test_lab_comes_up_over_what_a_crashed_one_left(lab: SlurmLab, crashed_root: 
     assert str(crashed_root) not in processes.stdout
 
 
+@pytest.mark.slow
 def test_job_runs_torch_on_the_cheapest_partition_and_leaves_nothing(lab: SlurmLab) -> None:
     result = run_one_job(lab, "cheapest", "A100:1", _SETUP, _PRINT_VERSION)
 
@@ -87,6 +88,7 @@ def test_job_runs_torch_on_the_cheapest_partition_and_leaves_nothing(lab: SlurmL
     assert lab.squeue() == []
 
 
+@pytest.mark.slow
 def test_full_partition_sends_the_job_to_the_next_price(lab: SlurmLab) -> None:
     filler = lab.fill_partition("a100b")
     try:

@@ -5,7 +5,8 @@ SkyPilot client works against it. Refuses to know tunefare: the tests bring the 
 assertions. The GPUs are null devices that the scheduler counts; all else is the real thing.
 """
 
-from .errors import LabError
+from tests.e2e.engine_lab import LabError
+
 from .jobs import QueuedJob
 from .lab import SlurmLab
 from .partitions import PARTITIONS, Partition

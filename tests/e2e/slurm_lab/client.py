@@ -4,18 +4,11 @@ Owns what a client process must be given so that all that SkyPilot writes stays 
 SkyPilot is never imported here: the tests run it in processes of their own.
 """
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from tests.e2e.engine_lab.sky_client import sky_environment
+from tests.e2e.engine_lab.templating import write_template
 
-from .layout import CLUSTER_NAME, JOB_USER, MARKER_VARIABLE, SSH_PORT, Layout
+from .layout import CLUSTER_NAME, JOB_USER, SSH_PORT, TEMPLATES, Layout
 from .partitions import PARTITIONS
-from .templating import write_template
-
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TERM", "TZ", "UV_FIND_LINKS", "PIP_FIND_LINKS")
-_KEPT_SUFFIXES = ("_proxy", "_PROXY", "_CERT", "_CERT_FILE", "_CERT_DIR", "_CA_BUNDLE")
 
 
 def write_client_home(layout: Layout, *, provision_timeout_s: int) -> None:
@@ -24,7 +17,7 @@ def write_client_home(layout: Layout, *, provision_timeout_s: int) -> None:
     layout.client_tmp.mkdir(exist_ok=True)
     (home / ".ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
     write_template(
-        "ssh_client_config",
+        TEMPLATES / "ssh_client_config",
         home / ".slurm" / "config",
         cluster_name=CLUSTER_NAME,
         ssh_port=SSH_PORT,
@@ -32,7 +25,7 @@ def write_client_home(layout: Layout, *, provision_timeout_s: int) -> None:
         ssh_key=layout.ssh_key,
     )
     write_template(
-        "sky_config.yaml",
+        TEMPLATES / "sky_config.yaml",
         home / ".sky" / "config.yaml",
         provision_timeout_s=provision_timeout_s,
         cluster_name=CLUSTER_NAME,
@@ -51,53 +44,9 @@ def client_environment(layout: Layout, *, api_port: int) -> dict[str, str]:
     The first client starts the API server, which keeps this environment, and the client's working
     directory as the head of its module path: run clients in a folder without Python files.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES or name.endswith(_KEPT_SUFFIXES)
+    return sky_environment(layout, home=layout.client_home, tmp=layout.client_tmp, api_port=api_port) | {
+        "SLURM_CONF": str(layout.slurm_conf)
     }
-    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    return environment | {
-        "HOME": str(layout.client_home),
-        "USER": "root",
-        "TMPDIR": str(layout.client_tmp),
-        "SKYPILOT_API_SERVER_LOCAL_PORT": str(api_port),
-        "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
-        "SLURM_CONF": str(layout.slurm_conf),
-        MARKER_VARIABLE: str(layout.root),
-    }
-
-
-def stop_api_server(environment: dict[str, str], *, timeout_s: float = 60) -> None:
-    """Let SkyPilot end the API server on this lab's port, if there is one.
-
-    An API server that does not obey is no error here: `down` ends it by its process id.
-    """
-    sky = Path(sys.executable).parent / "sky"
-    if not sky.exists() or not _is_listening(int(environment["SKYPILOT_API_SERVER_LOCAL_PORT"])):
-        return
-    try:
-        subprocess.run(
-            [str(sky), "api", "stop"],
-            env=environment,
-            cwd=environment["HOME"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        return
-
-
-def pick_free_port() -> int:
-    """Give a port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _gpus() -> list[str]:

@@ -11,18 +11,22 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import LabError
+import psutil
+
+from tests.e2e.engine_lab.errors import LabError
+from tests.e2e.engine_lab.processes import run_command, start_daemon, wait_until
+from tests.e2e.engine_lab.templating import write_template
+
 from .layout import (
     CLUSTER_NAME,
     CONTROLLER_PORT,
     FIRST_NODE_PORT,
     JOB_USER,
     SSH_PORT,
+    TEMPLATES,
     Layout,
 )
 from .partitions import PARTITIONS, Partition
-from .processes import run_command, start_daemon, wait_until
-from .templating import write_template
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GPU_COUNT_MAX = max(partition.gpus_per_node for partition in PARTITIONS)
@@ -58,9 +62,15 @@ def start_daemons(layout: Layout) -> list[subprocess.Popen[bytes]]:
     return started
 
 
+def sshd_processes(layout: Layout) -> list[int]:
+    """The login node's sshd, then one process or two for each connection; what runs in them is left out."""
+    listener = psutil.Process(int((layout.run / "sshd.pid").read_text()))
+    return [listener.pid, *(one.pid for one in listener.children(recursive=True) if one.name().startswith("sshd"))]
+
+
 def _write_configuration(layout: Layout) -> None:
     write_template(
-        "slurm.conf",
+        TEMPLATES / "slurm.conf",
         layout.slurm_conf,
         cluster_name=CLUSTER_NAME,
         controller_port=CONTROLLER_PORT,
@@ -74,14 +84,14 @@ def _write_configuration(layout: Layout) -> None:
     (layout.etc / "hosts").write_text("\n".join(_hosts_lines()) + "\n")
     (layout.etc / "gres.conf").write_text("\n".join(_gres_lines(layout)) + "\n")
     write_template(
-        "task_prolog.sh",
+        TEMPLATES / "task_prolog.sh",
         layout.etc / "task_prolog.sh",
         mode=0o755,
         job_home=layout.job_home,
         site=layout.site,
     )
     write_template(
-        "sshd_config",
+        TEMPLATES / "sshd_config",
         layout.etc / "sshd_config",
         ssh_port=SSH_PORT,
         etc=layout.etc,

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from tests.e2e.engine_lab.errors import LabError
+from tests.e2e.engine_lab.processes import run_command, wait_until
+
 from .daemons import site_environment
-from .errors import LabError
-from .layout import Layout
+from .layout import JOB_USER, Layout
 from .partitions import find_partition
-from .processes import run_command, wait_until
 
 _FILLER_PREFIX = "fill-"
 
@@ -23,15 +24,17 @@ class QueuedJob:
     """Job name: SkyPilot's cluster name with a suffix, or `fill-<partition>`."""
     state: str
     """Slurm's long state name, as PENDING, RUNNING, COMPLETING."""
+    nodes: int
+    """Nodes that it has or asks for."""
 
 
 def list_jobs(layout: Layout) -> list[QueuedJob]:
     """List the jobs that pend, run or are ending."""
-    text = run_command(["squeue", "--noheader", "--format=%i|%P|%T|%j"], environment=site_environment(layout))
+    text = run_command(["squeue", "--noheader", "--format=%i|%P|%T|%D|%j"], environment=site_environment(layout))
     jobs = []
     for line in text.splitlines():
-        job_id, partition, state, name = line.split("|", 3)
-        jobs.append(QueuedJob(job_id=int(job_id), partition=partition, name=name, state=state))
+        job_id, partition, state, nodes, name = line.split("|", 4)
+        jobs.append(QueuedJob(job_id=int(job_id), partition=partition, name=name, state=state, nodes=int(nodes)))
     return jobs
 
 
@@ -66,7 +69,7 @@ def fill(layout: Layout, partition_name: str) -> int:
         "--output=/dev/null",
         "--wrap=exec sleep 14000",
     ]
-    text = run_command(command, environment=site_environment(layout), as_job_user=True, cwd=layout.job_home)
+    text = run_command(command, environment=site_environment(layout), as_user=JOB_USER, cwd=layout.job_home)
     job_id = int(text.strip())
 
     def is_running() -> bool:

@@ -6,8 +6,10 @@ Owns the order of things and the rule that one lab is up at a time. A lab that w
 
 import contextlib
 import fcntl
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,14 +17,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from tests.e2e.engine_lab.errors import LabError
+from tests.e2e.engine_lab.packages import install_packages
+from tests.e2e.engine_lab.processes import end_processes, find_daemons, find_marked, find_of_user
+from tests.e2e.engine_lab.sky_client import kill_api_server, pick_free_port, stop_api_server
+
 from . import jobs
-from .client import client_environment, pick_free_port, stop_api_server, write_client_home
-from .daemons import make_keys, start_daemons
-from .errors import LabError
+from .client import client_environment, write_client_home
+from .daemons import make_keys, sshd_processes, start_daemons
 from .jobs import QueuedJob
-from .layout import LOCK_FILE, Layout
-from .processes import end_processes, find_daemons, find_marked, find_of_job_user
-from .site_software import install_packages, prepare_job_user, prepare_uv, remove_temporary_files
+from .layout import JOB_USER, LOCK_FILE, Layout
+from .site_software import PACKAGES_BY_PROGRAM, prepare_job_user, prepare_uv, remove_temporary_files
 
 _FRESH_PREFIX = "slurm-lab-"
 
@@ -68,7 +73,7 @@ class SlurmLab:
 
     def install(self) -> bool:
         """Install the Debian packages that are missing; tells whether there were any."""
-        return install_packages()
+        return install_packages(PACKAGES_BY_PROGRAM, what="the Slurm lab")
 
     def up(self) -> None:
         """Bring the site up, after ending what a crashed lab left behind.
@@ -110,6 +115,22 @@ class SlurmLab:
         """End this lab's SkyPilot API server, if one runs."""
         stop_api_server(self.environment())
 
+    def kill_api_server(self) -> bool:
+        """SIGKILL to SkyPilot's API server; what it had started lives on. False: there was none."""
+        return kill_api_server(self._layout)
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Let the login node's sshd, with all its connections, stop answering inside; jobs go on."""
+        stopped = sshd_processes(self._layout)
+        for pid in stopped:
+            _signal(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                _signal(pid, signal.SIGCONT)
+
     def squeue(self) -> list[QueuedJob]:
         """List the jobs in the queue."""
         return jobs.list_jobs(self._layout)
@@ -149,7 +170,7 @@ class SlurmLab:
         if previous_root:
             _end_lab(Layout(Path(previous_root)))
             _remove_fresh_root(Path(previous_root))
-        end_processes(find_of_job_user())
+        end_processes(find_of_user(JOB_USER))
         lock.truncate(0)
         lock.write(f"{self.root}\n")
         lock.flush()
@@ -165,12 +186,17 @@ class SlurmLab:
         self._layout.job_home.chmod(0o755)
 
 
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def _end_lab(layout: Layout) -> None:
     """End the jobs first: their supervisors report to the controller before they go."""
     if find_daemons(layout):
         with contextlib.suppress(LabError):
             jobs.cancel_all(layout)
-    end_processes(find_daemons(layout) | find_marked(layout) | find_of_job_user())
+    end_processes(find_daemons(layout) | find_marked(layout) | find_of_user(JOB_USER))
     remove_temporary_files()
 
 

@@ -21,12 +21,21 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 """Debian's certificate bundle, for uv inside the jobs."""
 
 
+TEMPLATES = Path(__file__).parent / "templates"
+"""Configuration files with names to fill in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The folders under one lab's root."""
 
     root: Path
     """Scratch folder of the lab, mode 755 because the job user must be able to enter it."""
+
+    @property
+    def marker(self) -> str:
+        """Variable that holds the root in each process of the lab."""
+        return MARKER_VARIABLE
 
     @property
     def etc(self) -> Path:

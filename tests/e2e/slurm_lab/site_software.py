@@ -8,18 +8,18 @@ import contextlib
 import os
 import pwd
 import shutil
-import sysconfig
 from pathlib import Path
 
-from .errors import LabError
-from .layout import CA_BUNDLE, JOB_USER, Layout
-from .processes import run_command
-from .templating import write_template
+from tests.e2e.engine_lab.own_uv import copy_uv, write_uv_wrapper
+from tests.e2e.engine_lab.processes import run_command
+from tests.e2e.engine_lab.templating import write_template
+
+from .layout import CA_BUNDLE, JOB_USER, TEMPLATES, Layout
 
 SITE_PYTHON = Path("/usr/bin/python3.11")
 """Debian 12's interpreter: outside anybody's home, so the job user can run it."""
 
-_PACKAGES_BY_PROGRAM = {
+PACKAGES_BY_PROGRAM = {
     "slurmctld": "slurm-wlm",
     "slurmd": "slurm-wlm",
     "sbatch": "slurm-wlm",
@@ -33,34 +33,7 @@ _PACKAGES_BY_PROGRAM = {
     "mknod": "coreutils",
     str(SITE_PYTHON): "python3.11",
 }
-_POLICY = Path("/usr/sbin/policy-rc.d")
-
-
-def install_packages() -> bool:
-    """Install the Debian packages that are missing and tell whether there were any.
-
-    Raises:
-        LabError: not root, or apt-get failed.
-    """
-    if os.geteuid() != 0:
-        raise LabError("the Slurm lab needs root: it starts slurmd, sshd and a Unix user")
-    missing = sorted({package for program, package in _PACKAGES_BY_PROGRAM.items() if not _find(program)})
-    if not missing:
-        return False
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run_command(["apt-get", "update", "-qq"], timeout_s=180, environment=environment)
-    # The packages must not start their services: the lab's own listen on loopback only.
-    bring_policy = not _POLICY.exists()
-    if bring_policy:
-        _POLICY.write_text("#!/bin/sh\nexit 101\n")
-        _POLICY.chmod(0o755)
-    try:
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        run_command(command, timeout_s=600, environment=environment)
-    finally:
-        if bring_policy:
-            _POLICY.unlink()
-    return True
+"""What the site's commands need, and the Debian package that has it."""
 
 
 def prepare_job_user(layout: Layout) -> None:
@@ -72,7 +45,7 @@ def prepare_job_user(layout: Layout) -> None:
     # "*" is no password, but not "locked", which an sshd without PAM refuses.
     run_command(["usermod", "--password", "*", "--home", str(layout.job_home), JOB_USER])
     write_template(
-        "profile.sh",
+        TEMPLATES / "profile.sh",
         layout.job_home / ".profile",
         site=layout.site,
         ca_bundle=CA_BUNDLE,
@@ -94,17 +67,11 @@ def prepare_uv(layout: Layout) -> None:
     """Copy uv to where every user of the site can run it.
 
     Raises:
-        LabError: neither this Python's environment nor PATH has uv.
+        LabError: there is no uv.
     """
-    beside_python = Path(sysconfig.get_path("scripts")) / "uv"
-    found = str(beside_python) if beside_python.exists() else shutil.which("uv")
-    if found is None:
-        raise LabError("the Slurm lab needs uv: pip install uv")
     binary = layout.site / "libexec" / "uv"
-    binary.parent.mkdir(mode=0o755, exist_ok=True)
-    shutil.copyfile(found, binary)
-    binary.chmod(0o755)
-    write_template("uv.sh", layout.site / "bin" / "uv", mode=0o755, python="3.11", uv=binary)
+    copy_uv(binary)
+    write_uv_wrapper(layout.site / "bin" / "uv", uv=binary)
 
 
 def remove_temporary_files() -> None:
@@ -126,10 +93,6 @@ def remove_temporary_files() -> None:
 def uv_cache_folder() -> Path:
     """Give the job user's uv cache: the folder that SkyPilot picks for its own runtime on Slurm."""
     return Path("/tmp") / f"uv_cache_{pwd.getpwnam(JOB_USER).pw_uid}"
-
-
-def _find(program: str) -> str | None:
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def _find_links() -> str:

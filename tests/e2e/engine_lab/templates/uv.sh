@@ -1,5 +1,5 @@
 #!/bin/sh
-# SkyPilot asks uv for Python 3.10 by number and accepts any below 3.12; this site has Debian's 3.11.
+# SkyPilot asks uv for Python 3.10 by number and accepts any below 3.12; this machine has Debian's 3.11.
 previous=
 for argument do
   shift

@@ -1,7 +1,7 @@
-"""Starting, finding and ending the lab's processes.
+"""Starting, finding and ending a lab's processes.
 
-Owns process ids: what the lab started is known by a pid file, by the marker in its environment or
-by the job user's uid, never by a program's name, so that another engine's processes are safe.
+Owns process ids: what a lab started is known by a pid file, by the marker in its environment or
+by a user of its own, never by a program's name, so that another engine's processes are safe.
 """
 
 import contextlib
@@ -12,9 +12,29 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from .errors import LabError
-from .layout import JOB_USER, MARKER_VARIABLE, Layout
+
+
+class LabFolders(Protocol):
+    """What must be known of a lab to start its processes and to find them again."""
+
+    @property
+    def root(self) -> Path:
+        """Scratch folder of the lab."""
+
+    @property
+    def run(self) -> Path:
+        """One `<daemon>.pid` for each daemon."""
+
+    @property
+    def log(self) -> Path:
+        """One `<daemon>.log` for each daemon."""
+
+    @property
+    def marker(self) -> str:
+        """Variable that holds the lab's root in each process that the lab starts."""
 
 
 def run_command(
@@ -22,7 +42,7 @@ def run_command(
     *,
     timeout_s: float = 30,
     environment: Mapping[str, str] | None = None,
-    as_job_user: bool = False,
+    as_user: str | None = None,
     cwd: Path | None = None,
 ) -> str:
     """Run a short command and give its stdout.
@@ -30,7 +50,6 @@ def run_command(
     Raises:
         LabError: it failed, is not installed or ran past its time.
     """
-    user = JOB_USER if as_job_user else None
     try:
         done = subprocess.run(
             command,
@@ -38,9 +57,9 @@ def run_command(
             text=True,
             timeout=timeout_s,
             env=_own_environment() if environment is None else environment,
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
+            user=as_user,
+            group=as_user,
+            extra_groups=[] if as_user else None,
             stdin=subprocess.DEVNULL,
             cwd=cwd,
         )
@@ -58,7 +77,7 @@ def _own_environment() -> dict[str, str]:
 
 
 def start_daemon(
-    layout: Layout,
+    layout: LabFolders,
     name: str,
     command: Sequence[str],
     environment: Mapping[str, str],
@@ -72,7 +91,7 @@ def start_daemon(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**environment, MARKER_VARIABLE: str(layout.root)},
+            env={**environment, layout.marker: str(layout.root)},
             cwd=layout.root,
             start_new_session=True,
             user=as_user,
@@ -96,7 +115,7 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) ->
         time.sleep(0.1)
 
 
-def find_daemons(layout: Layout) -> set[int]:
+def find_daemons(layout: LabFolders) -> set[int]:
     """Find the daemons in the pid files that still carry this lab's root in their command line.
 
     sshd writes its title over its own environment, so the marker alone would miss it.
@@ -111,9 +130,9 @@ def find_daemons(layout: Layout) -> set[int]:
     return pids
 
 
-def find_marked(layout: Layout) -> set[int]:
+def find_marked(layout: LabFolders) -> set[int]:
     """Find the processes that were started under this lab's environment, but for our own line."""
-    marker = f"{MARKER_VARIABLE}={layout.root}".encode()
+    marker = f"{layout.marker}={layout.root}".encode()
     spared = _own_line()
     pids = set()
     for folder in Path("/proc").glob("[0-9]*"):
@@ -123,10 +142,10 @@ def find_marked(layout: Layout) -> set[int]:
     return pids - spared
 
 
-def find_of_job_user() -> set[int]:
-    """Find every process of the job user, who exists for the lab alone."""
+def find_of_user(name: str) -> set[int]:
+    """Find every process of a user, who exists for the lab alone."""
     try:
-        uid = pwd.getpwnam(JOB_USER).pw_uid
+        uid = pwd.getpwnam(name).pw_uid
     except KeyError:
         return set()
     pids = set()
