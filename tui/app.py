@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from manager.errors import ExitCode, TunefareError
@@ -164,6 +165,11 @@ class TunefareApp(App[None]):
         from tui.screens.error import ErrorScreen  # Most sessions never need it.
 
         self.push_screen(ErrorScreen(error, retry=retry))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A screen that was on its way in when the application was left finds none of its widgets: no defect."""
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """A defect in the application itself: a sentence and a file of details, once the terminal is restored."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from manager.service.context import Context
 from tests.support import price_stage
@@ -44,10 +45,15 @@ async def running(app: TunefareApp, size: tuple[int, int] = (120, 40)) -> AsyncI
 
 
 async def settled(pilot: Pilot[Any]) -> None:
-    """Wait until no thread works and all messages are handled; errors as `until`."""
+    """Wait until no thread works, all messages are handled and all is drawn, behind a dialog too; errors as `until`."""
     app = pilot.app
     assert isinstance(app, TunefareApp)
-    await until(pilot, lambda: not app.threads.is_busy())
+    await until(pilot, lambda: not app.threads.is_busy() and not any(map(_has_to_be_drawn, app.screen_stack)))
+
+
+def _has_to_be_drawn(screen: Screen[Any]) -> bool:
+    """Whether a screen that can be seen waits for its next frame."""
+    return screen.is_current and bool(screen._layout_required or screen._dirty_widgets)
 
 
 async def until(pilot: Pilot[Any], is_so: Callable[[], bool], *, limit_s: float = _LONGEST_WAIT_S) -> None:

@@ -227,7 +227,7 @@ def test_the_terminal_is_asked_for_its_background_and_its_answer_is_no_key(tmp_p
         started.read_until(lambda out: b"48;2;251;251;249" in out, what="the light theme")
         started.type(b"\x1b")
         started.type(b"\x03\x03")
-        assert started.wait() == 0
+        assert started.wait() == 0, started.output[-3000:]
         assert_restored(started)
     finally:
         started.close()

@@ -20,7 +20,7 @@ from tui.actions import ACTIONS
 from tui.app import TunefareApp
 from tui.screens.plan.form import RunForm
 from tui.screens.plan.offers import OfferPane
-from tui.screens.tour import TourScreen
+from tui.screens.tour import Tour, TourScreen
 from tui.screens.tour_steps import STEPS
 
 
@@ -148,6 +148,14 @@ async def test_it_does_not_begin_by_itself_where_it_was_not_asked_to(context: Co
     app = TunefareApp(context)
     async with running(app):
         assert not isinstance(app.screen, TourScreen)
+
+
+async def test_left_while_it_comes_up_there_is_no_error(context: Context) -> None:
+    app = TunefareApp(context)
+    async with running(app):
+        app.exit()
+        await Tour(app).go(0)
+    assert app.return_code == 0
 
 
 async def test_what_was_typed_stays(context: Context) -> None:

@@ -55,6 +55,7 @@ def test_the_file_is_there_at_once_and_is_replaced(heart: Heartbeat, tmp_path: P
     first = told(file)
     assert first["pid"] == os.getpid()
     assert first["phase"] is None
+    time.sleep(0.01)  # More than the milliseconds that times are rounded to.
     heart.progress(phase=PhaseName.TRAINING, step=3)
     later = wait_for_beat(file, after_at=first["at"] + 0.2)
     assert (later["phase"], later["step"]) == ("training", 3)
