@@ -56,10 +56,11 @@ test: setup  ## Unit, property, golden and contract tests
 	$(BIN)/pytest -m 'not e2e' -n 3 --dist loadfile
 
 e2e: setup  ## Real engines: this machine, and SkyPilot on a real Slurm and an emulated AWS (needs Debian and root)
-	@# The labs wait most of the time: each runs beside the rest, and is printed after it.
+	@# The labs wait most of the time: each runs beside the rest, and is printed after it. The longest test comes first.
 	@$(BIN)/pytest -m 'e2e and slurm and not slow' > $(VENV)/e2e-slurm.log 2>&1 & slurm=$$!; \
 	  $(BIN)/pytest -m 'e2e and aws and not slow' > $(VENV)/e2e-aws.log 2>&1 & aws=$$!; status=0; \
-	  $(BIN)/pytest -m 'e2e and not slurm and not aws and not slow' -n 3 --dist loadfile || status=$$?; \
+	  $(BIN)/pytest tests/e2e/test_demo.py tests -m 'e2e and not slurm and not aws and not slow' \
+	    -n 3 --dist loadfile --no-loadscope-reorder || status=$$?; \
 	  wait $$slurm || status=$$?; wait $$aws || status=$$?; \
 	  cat $(VENV)/e2e-slurm.log $(VENV)/e2e-aws.log; exit $$status
 

@@ -1,7 +1,9 @@
 """The Debian packages of a lab, which stay installed after it is down."""
 
+import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +11,9 @@ from .errors import LabError
 from .processes import run_command
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_LOCK = Path(tempfile.gettempdir()) / "tunefare-lab-packages.lock"
+_LOCK_S = 300
+"""For apt-get of others, such as a daily update."""
 
 
 def install_packages(packages_by_program: Mapping[str, str], *, what: str) -> bool:
@@ -19,23 +24,31 @@ def install_packages(packages_by_program: Mapping[str, str], *, what: str) -> bo
     """
     if os.geteuid() != 0:
         raise LabError(f"{what} needs root: it starts daemons and makes Unix users")
-    missing = sorted({package for program, package in packages_by_program.items() if not _find(program)})
-    if not missing:
-        return False
+    # One lab at a time: another's end would lift the policy below.
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = sorted({package for program, package in packages_by_program.items() if not _find(program)})
+        if missing:
+            _install(missing)
+    return bool(missing)
+
+
+def _install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run_command(["apt-get", "update", "-qq"], timeout_s=180, environment=environment)
+    apt = ["apt-get", "-qq", "-o", f"DPkg::Lock::Timeout={_LOCK_S}"]
+    run_command([*apt, "update"], timeout_s=180, environment=environment)
     # The packages must not start their services: a lab's own listen on loopback only.
     bring_policy = not _POLICY.exists()
     if bring_policy:
         _POLICY.write_text("#!/bin/sh\nexit 101\n")
         _POLICY.chmod(0o755)
     try:
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        run_command(command, timeout_s=600, environment=environment)
+        run_command(
+            [*apt, "install", "-y", "--no-install-recommends", *packages], timeout_s=600, environment=environment
+        )
     finally:
         if bring_policy:
             _POLICY.unlink()
-    return True
 
 
 def _find(program: str) -> str | None:
