@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ TRAINING = {"epochs": 120, "eval_every_steps": 1000, "checkpoint_every_steps": 2
 
 
 @pytest.fixture
-def spot_cli(aws_cli: Cli, aws: AwsLab) -> Cli:
+def spot_cli(aws_cli: Cli, aws: AwsLab) -> Iterator[Cli]:
     """The command line, where SkyPilot's controllers are sure to ask nobody beyond this machine."""
-    refuse_unredirected(aws)
-    refuse_unhooked_server(aws)
-    return aws_cli
+    with aws.managing_jobs():
+        refuse_unredirected(aws)
+        refuse_unhooked_server(aws)
+        yield aws_cli
 
 
 def test_a_preempted_machine_is_replaced_and_the_run_goes_on(

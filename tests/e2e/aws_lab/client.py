@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from tests.e2e.engine_lab.sky_client import sky_environment
 from tests.support.audited.sitecustomize import HOOK_VARIABLE
 
@@ -16,8 +18,21 @@ def write_client_home(layout: Layout) -> None:
     """Write the files that SkyPilot reads before it does anything."""
     sky = layout.client_home / ".sky"
     write_catalogs(sky / "catalogs" / "v8")
-    # Without it a managed job would rent a machine for its controller.
-    (sky / "config.yaml").write_text("allowed_clouds: [aws]\njobs:\n  controller:\n    consolidation_mode: true\n")
+    write_config(layout, manages_jobs=False)
+
+
+def write_config(layout: Layout, *, manages_jobs: bool) -> None:
+    """Write SkyPilot's configuration; an API server that runs does not read it again.
+
+    Args:
+        layout: of the lab.
+        manages_jobs: the API server has the controllers of managed jobs in it, a dozen processes; without them a
+            managed job would rent a machine for its controller.
+    """
+    config: dict[str, object] = {"allowed_clouds": ["aws"]}
+    if manages_jobs:
+        config["jobs"] = {"controller": {"consolidation_mode": True}}
+    (layout.client_home / ".sky" / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def client_environment(layout: Layout, *, api_port: int, cloud_port: int) -> dict[str, str]:

@@ -26,7 +26,7 @@ from tests.e2e.engine_lab.sky_client import find_api_servers, kill_api_server, p
 
 from . import machines
 from .calls import ApiCall, read_calls
-from .client import client_environment, write_client_home
+from .client import client_environment, write_client_home, write_config
 from .daemons import PACKAGES_BY_PROGRAM, prepare_cache, start_daemons
 from .inside import machine_home
 from .layout import CLIENT_KEY_ID, LOCK_FILE, Layout
@@ -121,6 +121,17 @@ class AwsLab:
     def api_stop(self) -> None:
         """End this lab's SkyPilot API server, if one runs."""
         stop_api_server(self.environment())
+
+    @contextmanager
+    def managing_jobs(self) -> Iterator[None]:
+        """Inside, SkyPilot's API server has the controllers of managed jobs in it."""
+        self.api_stop()
+        write_config(self._layout, manages_jobs=True)
+        try:
+            yield
+        finally:
+            self.api_stop()
+            write_config(self._layout, manages_jobs=False)
 
     def api_log(self) -> list[ApiCall]:
         """All calls that the client and the instances made, oldest first."""
