@@ -8,6 +8,7 @@ from manager.runs.updates import OnUpdate
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.running import engines, supervise_settings
+from manager.service.staging import settle_bucket
 
 
 def stop_run(context: Context, run: str, *, on_update: OnUpdate, now: bool = False) -> RunRecord:
@@ -35,4 +36,8 @@ def reconcile_runs(
     """Bring runs (None: all) that may be billed and have no client to their end, with all events and evidence."""
     settings = supervise_settings(context)
     with open_ledger(context) as ledger, engines() as known:
-        return reconcile(ledger, known, context.clock, on_update, run_ids=runs, end=end, settings=settings)
+        results = reconcile(ledger, known, context.clock, on_update, run_ids=runs, end=end, settings=settings)
+    for result in results:
+        if result.outcome is not None and result.outcome.error is None:
+            settle_bucket(result.run_id, result.outcome.record.run_dir, on_update)
+    return results

@@ -95,7 +95,7 @@ def launch(
             supervise_settings(context),
         )
     if outcome.error is None:
-        settle_bucket(request, on_update)
+        settle_bucket(request.run_id, request.run_dir, on_update)
     return outcome
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from manager.errors import EngineError
 from manager.launch.engine import LaunchRequest
@@ -73,14 +74,14 @@ def stage_request(context: Context, request: LaunchRequest, on_update: OnUpdate)
     return dataclasses.replace(request, job=with_staged(request.job, staged))
 
 
-def settle_bucket(request: LaunchRequest, on_update: OnUpdate) -> None:
+def settle_bucket(run_id: str, run_dir: Path, on_update: OnUpdate) -> None:
     """After a run: its folder leaves the bucket where home alone is to have the results; what was done is told."""
     try:
-        told = leave_bucket(request.run_dir)
+        told = leave_bucket(run_dir)
     except EngineError as error:
         told = f"WARNING: {error.message}; {error.hint}"
     if told is not None:
-        on_update(LogUpdate(run_id=request.run_id, text=told, source="manager"))
+        on_update(LogUpdate(run_id=run_id, text=told, source="manager"))
 
 
 class _Progress:

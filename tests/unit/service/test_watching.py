@@ -18,11 +18,14 @@ from manager.config import read_config
 from manager.runs.client_health import SILENT_BETWEEN_S, SILENT_S, ClientHealth, health
 from manager.runs.home_guard import EndTimes, HomeLimit
 from manager.runs.states import FINAL, RunState
+from manager.runs.updates import LogUpdate, Update
 from manager.service import watching
 from manager.service.context import Context
+from manager.service.recovery import reconcile_runs
 from manager.service.watch_loop import look_once, watch_status
 from manager.service.watching import WatchAction, Watcher, unsupervised
 from tests.support.contexts import make_context
+from tests.support.kept_model import keep_model
 from tests.unit.runs.client_stage import RUN, Home, check_complete
 
 STEPS = 10_000
@@ -108,6 +111,19 @@ def test_a_task_that_ended_without_its_client_is_closed(context: Context, home: 
     (run,) = Watcher(context).look().runs
     assert (run.action, run.state) == (WatchAction.ENDED, RunState.SUCCEEDED), run.detail
     check_complete(home, 22)
+
+
+def test_the_bucket_of_a_run_that_ended_without_its_client_is_left(context: Context, home: Home) -> None:
+    client = home.start(steps=20, step_s=0.05)
+    home.wait_for_events(3)
+    home.kill(client)
+    home.wait(lambda: home.processes() == 0)
+    store = keep_model(home.run_dir(), "home", bucket=home.folder.parent / "bucket")
+    told: list[Update] = []
+    reconcile_runs(context, None, end=False, on_update=told.append)
+    assert home.ledger.state(RUN) is RunState.SUCCEEDED
+    assert any("is removed" in one.text for one in told if isinstance(one, LogUpdate))
+    assert store.list() == ()
 
 
 def test_a_client_that_lets_its_cap_pass_is_made_to_end_the_run(

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from manager.errors import UsageError
-from manager.launch.engine import Handle, LaunchRequest
+from manager.launch.engine import Handle
 from manager.launch.kept_results import leave_bucket, model_stays_in_bucket
 from manager.runs.updates import LogUpdate, Update
 from manager.service.staging import settle_bucket
 from manager.service.storing import store_of
 from manager.spec.model import spec_content
 from manager.spec.reader import parse_spec
-from tasks.job import DataChoice, Job, ModelChoice, StoreChoice
-from tasks.stores.folders import push_folder
-from tasks.stores.opening import open_store
 from tasks.stores.store import Store
 from tests.support.contexts import make_context
+from tests.support.kept_model import keep_model
 from tests.support.sky_stage import Stage
 
 RUN = "news-1"
@@ -28,20 +25,7 @@ RUN = "news-1"
 def kept(folder: Path, keep: str) -> tuple[Path, Store]:
     """A run at home and its folder in a store, with a tuned model in both."""
     run_dir = folder / "runs" / RUN
-    (run_dir / "model").mkdir(parents=True)
-    (run_dir / "model" / "model.safetensors").write_bytes(b"weights")
-    uri = f"file://{quote(str(folder / 'bucket'))}/{RUN}"
-    job = Job(
-        run_id=RUN,
-        model=ModelChoice(source="m"),
-        data=DataChoice(source="d"),
-        store=StoreChoice(uri=uri, keep=keep),
-    )
-    (run_dir / "job.json").write_text(job.to_json())
-    store = open_store(uri)
-    push_folder(store, run_dir / "model", "model")
-    store.put_bytes("checkpoints/step-1/model.safetensors", b"older")
-    return run_dir, store
+    return run_dir, keep_model(run_dir, keep, bucket=folder / "bucket")
 
 
 def test_home_alone(tmp_path: Path) -> None:
@@ -78,13 +62,7 @@ def test_a_run_without_a_model_keeps_its_checkpoints(tmp_path: Path) -> None:
 def test_the_usual_leaves_both(tmp_path: Path) -> None:
     run_dir, store = kept(tmp_path, "both")
     told: list[Update] = []
-    request = LaunchRequest(
-        run_id=RUN,
-        job=Job(run_id=RUN, model=ModelChoice(source="m"), data=DataChoice(source="d")),
-        offers=(),
-        run_dir=run_dir,
-    )
-    settle_bucket(request, told.append)
+    settle_bucket(RUN, run_dir, told.append)
     assert told == []
     assert store.list()
     assert not model_stays_in_bucket(run_dir)
@@ -94,8 +72,7 @@ def test_a_bucket_that_fails_is_a_warning_and_no_end(tmp_path: Path) -> None:
     run_dir, store = kept(tmp_path, "home")
     store.put_bytes("model/complete.json", b"no manifest")
     told: list[Update] = []
-    job = Job(run_id=RUN, model=ModelChoice(source="m"), data=DataChoice(source="d"))
-    settle_bucket(LaunchRequest(run_id=RUN, job=job, offers=(), run_dir=run_dir), told.append)
+    settle_bucket(RUN, run_dir, told.append)
     (log,) = told
     assert isinstance(log, LogUpdate)
     assert log.text.startswith("WARNING")
