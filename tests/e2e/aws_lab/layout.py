@@ -5,11 +5,10 @@ Owns paths and names; makes no file. One lab runs on a machine at a time.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-MARKER_VARIABLE = "TUNEFARE_AWS_LAB"
-"""Set to the lab's root in each process that the lab starts, so that a later lab can find it."""
-LOCK_FILE = Path("/run/tunefare-aws-lab.lock")
-"""Held by the lab that is up; holds the root of the last one, which tells a crashed lab's leftovers."""
+from tests.e2e.engine_lab.layout import LabLayout
+
 CACHE = Path("/var/cache/tunefare-aws-lab")
 """Stays when the lab is down: what the instances' uv has downloaded."""
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
@@ -24,31 +23,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The folders under one lab's root."""
+class Layout(LabLayout):
+    """The folders under one lab's root; `log` has one `i-....log` for each instance too."""
 
-    root: Path
-    """Scratch folder of the lab."""
-
-    @property
-    def marker(self) -> str:
-        """Variable that holds the root in each process of the lab."""
-        return MARKER_VARIABLE
-
-    @property
-    def run(self) -> Path:
-        """One `<daemon>.pid` for each daemon."""
-        return self.root / "run"
-
-    @property
-    def log(self) -> Path:
-        """One `<daemon>.log` for each daemon, one `i-....log` for each instance."""
-        return self.root / "log"
-
-    @property
-    def etc(self) -> Path:
-        """Configuration of the daemons."""
-        return self.root / "etc"
+    name: ClassVar[str] = "AWS"
+    marker: ClassVar[str] = "TUNEFARE_AWS_LAB"
+    lock_file: ClassVar[Path] = Path("/run/tunefare-aws-lab.lock")
+    fresh_prefix: ClassVar[str] = "aws-lab-"
 
     @property
     def machines(self) -> Path:
@@ -74,16 +55,6 @@ class Layout:
     def images(self) -> Path:
         """The machine images that the emulated account knows."""
         return self.etc / "amis.json"
-
-    @property
-    def client_home(self) -> Path:
-        """HOME of the SkyPilot client and its API server."""
-        return self.root / "home"
-
-    @property
-    def client_tmp(self) -> Path:
-        """TMPDIR of the SkyPilot client and its API server."""
-        return self.root / "tmp"
 
     def folders(self) -> list[Path]:
         """All folders, outermost first."""

@@ -12,29 +12,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from .errors import LabError
-
-
-class LabFolders(Protocol):
-    """What must be known of a lab to start its processes and to find them again."""
-
-    @property
-    def root(self) -> Path:
-        """Scratch folder of the lab."""
-
-    @property
-    def run(self) -> Path:
-        """One `<daemon>.pid` for each daemon."""
-
-    @property
-    def log(self) -> Path:
-        """One `<daemon>.log` for each daemon."""
-
-    @property
-    def marker(self) -> str:
-        """Variable that holds the lab's root in each process that the lab starts."""
+from .layout import LabLayout
 
 
 def run_command(
@@ -77,7 +57,7 @@ def _own_environment() -> dict[str, str]:
 
 
 def start_daemon(
-    layout: LabFolders,
+    layout: LabLayout,
     name: str,
     command: Sequence[str],
     environment: Mapping[str, str],
@@ -115,7 +95,7 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) ->
         time.sleep(0.1)
 
 
-def find_daemons(layout: LabFolders) -> set[int]:
+def find_daemons(layout: LabLayout) -> set[int]:
     """Find the daemons in the pid files that still carry this lab's root in their command line.
 
     sshd writes its title over its own environment, so the marker alone would miss it.
@@ -130,7 +110,7 @@ def find_daemons(layout: LabFolders) -> set[int]:
     return pids
 
 
-def find_marked(layout: LabFolders) -> set[int]:
+def find_marked(layout: LabLayout) -> set[int]:
     """Find the processes that were started under this lab's environment, but for our own line."""
     marker = f"{layout.marker}={layout.root}".encode()
     spared = _own_line()

@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .processes import LabFolders, find_marked
+from .layout import LabLayout
+from .processes import find_marked
 
 _SERVER = b"sky.server.server"
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TERM", "TZ")
@@ -24,7 +25,7 @@ def registry_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if _is_on_registries(name)}
 
 
-def sky_environment(layout: LabFolders, *, home: Path, tmp: Path, api_port: int) -> dict[str, str]:
+def sky_environment(layout: LabLayout, *, home: Path, tmp: Path, api_port: int) -> dict[str, str]:
     """Give the whole environment of a client process.
 
     The first client starts the API server, which keeps this environment, and the client's working
@@ -63,7 +64,7 @@ def stop_api_server(environment: dict[str, str], *, timeout_s: float = 60) -> No
         return
 
 
-def kill_api_server(layout: LabFolders) -> bool:
+def kill_api_server(layout: LabLayout) -> bool:
     """SIGKILL to the lab's API server; what it had started lives on, as after a real death. False: there was none."""
     servers = find_api_servers(layout)
     for pid in servers:
@@ -72,7 +73,7 @@ def kill_api_server(layout: LabFolders) -> bool:
     return bool(servers)
 
 
-def find_api_servers(layout: LabFolders) -> set[int]:
+def find_api_servers(layout: LabLayout) -> set[int]:
     """Pids of the lab's API server."""
     return {pid for pid in find_marked(layout) if _SERVER in _command_line(pid)}
 

@@ -5,52 +5,31 @@ Owns paths, ports and names; makes no file. One lab runs on a machine at a time,
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from tests.e2e.engine_lab.layout import LabLayout
 
 CLUSTER_NAME = "lab"
 """The Slurm cluster's name, which is also its SSH alias and SkyPilot's "region"."""
 JOB_USER = "tunefare-lab"
 """Unix user that owns the jobs. Every process of this user belongs to the lab."""
-MARKER_VARIABLE = "TUNEFARE_SLURM_LAB"
-"""Set to the lab's root in each process that the lab starts, so that a later lab can find it."""
-LOCK_FILE = Path("/run/tunefare-slurm-lab.lock")
-"""Held by the lab that is up; holds the root of the last one, which tells a crashed lab's leftovers."""
 SSH_PORT = 22022
 CONTROLLER_PORT = 16817
 FIRST_NODE_PORT = 16831
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 """Debian's certificate bundle, for uv inside the jobs."""
-
-
 TEMPLATES = Path(__file__).parent / "templates"
 """Configuration files with names to fill in."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The folders under one lab's root."""
+class Layout(LabLayout):
+    """The folders under one lab's root; the job user must be able to enter it. `run` has munge's socket too."""
 
-    root: Path
-    """Scratch folder of the lab, mode 755 because the job user must be able to enter it."""
-
-    @property
-    def marker(self) -> str:
-        """Variable that holds the root in each process of the lab."""
-        return MARKER_VARIABLE
-
-    @property
-    def etc(self) -> Path:
-        """Configuration and keys of the daemons."""
-        return self.root / "etc"
-
-    @property
-    def run(self) -> Path:
-        """One `<daemon>.pid` for each daemon, and munge's socket."""
-        return self.root / "run"
-
-    @property
-    def log(self) -> Path:
-        """One `<daemon>.log` for each daemon."""
-        return self.root / "log"
+    name: ClassVar[str] = "Slurm"
+    marker: ClassVar[str] = "TUNEFARE_SLURM_LAB"
+    lock_file: ClassVar[Path] = Path("/run/tunefare-slurm-lab.lock")
+    fresh_prefix: ClassVar[str] = "slurm-lab-"
 
     @property
     def spool(self) -> Path:
@@ -76,16 +55,6 @@ class Layout:
     def job_home(self) -> Path:
         """Home of the job user on the cluster."""
         return self.root / "jobhome"
-
-    @property
-    def client_home(self) -> Path:
-        """HOME of the SkyPilot client and its API server."""
-        return self.root / "home"
-
-    @property
-    def client_tmp(self) -> Path:
-        """TMPDIR of the SkyPilot client and its API server."""
-        return self.root / "tmp"
 
     @property
     def slurm_conf(self) -> Path:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("boto3")
-from moto import mock_aws
 
 from manager.service import leftover_ends
 from manager.service.context import Context
@@ -28,13 +24,6 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return make_context(tmp_path)
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
-    AwsAccount.isolate(monkeypatch)
-    with mock_aws():
-        yield AwsAccount()
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, askers: Askers) -> None:

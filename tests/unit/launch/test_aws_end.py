@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("boto3")
-from moto import mock_aws
-
 from manager.errors import EngineError
 from manager.launch.aws_end import regions_of, was_on_aws
 from manager.launch.aws_inventory import AwsInventory
@@ -24,13 +21,6 @@ from tests.support.sky_stage import NOBODY_ASKED, SilentAws, Stage, offer
 
 EAST, WEST = "us-east-1", "us-west-2"
 RUN = "demo-1"
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
-    AwsAccount.isolate(monkeypatch)
-    with mock_aws():
-        yield AwsAccount()
 
 
 @pytest.fixture

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-boto3 = pytest.importorskip("boto3")
-from botocore.exceptions import ClientError  # noqa: E402
-from moto import mock_aws  # noqa: E402
-
-from manager.errors import EngineError  # noqa: E402
-from manager.launch.aws_inventory import AwsInventory, terminate_command  # noqa: E402
-from manager.launch.aws_records import ended_at_s  # noqa: E402
-from manager.launch.inventory import Rented, RentedKind  # noqa: E402
-from tests.support.aws_account import AwsAccount  # noqa: E402
+from manager.errors import EngineError
+from manager.launch.aws_inventory import AwsInventory, terminate_command
+from manager.launch.aws_records import ended_at_s
+from manager.launch.inventory import Rented, RentedKind
+from tests.support.aws_account import AwsAccount
 
 EAST, WEST = "us-east-1", "us-west-2"
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
-    AwsAccount.isolate(monkeypatch)
-    with mock_aws():
-        yield AwsAccount()
 
 
 def kinds(items: tuple[Rented, ...]) -> list[tuple[str, str | None, bool]]:

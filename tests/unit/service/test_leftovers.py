@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("boto3")
-from moto import mock_aws
 
 from manager.errors import EngineError, UsageError
 from manager.launch.bucket_folders import find_folders, remove_folder
@@ -33,13 +30,6 @@ from tests.support.sky_stage import SilentAws
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return make_context(tmp_path, clock=time.time)
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
-    AwsAccount.isolate(monkeypatch)
-    with mock_aws():
-        yield AwsAccount()
 
 
 def by_id(found: Leftovers) -> dict[str, Standing]:

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("boto3")
-from moto import mock_aws
-
 from manager.errors import ExitCode
 from manager.runs.states import RunState
 from manager.service.context import Context
@@ -29,13 +26,6 @@ from tests.support.sky_stage import SilentAws
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return make_context(tmp_path, clock=time.time)
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
-    AwsAccount.isolate(monkeypatch)
-    with mock_aws():
-        yield AwsAccount()
 
 
 @contextmanager

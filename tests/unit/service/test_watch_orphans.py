@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("boto3")
-from moto import mock_aws
 
 from manager.service.context import Context
 from manager.service.leftovers import Askers
@@ -23,13 +19,6 @@ from tests.support.sky_stage import SilentAws
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return make_context(tmp_path, clock=time.time)
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
-    AwsAccount.isolate(monkeypatch)
-    with mock_aws():
-        yield AwsAccount()
 
 
 def test_machines_of_runs_that_are_over_are_ended_and_others_told_once(context: Context, account: AwsAccount) -> None:
