@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import threading
@@ -44,6 +45,10 @@ class TerminalQuestion:
 
     def _read(self) -> None:
         while not self._is_over.is_set():
+            if not _is_in_front():
+                # Whoever reads from behind is stopped by the terminal, supervision with it.
+                self._is_over.wait(_POLL_S)
+                continue
             ready, _, _ = select.select([sys.stdin], [], [], _POLL_S)
             line = sys.stdin.readline() if ready else None
             if line == "":
@@ -53,3 +58,11 @@ class TerminalQuestion:
                 return
             if line is not None:
                 narrate("y to go on, n to end the run")
+
+
+def _is_in_front() -> bool:
+    """Whether what is typed is meant for this process: false for one that a shell has put into the background."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return False
