@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from manager.config import without_ledger_secrets
+
 
 class NoAnswerError(Exception):
     """The program gave no answer; the message says why, in a sentence's middle."""
@@ -48,7 +50,7 @@ def ask(
             errors="replace",
             timeout=timeout_s,
             check=False,
-            env={**os.environ, **(environment or {})},
+            env={**without_ledger_secrets(os.environ), **(environment or {})},
         )
     except subprocess.TimeoutExpired as error:
         raise TooLateError(f"it took longer than {timeout_s:g} s") from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manager.config import without_ledger_secrets
 from manager.errors import EngineError, StateError, UsageError, how_to_install
 from manager.service.context import Context
 from manager.service.inspection import find_run
@@ -92,7 +93,8 @@ def push(context: Context, order: PushOrder, *, on_progress: Callable[[str], Non
     """
     request = {"folder": str(order.folder), "repo": order.repo, "private": order.private, "update": order.update}
     # A push is asked for by name: a setting that keeps plans and runs off the network does not bar it.
-    environment = {**os.environ, **context.environment, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    seen = without_ledger_secrets({**os.environ, **context.environment})
+    environment = {**seen, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     process = subprocess.Popen(
         [*PYTHON, "tasks.push"],
         stdin=subprocess.PIPE,
