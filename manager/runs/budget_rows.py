@@ -80,7 +80,11 @@ def standing_of(db: Database, limit: BudgetLimit, month: Month, runs: Sequence[O
 
 def tightest_for(db: Database, project: str | None, at_s: float, user: str | None = None) -> Standing | None:
     """The budget that leaves a run of this project and user least; None where nothing bounds it."""
-    return tightest(_standings(db, [limit for limit in limits(db) if bounds(limit, project, user)], at_s))
+    return tightest(_bounding(db, project, at_s, user))
+
+
+def _bounding(db: Database, project: str | None, at_s: float, user: str | None) -> tuple[Standing, ...]:
+    return _standings(db, [limit for limit in limits(db) if bounds(limit, project, user)], at_s)
 
 
 def _standings(db: Database, found: Sequence[BudgetLimit], at_s: float) -> tuple[Standing, ...]:
@@ -104,9 +108,18 @@ def check_room(
         user: who launches it; None: nobody knows.
 
     Raises:
-        OverBudgetError: its cap is more than is left, or it has none.
+        OverBudgetError: its cap is more than is left, or it has none; or a run that goes on has none, so that nobody
+            knows what is left.
     """
-    tight = None if committed_usd == 0 else tightest_for(db, project, at_s, user)
+    standings = () if committed_usd == 0 else _bounding(db, project, at_s, user)
+    for standing in standings:
+        if standing.uncapped_runs:
+            raise OverBudgetError(
+                f"{standing.title} may be used up: nobody knows what {', '.join(standing.uncapped_runs)} may still"
+                " cost; nothing was started",
+                hint="wait for it, or end it: `tunefare stop RUN`; or take the budget away: `tunefare budget remove`",
+            )
+    tight = tightest(standings)
     if tight is None or (committed_usd is not None and committed_usd <= tight.left_usd):
         return
     most = (

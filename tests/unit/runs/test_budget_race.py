@@ -120,6 +120,17 @@ def test_a_run_of_unknown_cost_needs_a_cap_where_a_budget_holds(opened: Open) ->
         ledger.create_run("s", unknown, Path("/r"), "sky", None, NOW_S)
 
 
+def test_while_a_run_of_unknown_cost_goes_on_a_budget_takes_no_other(opened: Open) -> None:
+    with opened() as ledger:
+        ledger.set_budget(BudgetScope.MONTH, "", None, NOW_S)
+        ledger.create_run("open", plan(price=None), Path("/r"), "sky", None, NOW_S)
+        ledger.set_budget(BudgetScope.MONTH, "", Decimal(13), NOW_S)
+        with pytest.raises(OverBudgetError, match="nobody knows what open may still cost"):
+            ledger.create_run("next", plan(), Path("/r"), "sky", CAP, NOW_S)
+        ledger.transition("open", RunState.INTERRUPTED, NOW_S)
+        ledger.create_run("next", plan(), Path("/r"), "sky", CAP, NOW_S)
+
+
 def test_what_costs_nothing_here_needs_no_budget(opened: Open) -> None:
     free = plan(price=Decimal(0))
     with opened() as ledger:
