@@ -50,10 +50,12 @@ def pieces(machines: Sequence[MachineTime], *, from_s: float, to_s: float) -> li
 
 
 def limit_price(handle: Handle | None, offer: Offer) -> Decimal | None:
-    """What a limit in dollars counts with: the dearest price that the run may come to pay; None: unknown."""
+    """What a limit in dollars counts with: the dearest known price that the run may come to pay; None: none is."""
     dearest = None if handle is None else handle.details.get(DEAREST)
-    price = offer.price_usd_per_hour
-    return price if dearest is None or price is None else max(price, Decimal(dearest))
+    known = [] if dearest is None else [Decimal(dearest)]
+    if offer.price_usd_per_hour is not None:
+        known.append(offer.price_usd_per_hour)
+    return max(known, default=None)
 
 
 def _nothing(to_s: float) -> Piece:

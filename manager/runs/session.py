@@ -15,7 +15,7 @@ from manager.runs.beside import beside_usd
 from manager.runs.charges import charge
 from manager.runs.home_guard import EndTimes, HomeLimit, home_limit, teardown_s
 from manager.runs.ledger import Ledger, MissingEventsError
-from manager.runs.machine_pieces import Piece, limit_price, pieces
+from manager.runs.machine_pieces import NO_MACHINE, Piece, limit_price, pieces
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, StateChange, total_usd
 from manager.runs.requote import Ask
@@ -186,12 +186,14 @@ class Meter:
         """
         if to_s <= self.billed_to_s:
             return None
-        if piece is not None:
-            self.price_usd_per_hour = piece.price_usd_per_hour
+        price = self.price_usd_per_hour if piece is None else piece.price_usd_per_hour
+        if piece is None or piece.what != NO_MACHINE:
+            # What is ahead costs as the last machine did: between two of them nothing is billed, but that passes.
+            self.price_usd_per_hour = price
         stretch = charge(
             from_s=self.billed_to_s,
             to_s=to_s,
-            price_usd_per_hour=self.price_usd_per_hour,
+            price_usd_per_hour=price,
             at_s=now_s,
             what=self._what if piece is None else piece.what,
         )

@@ -82,4 +82,5 @@ def test_a_limit_counts_with_the_dearest_price_that_may_be_paid() -> None:
     handle = Handle(engine="sky", run_dir="/x", name="tf-x", details={DEAREST: "0.40"})
     assert limit_price(handle, taken) == Decimal("0.40")
     assert limit_price(None, taken) == Decimal("0.36")
-    assert limit_price(handle, offer("g6", None)) is None
+    assert limit_price(handle, offer("g6", None)) == Decimal("0.40"), "what is known bounds what it may cost"
+    assert limit_price(None, offer("g6", None)) is None

@@ -12,7 +12,9 @@ import pytest
 
 from manager.launch.engine import Handle, Launched, LaunchRequest, MachineNews, MachineState, MachineTime, MachineTimes
 from manager.runs.ledger import Ledger
+from manager.runs.machine_pieces import pieces
 from manager.runs.records import RunRecord
+from manager.runs.session import Meter
 from manager.runs.states import RunState
 from manager.runs.supervise import supervise
 from tasks.protocol import Event
@@ -20,6 +22,7 @@ from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import event, order
 from tests.unit.runs.supervising_client import FAST
 
+RUN = "job-20260101-aaaa"
 START_S = time.time() - 1000
 
 
@@ -79,3 +82,14 @@ def test_its_bill_is_the_sum_over_them(record: RunRecord) -> None:
         (300, Decimal("0.72"), "machine"),
         (200, Decimal(0), "no machine"),
     ]
+
+
+def test_between_two_machines_what_is_ahead_costs_as_before(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        made = order(tmp_path / "run")
+        ledger.create_run(RUN, made.plan, made.request.run_dir, "sky", None, START_S)
+        meter = Meter(ledger, RUN, price_usd_per_hour=Decimal("0.36"), billing_started_at_s=START_S)
+        for piece in pieces([machine(0, 300, "0.36")], from_s=START_S, to_s=START_S + 400):
+            meter.charge_to(piece.to_s, now_s=piece.to_s, piece=piece)
+        assert meter.cost_usd() == Decimal("0.03")
+        assert meter.price_usd_per_hour == Decimal("0.36")
