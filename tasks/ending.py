@@ -35,7 +35,7 @@ def finish_at_checkpoint(events: EventWriter, started_s: float, outcome: Outcome
     """A stop while data or model were loading, or one that could not wait: checkpoints, if any, are all there is."""
     checkpoints = events.find(EventType.CHECKPOINT)
     trained = events.find(EventType.TRAIN)
-    events.emit(
+    events.emit_last(
         EventType.FINISHED,
         outcome=str(outcome),
         steps=checkpoints[-1].data["step"] if checkpoints else 0,

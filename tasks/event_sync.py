@@ -48,6 +48,8 @@ class EventSync:
         self._published_seq = -1
         self._urgent = False
         self._closing = False
+        self._is_abandoned = False
+        self._is_telling = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="event-sync", daemon=True)
 
@@ -90,7 +92,7 @@ class EventSync:
         with self._changed:
             self._urgent = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._pending or not self._thread.is_alive(), limit_s)
+            self._changed.wait_for(lambda: self._is_through() or not self._thread.is_alive(), limit_s)
 
     def close(self, *, limit_s: float = CLOSE_LIMIT_S) -> None:
         """Store and publish what is left; what the store does not take in time is published without it."""
@@ -102,6 +104,8 @@ class EventSync:
             self._store.cancel()
             self._thread.join(2.0)
         with self._changed:
+            # A thread that still waits for the store must not tell them again.
+            self._is_abandoned = True
             left, self._pending = self._pending, []
         if left:
             _say(f"{len(left)} events are not in {self._store.uri}; they are told without it.")
@@ -134,6 +138,9 @@ class EventSync:
                 continue
             self._tell(batch)
 
+    def _is_through(self) -> bool:
+        return not self._pending and not self._is_telling
+
     def _is_due(self) -> bool:
         if not self._pending:
             self._urgent = False
@@ -141,13 +148,19 @@ class EventSync:
         return self._urgent or self._closing or time.monotonic() - self._oldest_s >= self._every_s
 
     def _tell(self, batch: list[Event]) -> None:
+        with self._changed:
+            if self._is_abandoned:
+                return
+            # Told once: from here on by this thread alone.
+            self._pending = self._pending[len(batch) :]
+            self._is_telling = True
         try:
             self._publish(batch)
         except OSError as error:
             # They are in the store, which is the truth; the next start writes them here.
             _say(f"events cannot be written: {error}")
         with self._changed:
-            self._pending = self._pending[len(batch) :]
+            self._is_telling = False
             self._oldest_s = time.monotonic()
             self._published_seq = batch[-1].seq
             try:

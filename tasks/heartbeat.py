@@ -34,6 +34,8 @@ _INSIDE_LIBRARIES: frozenset[str | None] = frozenset(
 """Phases that load, download or write by one call that says nothing until it returns."""
 _WITH_DEVICE: frozenset[str | None] = frozenset({PhaseName.TRAINING})
 """Phases in which a device that does nothing at all is no device that is needed."""
+LAST_WORD_S = 15.0
+"""For the last event of a program that ends in the middle, with the store's time to take it."""
 
 
 class Heartbeat:
@@ -207,6 +209,7 @@ def end_when_lost(
     tell: Callable[[str | None], None],
     end: Callable[[int], object] = os._exit,
     heart: Heartbeat = HEART,
+    last_word_s: float = LAST_WORD_S,
 ) -> Callable[[], bool]:
     """The look of the trainer's own watch: ends the process when its main thread can no longer do so itself.
 
@@ -216,6 +219,7 @@ def end_when_lost(
         tell: says why as the last event of the run, with the message of a failure, or None where a cap was reached.
         end: ends this process with a status.
         heart: whose progress counts.
+        last_word_s: longest time for telling.
     """
 
     def look() -> bool:
@@ -226,10 +230,32 @@ def end_when_lost(
             message, status = f"The task hung: nothing has moved for {stuck_s:.0f} s (limit: {hang_s:.0f} s).", 1
         else:
             return False
-        sys.stderr.write(f"tasks.heartbeat: {message or 'the cap was reached while the program was at work'}\n")
-        sys.stderr.flush()
-        tell(message)
-        end(status)
+        _say(message or "the cap was reached while the program was at work")
+        try:
+            _within(last_word_s, lambda: tell(message))
+        finally:
+            end(status)
         return True
 
     return look
+
+
+def _within(limit_s: float, tell: Callable[[], None]) -> None:
+    """Let something be told, however that goes: a full disk, or a lock that a stuck thread holds, keeps no cap open."""
+
+    def work() -> None:
+        try:
+            tell()
+        except Exception as error:  # The process ends anyhow; that it says nothing must not keep it.
+            _say(f"the last event could not be told: {error!r}")
+
+    teller = threading.Thread(target=work, name="last-word", daemon=True)
+    teller.start()
+    teller.join(limit_s)
+    if teller.is_alive():
+        _say(f"the last event was not told in {limit_s:.0f} s")
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"tasks.heartbeat: {message}\n")
+    sys.stderr.flush()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,27 @@ def test_the_watch_ends_what_the_main_thread_cannot(
     assert look() is (expected is not None)
     assert ends == ([] if expected is None else [expected[1]])
     assert [(one or "").split(" (")[0] for one in said] == ([] if expected is None else [expected[0] or ""])
+
+
+def full_disk(_message: str | None) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def stuck_lock(_message: str | None) -> None:
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("tell", [full_disk, stuck_lock])
+def test_a_last_word_that_cannot_be_said_keeps_no_cap_open(
+    tell: Callable[[str | None], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends: list[int] = []
+    look = end_when_lost(
+        left_s=lambda: -1.0, hang_s=None, tell=tell, end=ends.append, heart=Heartbeat(), last_word_s=0.3
+    )
+    assert look()
+    assert ends == [0]
+    assert "the last event" in capsys.readouterr().err
 
 
 STUCK = """
