@@ -17,8 +17,8 @@ from pathlib import Path
 from manager.errors import ConfigError
 
 _ENVIRONMENT_PREFIX = "TUNEFARE_"
-_LARGEST_NUMBER = Decimal(10) ** 9
-"""Of any unit: beyond it sums of dollars lose their cents."""
+_SMALLEST_NUMBER = Decimal("1e-9")
+"""Of any unit, but for 0."""
 _TEXT_UNITS = ("folder", "file", "URL", "choice", "name")
 _LEDGER_SECRETS = ("TUNEFARE_LEDGER_URL", "PGPASSWORD", "PGPASSFILE")
 _PASSWORDS = (
@@ -41,6 +41,11 @@ class Setting:
     text: str
     choices: tuple[str, ...] = ()
     """All values that the setting can have; empty: any of the unit."""
+    least: str = "0"
+    most: str = "1e9"
+    """Bounds of a number, in its unit; beyond 1e9 sums of dollars lose their cents."""
+    is_whole: bool = False
+    """Whether a number has no fraction."""
 
     @property
     def is_number(self) -> bool:
@@ -78,44 +83,64 @@ SETTINGS: tuple[Setting, ...] = (
         name="refresh_timeout_s",
         default="120",
         unit="s",
+        least="1",
+        most="86400",
         text="time to download the price catalog of one cloud",
     ),
     Setting(
         name="cloud_timeout_s",
         default="20",
         unit="s",
+        most="3600",
         text="time that clouds have, all together, to answer about live spot prices and quotas",
     ),
     Setting(
         name="idle_minutes_to_autostop",
         default="10",
         unit="min",
+        least="1",
+        most="1440",
+        is_whole=True,
         text="SkyPilot takes a cloud machine down after this idle time, as one net more",
     ),
     Setting(
         name="launch_timeout_s",
         default="1800",
         unit="s",
+        least="10",
+        most="86400",
         text="provisioning and file sync may take this long, and so may set-up; then the machine is taken down",
     ),
     Setting(
         name="longest_run_hours",
         default="72",
         unit="h",
+        least="0.001",
+        most="8760",
         text="a run without a deadline saves a checkpoint and ends after this time",
     ),
-    Setting(name="stop_grace_s", default="60", unit="s", text="time for the trainer to save a checkpoint at `stop`"),
+    Setting(
+        name="stop_grace_s",
+        default="60",
+        unit="s",
+        most="3600",
+        text="time for the trainer to save a checkpoint at `stop`",
+    ),
     Setting(
         name="heartbeat_s",
         default="30",
         unit="s",
+        least="1",
+        most="600",
         text="between two signs of life of the trainer; a guard lets a cap pass by at most this time",
     ),
     Setting(
         name="hang_minutes",
         default="30",
         unit="min",
-        text="a task without a step, an evaluated batch or a saved file for this long counts as hung and is ended",
+        most="1440",
+        text="a task without a step, an evaluated batch or a saved file for this long counts as hung and is ended; "
+        "0: it never does",
     ),
     Setting(
         name="bucket",
@@ -151,7 +176,14 @@ SETTINGS: tuple[Setting, ...] = (
         text="address of a SkyPilot API server that people share; empty: SkyPilot's own settings, else one on this "
         "machine",
     ),
-    Setting(name="measure_timeout_s", default="300", unit="s", text="time to read and tokenize a data set for a plan"),
+    Setting(
+        name="measure_timeout_s",
+        default="300",
+        unit="s",
+        least="1",
+        most="86400",
+        text="time to read and tokenize a data set for a plan",
+    ),
     Setting(
         name="confirm_above_usd",
         default="10",
@@ -258,6 +290,8 @@ def check_value(value: Value) -> None:
         _check_number(value)
     elif value.setting.name == "ledger_url":
         _check_ledger_url(value)
+    elif value.setting.name == "bucket" and value.text:
+        _check_bucket(value)
     elif value.setting.name == "api_server" and value.text and not value.text.startswith(("http://", "https://")):
         raise ConfigError(
             f"setting `api_server` is {value.shown!r} (from {value.origin}), no address",
@@ -322,5 +356,20 @@ def _check_number(value: Value) -> None:
         raise ConfigError(f"{given}, not a number of {setting.unit}", hint=hint) from error
     if not number.is_finite() or number < 0:
         raise ConfigError(f"{given}, not a number of {setting.unit}", hint=hint)
-    if number > _LARGEST_NUMBER or (number and number < 1 / _LARGEST_NUMBER):
-        raise ConfigError(f"{given}, which nothing here can be: 0, or 1e-9 to 1e9 {setting.unit}", hint=hint)
+    if setting.is_whole and number != number.to_integral_value():
+        raise ConfigError(f"{given}, not a whole number of {setting.unit}", hint=hint)
+    if not Decimal(setting.least) <= number <= Decimal(setting.most):
+        bounds = f"{setting.least} to {setting.most} {setting.unit}"
+        raise ConfigError(f"{given}, outside of {bounds}", hint=hint)
+    if number and number < _SMALLEST_NUMBER:
+        raise ConfigError(f"{given}, which nothing here can be: 0, or at least 1e-9 {setting.unit}", hint=hint)
+
+
+def _check_bucket(value: Value) -> None:
+    from tasks.stores.errors import StoreError  # Only where there is a bucket.
+    from tasks.stores.opening import check_uri
+
+    try:
+        check_uri(value.text)
+    except StoreError as error:
+        raise ConfigError(f"setting `bucket` (from {value.origin}): {error.message}", hint=error.hint) from error

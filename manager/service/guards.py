@@ -18,8 +18,6 @@ from manager.units import SECONDS_PER_HOUR
 
 WITHOUT_GUARDS = "TUNEFARE_WITHOUT_GUARDS"
 _AFTER_TRAINER = frozenset({"fetch", "teardown"})
-SHORTEST_HEARTBEAT_S = 1.0
-"""A setting of 0 is no wish for a program that does nothing else."""
 ROOM_S = 10.0
 """By which the trainer's own end comes before that which the process at home would ask for."""
 
@@ -63,7 +61,7 @@ def guarded(
     hang_s = 60.0 * float(context.config.number("hang_minutes"))
     guard = dataclasses.replace(
         request.job.guard,
-        heartbeat_s=max(SHORTEST_HEARTBEAT_S, float(context.config.number("heartbeat_s"))),
+        heartbeat_s=float(context.config.number("heartbeat_s")),
         hang_s=hang_s if hang_s > 0 else None,
     )
     return dataclasses.replace(

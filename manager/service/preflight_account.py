@@ -81,14 +81,14 @@ def quota(context: Context, question: Question) -> Preflight:
 def bucket(context: Context, question: Question) -> Preflight:
     """Whether a tiny object can be written to the run's bucket, read and deleted."""
     store = question.request.job.store
-    uri = context.config.text("bucket") if store is None else store.uri
-    if not uri:
+    if store is None:
         warning = spot_warning(question.request)
         return _skipped("bucket", warning or "none is set: checkpoints stay on the machine's disk")
     from tasks.stores.errors import DeniedError, NotFoundError, StoreError  # Only where there is a bucket.
     from tasks.stores.opening import open_store
     from tasks.stores.retry import Patience
 
+    uri = store.uri
     key, content = f"preflight-{token_hex(8)}", b"tunefare\n"
     try:
         opened = open_store(uri, patience=Patience(total_s=_BUCKET_PATIENCE_S))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from manager.errors import ConfigError, UsageError
+from manager.errors import UsageError
 from manager.service.context import Context
 from manager.spec.model import KEEP_BUCKET, RunSpec
 from tasks.job import StoreChoice
-from tasks.stores.errors import StoreError
-from tasks.stores.opening import check_uri
 
 _SHARED_DISKS = frozenset({"local", "slurm", "kubernetes"})
 """Where a folder can be one for several machines."""
@@ -20,17 +18,11 @@ def store_of(context: Context, spec: RunSpec, run_id: str, *, cloud: str) -> Sto
     not.
 
     Raises:
-        ConfigError: the setting is no store.
         UsageError: a folder is named that a rented machine does not have.
     """
     bucket = spec.storage.bucket
     if bucket is None and cloud != "local":
         bucket = context.config.text("bucket") or None
-        try:
-            if bucket is not None:
-                check_uri(bucket)
-        except StoreError as error:
-            raise ConfigError(f"the setting bucket: {error.message}", hint=error.hint) from error
     if bucket is None and spec.storage.keep == KEEP_BUCKET and cloud != "local":
         raise UsageError("storage.keep: bucket, and there is no bucket", hint="name one: storage.bucket: s3://bucket/x")
     if bucket is None:

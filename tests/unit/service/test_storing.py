@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manager.errors import ConfigError, SpecError, UsageError
+from manager.errors import SpecError, UsageError
 from manager.service.settings import set_setting
 from manager.service.storing import store_of
 from manager.spec.model import RunSpec, Storage
@@ -61,9 +61,3 @@ def test_a_folder_is_for_machines_that_have_it(tmp_path: Path) -> None:
     assert store_of(context, spec_with("file:///shared"), "run-1", cloud="local") is not None
     with pytest.raises(UsageError, match="does not have"):
         store_of(context, spec_with("file:///shared"), "run-1", cloud="aws")
-
-
-def test_a_setting_that_is_no_bucket_is_told_as_one(tmp_path: Path) -> None:
-    set_setting(make_context(tmp_path), "bucket", "team/runs")
-    with pytest.raises(ConfigError, match="the setting bucket"):
-        store_of(make_context(tmp_path), make_spec(), "run-1", cloud="aws")
