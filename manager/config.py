@@ -275,6 +275,17 @@ def without_password(url: str) -> str:
     return url
 
 
+def config_anyway(environment: Mapping[str, str]) -> Config:
+    """Without a settings file, and with the defaults for what the environment has wrong: for an end that must come."""
+    values = []
+    for setting in SETTINGS:
+        try:
+            values.append(_value(setting, {}, environment))
+        except ConfigError:
+            values.append(_value(setting, {}, {}))
+    return Config(values=tuple(values))
+
+
 def without_ledger_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that has no use for the ledger."""
     return {name: value for name, value in environment.items() if name not in _LEDGER_SECRETS}

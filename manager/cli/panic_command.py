@@ -9,7 +9,7 @@ import typer
 
 from manager.cli.output import emit, emit_json, narrate
 from manager.errors import ExitCode, TeardownUnconfirmedError, UsageError
-from manager.service.context import Context, open_context
+from manager.service.context import Context, open_context_anyway
 
 if TYPE_CHECKING:
     from manager.service.panic_report import PanicReport, PanicTargets, PanicUpdate
@@ -30,15 +30,20 @@ def panic(
     from manager.service.panic import panic_targets
     from manager.service.panic_orphans import asks_providers
     from manager.service.panic_report import PanicReport, panic_to_json
-    from manager.service.panic_words import ASKS_PROVIDERS
+    from manager.service.panic_words import ASKS_PROVIDERS, NOBODY_TO_ASK
 
-    context = open_context()
+    context, config_error = open_context_anyway()
+    if config_error is not None:
+        narrate(f"tunefare: error: {config_error.message}")
+        narrate("It goes on with the default settings: runs of a shared ledger that the settings name are not found.")
     found = panic_targets(context)
     report = PanicReport(entries=(), ledger_error=found.ledger_error)
     _tell_found(found)
     asks = asks_providers(context)
     if asks:
         narrate(ASKS_PROVIDERS)
+    elif found.ledger_error or config_error:
+        narrate(NOBODY_TO_ASK)
     if found.targets or (asks and (yes or _look(context))):
         if not yes:
             _confirm()
@@ -53,8 +58,10 @@ def panic(
             f"not confirmed to be gone: {names}: MAY STILL BE BILLED",
             hint="type the commands above, and look at the provider's console",
         )
-    if report.ledger_error is not None:
-        raise report.ledger_error
+    if (error := report.ledger_error or config_error) is not None:
+        raise TeardownUnconfirmedError(
+            "the runs that only the ledger knows were not looked for: they MAY STILL BE BILLED", hint=error.hint
+        )
     return ExitCode.DONE
 
 

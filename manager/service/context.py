@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from manager.config import Config, read_config
-from manager.errors import StateError
+from manager.config import Config, config_anyway, read_config
+from manager.errors import ConfigError, StateError
 from manager.paths import HOME_VARIABLE, Home, find_home
 
 
@@ -57,7 +57,22 @@ def open_context() -> Context:
             f"state folder {home.root} is a file",
             hint=f"name a folder: export {HOME_VARIABLE}=/path/that/you/can/write",
         )
-    config = read_config(home.config_file, os.environ)
+    return _context_of(home, read_config(home.config_file, os.environ))
+
+
+def open_context_anyway() -> tuple[Context, ConfigError | None]:
+    """As `open_context`, also where the settings cannot be read: then with the defaults, and why.
+
+    Raises:
+        StateError: the state folder is a file.
+    """
+    try:
+        return open_context(), None
+    except ConfigError as error:
+        return _context_of(find_home(os.environ), config_anyway(os.environ)), error
+
+
+def _context_of(home: Home, config: Config) -> Context:
     point_at_api_server(config)
     return Context(
         home=home,

@@ -12,6 +12,10 @@ WORD = "panic"
 """To be typed, so that no key pressed by mistake ends anything."""
 ASKS_PROVIDERS = "the providers are asked for machines of ours that no run uses, and those are ended too"
 """Where there are accounts to ask."""
+NOBODY_TO_ASK = (
+    "no provider can be asked from here: there are no credentials of a cloud, and no SkyPilot that has been used"
+)
+"""Where there are none."""
 FOLDERS = "looking for runs in their folders instead; machines of a run without a folder are not found"
 """What is done where the ledger cannot be read."""
 

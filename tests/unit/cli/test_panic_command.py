@@ -74,10 +74,20 @@ def test_a_damaged_ledger_is_told_of(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "ledger.sqlite3").write_bytes(b"no ledger" * 1000)
     done = shell.run("panic", "--yes")
-    assert done.code == 1
-    assert "is damaged" in done.stderr
+    assert done.code == 5
+    assert done.stderr.count("is damaged") == 1
     assert "looking for runs in their folders instead" in done.stderr
     assert "no run was found that may be billed" in done.stderr
+    assert "MAY STILL BE BILLED" in done.stderr
+
+
+def test_settings_that_cannot_be_read_keep_nothing_from_its_end(shell: Shell, unconfirmed: str, tmp_path: Path) -> None:
+    (tmp_path / "home" / "config.toml").write_text("a = [")
+    done = shell.run("panic", "--yes")
+    assert done.code == 5
+    assert "cannot be read" in done.stderr
+    assert "It goes on with the default settings" in done.stderr
+    assert f"not confirmed to be gone: {unconfirmed}: MAY STILL BE BILLED" in done.stderr
 
 
 class _Terminal(io.StringIO):
