@@ -17,6 +17,7 @@ from typing import Any
 
 from manager.launch import sky_managed
 from manager.launch.inventory import RUN_TAG
+from manager.launch.sky_dead_server import end_orphaned_queues
 from manager.launch.sky_price_check import check_prices, price_usd_per_hour
 from manager.launch.sky_provider import instances_of, provider_facts, slurm_facts
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
@@ -265,8 +266,24 @@ OPERATIONS: dict[str, Operation] = sky_managed.OPERATIONS | {
 
 def main() -> int:
     """Serve requests until standard input closes."""
-    serve(OPERATIONS)
+    serve({name: _with_free_port(operation) for name, operation in OPERATIONS.items()})
     return 0
+
+
+def _with_free_port(operation: Operation) -> Operation:
+    """The operation, before which an API server that was killed gives back what the next one needs to start."""
+
+    def answer(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+        end_orphaned_queues(_queue_port)
+        return operation(args, reply)
+
+    return answer
+
+
+def _queue_port() -> int:
+    from sky.server.requests.queues import mp_queue
+
+    return int(mp_queue.get_queue_manager_port())
 
 
 def _record(cluster: str, *, refresh: bool = False) -> Any:
