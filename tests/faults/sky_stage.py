@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -174,8 +175,9 @@ class SkyStage(ABC):
     @contextmanager
     def scene(self, trial: Trial) -> Iterator[SkyScene]:
         """A copy of what was planned once."""
-        folder = self._folder / f"trial-{trial.number:03}"
-        shutil.copytree(self._template, folder)
+        # The run that is measured first is none of the trials.
+        folder = Path(tempfile.mkdtemp(prefix=f"trial-{trial.number:03}-", dir=self._folder))
+        shutil.copytree(self._template, folder, dirs_exist_ok=True)
         scene = self.make_scene(Cli(folder=folder, environment=self._lab.environment()))
         try:
             yield scene
