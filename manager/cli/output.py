@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,27 @@ from tasks.plain_text import printable, printable_json
 from tasks.redaction import redact
 
 _DEFAULT_COLUMNS = 100
+_NARROWEST = 20
+"""Columns beside a margin, however narrow the terminal is."""
 
 
 def narrate(text: str) -> None:
     """A line to standard error, without secrets and without commands to the terminal."""
     sys.stderr.write(printable(redact(text)) + "\n")
     sys.stderr.flush()
+
+
+def wrapped(text: str, *, margin: str) -> list[str]:
+    """A line for standard error in lines of its terminal's width; as it is where that is none.
+
+    Args:
+        text: the line.
+        margin: before the second line and those that follow.
+    """
+    if not sys.stderr.isatty():
+        return [text]
+    width = max(shutil.get_terminal_size().columns, len(margin) + _NARROWEST)
+    return textwrap.wrap(text, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
 
 
 def emit(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manager.cli.output import emit, emit_json, narrate
+from manager.cli.output import emit, emit_json, narrate, wrapped
 from manager.cli.plan_command import CatalogsOption, FileArgument, MaxUsdOption, OnOption, parse_usd
 from manager.cli.setup_command import DEFAULT_FILE
 from manager.errors import ExitCode
@@ -97,5 +97,6 @@ def _told(checks: Iterable[Preflight], tell: Callable[[str], None] | None) -> li
 
 
 def _lines(one: Preflight) -> list[str]:
-    lines = [f"  {one.name:<{_NAME_WIDTH}}{one.state:<{_STATE_WIDTH}} {one.text}"]
-    return lines if one.hint is None else [*lines, f"{'':<{_NAME_WIDTH + _STATE_WIDTH + 3}}{one.hint}"]
+    margin = " " * (_NAME_WIDTH + _STATE_WIDTH + 3)
+    lines = wrapped(f"  {one.name:<{_NAME_WIDTH}}{one.state:<{_STATE_WIDTH}} {one.text}", margin=margin)
+    return lines if one.hint is None else [*lines, *wrapped(f"{margin}{one.hint}", margin=margin)]

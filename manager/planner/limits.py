@@ -125,6 +125,12 @@ def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
         return _over_budget(plan)
     unwanted = sum(kinds[kind] for kind in _UNWANTED)
     wanted, nearest = sum(kinds.values()) - unwanted, plan.rejected[0]
+    if not wanted and set(+kinds) == {REASON_CLOUD}:
+        return NothingFitsError(
+            f"none of {unwanted:,} known offers is of {' or '.join(plan.spec.where.clouds)}",
+            hint="widen where.clouds, or set that cloud up: `tunefare doctor` says what there is; SkyPilot's catalogs "
+            "bring its prices, a Slurm or Kubernetes cluster has them in SkyPilot's configuration",
+        )
     if not wanted:
         told = "; ".join(f"{kinds[kind]:,} {kind}" for kind in _UNWANTED if kinds[kind])
         return NothingFitsError(f"`where` leaves none of {unwanted:,} offers: {told}", hint=_hint(plan, kinds))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from manager.reports.wording import plain
+from manager.reports.wording import failure_word, plain
 
 
 def template_environment(**names: object) -> Environment:
-    """Templates of `templates/report`, with the filter `plain`, and what they may call by name."""
+    """Templates of `templates/report`, with their filters, and what they may call by name."""
     environment = Environment(
         loader=PackageLoader("templates", "report"),
         autoescape=True,
@@ -17,5 +17,6 @@ def template_environment(**names: object) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
+    environment.filters["failure_word"] = failure_word
     environment.globals.update(names)
     return environment

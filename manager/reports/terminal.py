@@ -118,7 +118,9 @@ def _alerts(report: Report) -> list[RenderableType]:
         lines.append(Text("TEARDOWN NOT CONFIRMED: a machine may still cost money.", style=_BAD))
         lines.append(_outside(f"The provider said: {answer}. Run `tunefare reconcile`."))
     if report.failure is not None:
-        lines.append(_outside(f"Failed ({report.failure.code}): {report.failure.message}", _BAD))
+        lines.append(
+            _outside(f"{wording.failure_word(report)} ({report.failure.code}): {report.failure.message}", _BAD)
+        )
         if report.failure.hint:
             lines.append(_outside(f"hint: {report.failure.hint}"))
     return [Text(""), *lines] if lines else []

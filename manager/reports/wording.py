@@ -240,6 +240,11 @@ def teardown_text(report: Report) -> str:
     )
 
 
+def failure_word(report: Report) -> str:
+    """How a run ended that has a failure: by somebody's will, or not."""
+    return "Interrupted" if report.state is RunState.INTERRUPTED else "Failed"
+
+
 def summary(report: Report) -> str:
     """The run in one sentence: what it achieved, for how much, in what time."""
     cost = "an unknown cost" if report.cost_usd is None else format_usd(report.cost_usd)

@@ -24,6 +24,8 @@ from manager.units import format_usd
 _AWS = "aws"
 _SKY_LOG = "preflight-sky.log"
 _BUCKET_PATIENCE_S = 20.0
+OLD_PRICE_S = 30 * 86400.0
+"""Above this age a price is no proof of today's; providers change list prices a few times a year."""
 
 
 def credentials(context: Context, question: Question) -> Preflight:
@@ -131,6 +133,8 @@ def price(context: Context, question: Question) -> Preflight:
     if limits.max_usd is not None and today.cost_usd is not None and cost_at(limits, today.cost_usd) > limits.max_usd:
         over = f"the run costs {cost_told(limits, today.cost_usd)} now, over the cap of {format_usd(limits.max_usd)}"
         return _failed("price", f"{moved.text()}; {over}", "plan anew, or raise the cap")
+    if age_s is None or age_s > OLD_PRICE_S:
+        return _unknown("price", f"{moved.text()} ({age})", "bring today's: `tunefare prices --refresh`")
     return _ok("price", f"{moved.text()} ({age})")
 
 

@@ -137,7 +137,7 @@ def test_the_price_is_read_again(
     asked = replace(asked, plan=replace(asked.plan, spec=replace(asked.plan.spec, budget=budget)))
     lines = asked.choice.lines
     assert lines == ()
-    offers = [] if today is None else [replace(rented(), price_usd_per_hour=Decimal(today))]
+    offers = [] if today is None else [replace(rented(), price_usd_per_hour=Decimal(today), price_age_s=3600.0)]
     monkeypatch.setattr(preflight_account, "read_market", lambda *_: SimpleNamespace(offers=lambda: offers))
     if today is not None and cap is not None:
         dearer = replace(asked.choice, cost_usd=_same(Decimal(today)))
@@ -145,6 +145,17 @@ def test_the_price_is_read_again(
     found = preflight_account.price(context, asked)
     assert found.state is state
     assert ("over the cap" in found.text) is (state is FAILED and today is not None)
+
+
+@pytest.mark.parametrize("age_s", [None, preflight_account.OLD_PRICE_S + 1])
+def test_an_old_price_is_no_proof_of_todays(
+    age_s: float | None, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers = [replace(rented(), price_age_s=age_s)]
+    monkeypatch.setattr(preflight_account, "read_market", lambda *_: SimpleNamespace(offers=lambda: offers))
+    found = preflight_account.price(context, question(rented()))
+    assert found.state is UNKNOWN
+    assert found.hint == "bring today's: `tunefare prices --refresh`"
 
 
 def _same(amount: Decimal) -> Any:
