@@ -8,6 +8,7 @@ an older one would bend the new one's answers. An estimate that was itself calib
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ def calibration_from(runs: Iterable[RunEvents]) -> tuple[Calibration, ...]:
 
 
 def measured(run: RunEvents) -> Measured | None:
-    """What a run says about its device; None when training did not end, was interrupted, or had no estimate of
-    the estimator in use."""
+    """What a run says about its device; None when training did not end, went on after a restart, or had no
+    estimate of the estimator in use."""
     record = run.record
     estimate = launched_estimate(record)
     starts = sum(event.type is EventType.STARTED for event in run.events)
@@ -86,5 +87,6 @@ def _calibration(device: str, found: list[Measured]) -> Calibration:
         time_factor=math.exp(sum(times) / len(times)),
         memory_factor=max(memory, default=None),
         runs=len(found),
+        spread=statistics.stdev(times) if len(times) > 1 else 0.0,
         basis=f"{len(found)} {'run' if len(found) == 1 else 'runs'} on this kind of machine, last {last}",
     )

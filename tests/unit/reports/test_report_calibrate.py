@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,18 @@ def test_factors_are_measured_over_estimated() -> None:
     assert one.time_factor == pytest.approx(_trained_s(run) / (0.08 * 3600))
     assert one.memory_factor == pytest.approx(2_184_000_000 / (2_254_100_000 - 550_000_000))
     assert one.basis.startswith("2 runs")
+
+
+def test_runs_that_differ_widen_the_band_of_the_next() -> None:
+    run = make_run()
+    half = replace(run.events[-1], data={**run.events[-1].data, "steps": run.events[-1].data["steps"] // 3})
+    equal = calibration_from([run, run])[0]
+    apart = calibration_from([run, make_run(events=(*run.events[:-1], half))])[0]
+    assert equal.spread == pytest.approx(0.0)
+    assert apart.spread == pytest.approx(math.log(3) / math.sqrt(2), rel=0.02)
+    low, high = (apart.time_factor / math.sqrt(3), apart.time_factor * math.sqrt(3))
+    assert apart.band().low < low < high < apart.band().high, "both runs lie inside"
+    assert equal.band().high / equal.time_factor == pytest.approx(1 + 0.35 / math.sqrt(2))
 
 
 def test_a_factor_that_had_been_applied_is_divided_out() -> None:
