@@ -19,6 +19,8 @@ MIN_SILENCE_S = 300.0
 BEATS_OF_SILENCE = 10
 MIN_END_S = 60.0
 """For trainer and machine to end, where the launch says nothing of it; half of it is the trainer's."""
+MIN_FETCH_S = 600.0
+"""After the trainer's end, for results on their way home whatever the plan says; as long as they are waited for."""
 _OFF = {"TUNEFARE_DEADMAN": "off"}
 
 
@@ -38,6 +40,7 @@ def deadman_environment(
     environment = {
         "TUNEFARE_SILENCE_S": _seconds(max(MIN_SILENCE_S, BEATS_OF_SILENCE * guard.heartbeat_s)),
         "TUNEFARE_IDLE_S": _seconds(60.0 * request.idle_minutes_to_autostop),
+        "TUNEFARE_FETCH_MOST_S": _seconds(max(MIN_FETCH_S, request.wrap_up_s)),
         "TUNEFARE_LAUNCH_TIMEOUT_S": _seconds(request.launch_timeout_s),
     }
     clouds = {offer.cloud for offer in offers}

@@ -23,6 +23,7 @@ up() { local now; read -r now _ < /proc/uptime; cs "$now"; }
 
 cs "${TUNEFARE_STARTUP_S:-120}"; startup=$REPLY  # to load libraries, after a set-up that took all of its time
 cs "${TUNEFARE_GRACE_S:-60}"; grace=$REPLY       # from SIGTERM to SIGKILL where it is not the cap that ends the trainer
+cs "${TUNEFARE_DYING_S:-120}"; dying=$REPLY      # from SIGKILL to the machine's end where the trainer lives on
 cs "${TUNEFARE_CLOCK_SLACK_S:-60}"; slack=$REPLY # by which two clocks that are right may differ
 
 say() { printf '%(%Y-%m-%dT%H:%M:%S%z)T %s\n' -1 "$*"; }
@@ -98,8 +99,9 @@ is_over() {  # the cap: by the uptime, and by the clock where it was right (a ma
 }
 
 look_at_trainer() {  # sets trainer, and its state: none, alive or ended
-  local line="" stamp
-  { read -r trainer < "$run_dir/pid$mark"; } 2>/dev/null || trainer=""
+  local line="" stamp told=""
+  # One that was seen is known also when its file is gone.
+  { read -r told < "$run_dir/pid$mark"; } 2>/dev/null && trainer="$told"
   if [ -z "$trainer" ]; then state=none
   elif is_alive "$trainer"; then state=alive; ended_at=""
   elif [ "$state" != ended ]; then state=ended; ended_at=$now; fi
@@ -150,9 +152,12 @@ ask_trainer() {
 
 kill_trainer() {
   [ "$state" = alive ] || return 0
-  say "SIGKILL to the trainer"
+  if [ "$killed" != "$trainer" ]; then say "SIGKILL to the trainer"; killed="$trainer" killed_at=$now; fi
   kill -KILL $(with_descendants "${trainer%% *}") 2>/dev/null
-  state=ended ended_at=$now
+}
+
+lives_on() {  # no signal ends a process that waits for a disk or a driver: only the machine's end does
+  [ "$state" = alive ] && [ "$killed" = "$trainer" ] && [ $(( now - killed_at )) -ge "$dying" ]
 }
 
 is_fetched_from() {  # somebody copies results: each copy has a server on this side
@@ -166,7 +171,8 @@ is_left_alone() {  # nothing is trained, and nobody came for its results
   if [ "$state" = ended ]; then since=$ended_at
   elif [ -n "$asked" ] && [ "$state" = none ]; then since=$asked_at
   else return 1; fi
-  if is_fetched_from; then fetched_at=$now; fi
+  # A copy whose other end was cut off may hang here for ever.
+  if [ $(( now - since )) -le "$fetch_limit" ] && is_fetched_from; then fetched_at=$now; fi
   [ "$since" -ge "$fetched_at" ] || since=$fetched_at
   [ $(( now - since )) -ge "$idle_limit" ]
 }
@@ -187,10 +193,14 @@ watch() {
   echo "$$ ${20}" > "$place/pid"
   up; now=$REPLY; armed_at=$now beat_at=$now progress_at=$now busy_at=$now fetched_at=0 queue_at=$now
   has_beaten=no state=none asked="" asked_at="" ended_at="" progress="" busy="" trainer="" last_beat=""
+  killed="" killed_at=""
+  # Kept: the folder may vanish, and the machine must have its end all the same.
+  end_program="$(cat "$place/deadman_end.py" 2>/dev/null)"
   find_deadline
   cs "${TUNEFARE_WRAP_UP_S:-60}"; wrap_up=$REPLY
   cs "${TUNEFARE_SETUP_TIMEOUT_S:-1800}"; setup_limit=$REPLY
   cs "${TUNEFARE_IDLE_S:-600}"; idle_limit=$REPLY
+  cs "${TUNEFARE_FETCH_MOST_S:-600}"; fetch_limit=$REPLY
   cs "${TUNEFARE_SILENCE_S:-300}"; beat_limit=$REPLY
   cs "${TUNEFARE_TICK_S:-5}"; tick=$REPLY
   hang_limit=""
@@ -209,8 +219,10 @@ watch() {
       if [ "$reason" = cap ] || { [ -n "$reason" ] && [ -z "$asked" ]; }; then ask_trainer; fi
     fi
     if [ -n "$asked" ] && [ "$asked" != cap ] && [ $(( now - asked_at )) -ge "$grace" ]; then kill_trainer; fi
+    if lives_on; then say "the trainer lives $(( (now - killed_at) / 100 )) s after SIGKILL"; end_machine; fi
     if is_left_alone; then say "idle: nobody came for the results"; end_machine; fi
-    [ -d "$run_dir" ] || exit 0
+    # A user who removes a folder of their own machine wants no timer; on a rented one it is what keeps the cap.
+    [ -d "$run_dir" ] || [ -z "${TUNEFARE_LOCAL_PYTHON:-}" ] || exit 0
     if is_job_gone; then say "the job is gone"; exit 0; fi
     pause
   done
@@ -260,12 +272,13 @@ try_ways() {
 }
 
 with_each_python() {  # until one could do it
-  local python known=""
+  local python known="" program=("$place/deadman_end.py")
+  [ -r "${program[0]}" ] || program=(-c "$end_program")
   { read -r known < "$HOME/.sky/python_path"; } 2>/dev/null
   for python in "$known" "$HOME/skypilot-runtime/bin/python" "$HOME"/.tunefare/venv-*/bin/python \
     "${TUNEFARE_PYTHON:-}" python3 python; do
     [ -n "$python" ] && command -v "$python" > /dev/null || continue
-    try "$1 with $python" "$python" "$place/deadman_end.py" "$1" && return 0
+    try "$1 with $python" "$python" "${program[@]}" "$1" && return 0
   done
   return 1
 }

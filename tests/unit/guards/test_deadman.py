@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
@@ -171,6 +172,67 @@ def test_results_that_are_being_copied_keep_the_machine_but_not_past_the_cap(mac
     assert not [call for call in machine.calls if not call.startswith("pgrep")]
     wait_for(lambda: "sudo -n shutdown -h now" in machine.calls, what="the end of the machine")
     assert "cap: reached" in machine.log
+
+
+def test_a_copy_that_never_ends_does_not_keep_the_machine(machine: Machine) -> None:
+    machine.stub("pgrep")
+    trainer = machine.train("sleep 0.5")
+    machine.arm(TUNEFARE_IDLE_S="0.5", TUNEFARE_FETCH_MOST_S="2", TUNEFARE_ALLOWED_S="600")
+    machine.beat()
+    trainer.wait(10)
+    took_s = wait_for(lambda: "sudo -n shutdown -h now" in machine.calls, what="the end of the machine")
+    assert took_s > 1.8
+    assert "idle: nobody came for the results" in machine.log
+
+
+def test_a_trainer_that_no_signal_ends_is_ended_with_its_machine(machine: Machine) -> None:
+    # As a process that waits for a disk or a driver: it is killed, and lives.
+    unkillable = machine.folder / "unkillable.sh"
+    unkillable.write_text('kill() { [ "$1" = -KILL ] || builtin kill "$@"; }')
+    trainer = machine.train()
+    machine.arm(
+        TUNEFARE_HANG_S="1",
+        TUNEFARE_GRACE_S="0.3",
+        TUNEFARE_DYING_S="1",
+        TUNEFARE_ALLOWED_S="600",
+        BASH_ENV=str(unkillable),
+    )
+    machine.beat()
+    wait_for(lambda: machine.calls, what="the end of the machine")
+    assert trainer.poll() is None
+    assert machine.log.count("SIGKILL to the trainer") == 1
+    assert "the trainer lives 1 s after SIGKILL" in machine.log
+
+
+def test_a_killed_trainer_leaves_its_results_to_be_fetched(machine: Machine) -> None:
+    trainer = machine.train()
+    machine.arm(TUNEFARE_HANG_S="1", TUNEFARE_GRACE_S="0.3", TUNEFARE_DYING_S="0.5", TUNEFARE_IDLE_S="3")
+    machine.beat()
+    assert trainer.wait(10) == -signal.SIGKILL
+    took_s = wait_for(lambda: machine.calls, what="the end of the machine")
+    assert took_s > 2
+    assert "idle: nobody came for the results" in machine.log
+
+
+def test_a_rented_machine_is_ended_also_when_the_folder_of_its_run_vanishes(machine: Machine) -> None:
+    trainer = machine.train(OBEDIENT)
+    machine.arm(TUNEFARE_SILENCE_S="1", TUNEFARE_IDLE_S="0.5", TUNEFARE_ALLOWED_S="600")
+    machine.beat()
+    wait_for(lambda: "armed" in machine.log, what="the timer")
+    time.sleep(0.5)
+    shutil.rmtree(machine.run_dir)
+    wait_for(lambda: "sudo -n shutdown -h now" in machine.calls, what="the end of the machine")
+    assert trainer.wait(10) == 0
+    # What asks the provider is at hand without its file.
+    assert machine.calls[0].startswith('python3 -c """Takes the machine it runs on away')
+
+
+def test_beside_a_local_run_the_timer_goes_with_its_folder(machine: Machine) -> None:
+    machine.arm(TUNEFARE_LOCAL_PYTHON="/bin/true", TUNEFARE_CLOUD="local", TUNEFARE_ALLOWED_S="600")
+    wait_for(lambda: len(machine.timers()) == 1, what="the timer")
+    shutil.rmtree(machine.run_dir)
+    wait_for(lambda: not machine.timers(), what="its end")
+    assert machine.calls == []
 
 
 def test_on_slurm_the_job_is_cancelled_and_the_node_left_alone(machine: Machine) -> None:

@@ -181,6 +181,12 @@ def test_without_a_known_price_there_is_no_limit() -> None:
     assert "max_hourly_cost" not in resources(offer("aws", "us-east-1", "p5e", price_usd_per_hour=None))
 
 
+@pytest.mark.parametrize(("wrap_up_s", "told"), [(0.0, "600"), (5400.5, "5401")])
+def test_results_keep_a_machine_as_long_as_the_plan_says_that_they_take(wrap_up_s: float, told: str) -> None:
+    planned = request(Path("/runs/demo-1"), AWS, wrap_up_s=wrap_up_s)
+    assert render_task(planned, upload_dir=Path("/runs/demo-1/upload"))["envs"]["TUNEFARE_FETCH_MOST_S"] == told
+
+
 def test_a_machine_downs_itself_when_idle_except_on_slurm_where_skypilot_refuses_it() -> None:
     ordered = render_task(request(Path("/r"), AWS, SLURM), upload_dir=Path("/r/upload"))["resources"]["ordered"]
     assert ordered[0]["autostop"] == {"idle_minutes": 10, "down": True}
