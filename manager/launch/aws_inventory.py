@@ -1,8 +1,8 @@
 """AWS asked directly what a run has rented there: instances, volumes, addresses, spot requests, by their tag.
 
 Owns the questions and the orders to EC2. Credentials are boto3's own affair. Throttled calls are repeated by boto3
-within the time limit; a region that has not answered by then is told as silent, never as empty. An order names one
-thing that was found under the tag.
+within the time limit; what a region has not answered by then, or refuses to answer, is told as silent, never as empty,
+and hides nothing of what it did answer. An order names one thing that was found under the tag.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from manager.errors import EngineError
 from manager.launch.aws_records import ENDING, address_of, ended_at_s, instance_of, spot_request_of, volume_of
-from manager.launch.inventory import RUN_TAG, Found, Rented, RentedKind
+from manager.launch.inventory import RUN_TAG, Found, Rented, RentedKind, join
 from manager.prices.ask_in_time import Answer, ask_in_time
 from manager.prices.aws_live import explain_error, is_installed, not_installed
 
@@ -25,6 +25,11 @@ _HOME_REGION = "us-east-1"
 _ALIVE = ("pending", "running", "shutting-down", "stopping", "stopped")
 _OPEN = ("open", "active")
 _SPOT_REQUESTS = "describe_spot_instance_requests"
+_INSTANCES, _REQUESTS, _VOLUMES, _ADDRESSES = "instances", "spot requests", "volumes", "addresses"
+_KINDS = (_INSTANCES, _REQUESTS, _VOLUMES, _ADDRESSES)
+"""What a region is asked for, one after the other: the dearest first, and requests by the instances that they brought.
+"""
+_Records: TypeAlias = list[dict[str, Any]]
 _NOT_THERE = (
     "InvalidInstanceID.NotFound",
     "InvalidVolume.NotFound",
@@ -63,14 +68,14 @@ class AwsInventory:
         places = list(dict.fromkeys(regions))
         if (missing := self._missing()) is not None:
             return Found(silent={f"{CLOUD} {region}": missing for region in places})
-        jobs = {region: partial(self._find_in, region, run_id) for region in places}
+        told: dict[str, dict[str, Answer[_Records]]] = {region: {} for region in places}
+        jobs = {region: partial(self._ask, region, run_id, told[region]) for region in places}
         answers = ask_in_time(jobs, limit_s=self._limit_s, explain=explain_error)
-        if any(answer.reason for answer in answers.values()):
+        # What has answered counts, also where the region was late with the rest.
+        found = join(_found(region, dict(told[region]), answers[region].reason or "") for region in places)
+        if found.silent:
             self._forget()
-        return Found(
-            items=tuple(item for answer in answers.values() for item in answer.value or ()),
-            silent={f"{CLOUD} {place}": answer.reason for place, answer in answers.items() if answer.reason},
-        )
+        return found
 
     def remove(self, item: Rented) -> None:
         """Ask for the end of one thing; see Inventory.remove.
@@ -103,28 +108,15 @@ class AwsInventory:
         answer = self._client(_HOME_REGION).describe_regions(AllRegions=False)
         return sorted(str(region["RegionName"]) for region in answer["Regions"])
 
-    def _find_in(self, region: str, run_id: str | None) -> list[Rented]:
-        client = self._client(region)
-        tag = _tagged(run_id)
-        states = {"Name": "instance-state-name", "Values": list(_ALIVE)}
-        instances = [
-            instance_of(region, record)
-            for reservation in _all(client, "describe_instances", "Reservations", [tag, states])
-            for record in reservation["Instances"]
-        ]
-        ending = {instance.id for instance in instances if instance.state in ENDING}
-        runs = {instance.id: instance for instance in instances}
-        requests = [*_all(client, _SPOT_REQUESTS, "SpotInstanceRequests", [tag]), *_requests_of(client, runs)]
-        return [
-            *instances,
-            *(volume_of(region, record, ending) for record in _all(client, "describe_volumes", "Volumes", [tag])),
-            *(address_of(region, record) for record in _all(client, "describe_addresses", "Addresses", [tag])),
-            *(
-                spot_request_of(region, record, runs.get(record.get("InstanceId", "")))
-                for record in {record["SpotInstanceRequestId"]: record for record in requests}.values()
-                if record["State"] in _OPEN
-            ),
-        ]
+    def _ask(self, region: str, run_id: str | None, told: dict[str, Answer[_Records]]) -> None:
+        """Add each kind's answer, or why there is none."""
+        client, tag = self._client(region), _tagged(run_id)
+        for kind in _KINDS:
+            try:
+                told[kind] = Answer(value=_records(client, kind, tag, told))
+            # The border to boto3: one kind that it raises for leaves the others.
+            except Exception as error:
+                told[kind] = Answer(reason=explain_error(error))
 
     def _remove(self, item: Rented) -> None:
         from botocore.exceptions import ClientError  # as boto3
@@ -187,6 +179,47 @@ def _tagged(run_id: str | None) -> dict[str, Any]:
     if run_id is None:
         return {"Name": "tag-key", "Values": [RUN_TAG]}
     return {"Name": f"tag:{RUN_TAG}", "Values": [run_id]}
+
+
+def _records(client: Any, kind: str, tag: dict[str, Any], told: dict[str, Answer[_Records]]) -> _Records:
+    """EC2's records of one kind; of spot requests also those that brought the instances told before."""
+    if kind == _INSTANCES:
+        states = {"Name": "instance-state-name", "Values": list(_ALIVE)}
+        reservations = _all(client, "describe_instances", "Reservations", [tag, states])
+        return [record for reservation in reservations for record in reservation["Instances"]]
+    if kind == _REQUESTS:
+        machines = [record["InstanceId"] for record in told[_INSTANCES].value or ()]
+        return [*_all(client, _SPOT_REQUESTS, "SpotInstanceRequests", [tag]), *_requests_of(client, machines)]
+    if kind == _VOLUMES:
+        return _all(client, "describe_volumes", "Volumes", [tag])
+    return _all(client, "describe_addresses", "Addresses", [tag])
+
+
+def _found(region: str, told: dict[str, Answer[_Records]], reason: str) -> Found:
+    """What a region's answers amount to.
+
+    Args:
+        region: that was asked.
+        told: by kind; one that is not there was not answered.
+        reason: why not all kinds were answered.
+    """
+    answers = {kind: told.get(kind, Answer(reason=reason)) for kind in _KINDS}
+    records = {kind: answer.value or [] for kind, answer in answers.items()}
+    instances = [instance_of(region, record) for record in records[_INSTANCES]]
+    ending = {instance.id for instance in instances if instance.state in ENDING}
+    runs = {instance.id: instance for instance in instances}
+    requests = {record["SpotInstanceRequestId"]: record for record in records[_REQUESTS] if record["State"] in _OPEN}
+    place = f"{CLOUD} {region}"
+    silent = {f"{place} {kind}": answer.reason or "" for kind, answer in answers.items() if answer.value is None}
+    return Found(
+        items=(
+            *instances,
+            *(volume_of(region, record, ending) for record in records[_VOLUMES]),
+            *(address_of(region, record) for record in records[_ADDRESSES]),
+            *(spot_request_of(region, one, runs.get(one.get("InstanceId", ""))) for one in requests.values()),
+        ),
+        silent={place: answers[_INSTANCES].reason or ""} if len(silent) == len(_KINDS) else silent,
+    )
 
 
 def _requests_of(client: Any, machines: Iterable[str]) -> list[dict[str, Any]]:

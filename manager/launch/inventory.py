@@ -86,7 +86,7 @@ class Found:
 
     items: tuple[Rented, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)
-    """Place -> why it did not answer; empty: all did."""
+    """Place, or place and kind of thing (`aws us-east-1 addresses`) -> why it did not answer; empty: all did."""
 
     @property
     def left(self) -> tuple[Rented, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,26 @@ def test_nothing_left_is_confirmed_by_aws_itself(on_aws: Stage, account: AwsAcco
     assert evidence.confirmed
     assert "AWS itself reports no instance, volume, address or spot request of the run" in evidence.answer
     assert "DescribeInstances, DescribeVolumes, DescribeAddresses" in evidence.source
+
+
+def test_what_aws_does_not_tell_of_confirms_nothing_and_keeps_no_machine_alive(
+    on_aws: Stage, account: AwsAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithoutAddresses(AwsInventory):
+        def find(self, regions: Iterable[str], *, run_id: str | None = None) -> Found:
+            found = super().find(regions, run_id=run_id)
+            return Found(items=found.items, silent={"aws us-east-1 addresses": "no permission"})
+
+    monkeypatch.setattr(on_aws.engine, "_aws", WithoutAddresses())
+    machine = account.machine(EAST, run_id=RUN)
+    handle = launched(on_aws, EAST)
+    assert f"aws us-east-1 {machine} (running)" in on_aws.engine.evidence(handle).left
+    on_aws.engine.down(handle)
+    on_aws.engine.down(handle)
+    assert account.state(EAST, machine) == "terminated"
+    after = on_aws.engine.evidence(handle)
+    assert (after.confirmed, after.left) == (False, ())
+    assert "aws us-east-1 addresses did not answer: no permission" in after.answer
 
 
 def test_what_skypilot_has_lost_sight_of_is_told_and_ended(on_aws: Stage, account: AwsAccount) -> None:

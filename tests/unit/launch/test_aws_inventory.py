@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from manager.errors import EngineError
+from manager.launch.aws_end import end_items
 from manager.launch.aws_inventory import AwsInventory, terminate_command
 from manager.launch.aws_records import ended_at_s
 from manager.launch.inventory import Rented, RentedKind
@@ -121,6 +122,43 @@ class _Failing:
     terminate_instances = describe_instances
 
 
+REFUSED_KINDS = {
+    "describe_addresses": ("address", "addresses"),
+    "describe_instances": ("instance", "instances"),
+    "describe_spot_instance_requests": ("spot_request", "spot requests"),
+}
+
+
+class RefusingSession:
+    """Clients of moto that refuse one operation, or never answer it."""
+
+    def __init__(self, operation: str, *, error: str | None = "UnauthorizedOperation") -> None:
+        self.operation = operation
+        self.error = error
+        self.let_go = threading.Event()
+
+    def client(self, service: str, *, region_name: str, config: Any) -> Any:
+        return _Refusing(boto3.Session().client(service, region_name=region_name), self)
+
+
+class _Refusing:
+    def __init__(self, client: Any, session: RefusingSession) -> None:
+        self._client = client
+        self._session = session
+
+    def can_paginate(self, operation: str) -> bool:
+        return operation != self._session.operation and bool(self._client.can_paginate(operation))
+
+    def __getattr__(self, name: str) -> Any:
+        return self._refuse if name == self._session.operation else getattr(self._client, name)
+
+    def _refuse(self, **_: Any) -> Any:
+        if self._session.error is None:
+            self._session.let_go.wait()
+            raise TimeoutError
+        raise refused(self._session.error)
+
+
 def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeInstances")
 
@@ -145,6 +183,31 @@ def test_a_region_that_hangs_holds_up_no_other(account: AwsAccount) -> None:
         session.let_go.set()
     assert len(found.items) == 2
     assert found.silent == {"aws us-west-2": "no answer within 3 s"}
+
+
+@pytest.mark.parametrize("operation", ["describe_addresses", "describe_instances", "describe_spot_instance_requests"])
+def test_a_kind_that_is_refused_hides_no_other(account: AwsAccount, operation: str) -> None:
+    machine = account.machine(EAST, run_id="r1")
+    account.address(EAST, run_id="r1")
+    inventory = AwsInventory(session=RefusingSession(operation))
+    found = inventory.find([EAST], run_id="r1")
+    kind, what = REFUSED_KINDS[operation]
+    assert {str(item.kind) for item in found.items} == {"instance", "volume", "address"} - {kind}
+    assert found.silent == {f"aws us-east-1 {what}": "these AWS credentials have no permission ec2:DescribeInstances"}
+    ended = end_items(inventory, found.left)
+    assert ended == ()
+    assert account.state(EAST, machine) == ("running" if kind == "instance" else "terminated")
+
+
+def test_what_a_region_answered_before_it_hung_is_told(account: AwsAccount) -> None:
+    machine = account.machine(EAST, run_id="r1")
+    session = RefusingSession("describe_volumes", error=None)
+    try:
+        found = AwsInventory(session=session, limit_s=3.0).find([EAST], run_id="r1")
+    finally:
+        session.let_go.set()
+    assert [item.id for item in found.items] == [machine]
+    assert found.silent == {f"aws us-east-1 {kind}": "no answer within 3 s" for kind in ("volumes", "addresses")}
 
 
 def test_a_refused_removal_names_the_command(account: AwsAccount) -> None:
