@@ -17,6 +17,7 @@ from typing import Any
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch.aws_end import end_on_aws, left_on_aws, was_on_aws
+from manager.launch.aws_inventory import CLOUD
 from manager.launch.engine import (
     LOG_FILE,
     Evidence,
@@ -39,6 +40,7 @@ from manager.launch.managed_answers import (
     offer_of,
     recovered_words,
 )
+from manager.launch.managed_end import end_job
 from manager.launch.managed_record import (
     DEAREST,
     ManagedRecord,
@@ -50,8 +52,8 @@ from manager.launch.managed_record import (
 from manager.launch.managed_stream import ManagedFollower
 from manager.launch.managed_task import dearest, managed_task, spot_offers, wants_recovery, with_stop_requests
 from manager.launch.sky_answers import REFUSED, no_answer, no_capacity
-from manager.launch.sky_attempt import begin_attempt, keep_provider, read_attempt
-from manager.launch.sky_engine import CANCEL_POLL_S, DOWN_TIMEOUT_S, QUERY_TIMEOUT_S, SkyEngine
+from manager.launch.sky_attempt import asked_for_elsewhere, begin_attempt, keep_provider, read_attempt
+from manager.launch.sky_engine import CANCEL_POLL_S, QUERY_TIMEOUT_S, SkyEngine
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_stream import ENDED
 from manager.launch.sky_upload import stage_upload, write_job
@@ -178,7 +180,11 @@ class RecoveringSkyEngine(SkyEngine):
         self._worker(handle).take_over()
         trouble: SkyPilotError | None = None
         try:
-            self._end_job(handle)
+            end_job(
+                lambda: self._call(handle, "managed_cancel", {"name": handle.name}, timeout_s=QUERY_TIMEOUT_S),
+                lambda: self._look_again(handle),
+                sleep=self._sleep,
+            )
         except SkyPilotError as error:
             trouble = error
         attempt = read_attempt(Path(handle.run_dir))
@@ -204,8 +210,11 @@ class RecoveringSkyEngine(SkyEngine):
             answer = self._call(handle, "managed_left", args, timeout_s=QUERY_TIMEOUT_S)
         except SkyPilotError as error:
             return no_answer(asked_at_s, error, direct)
-        elsewhere = attempt is not None and attempt.cloud != "aws"
-        return managed_evidence(handle.name, asked_at_s, answer, direct=direct, was_launched=elsewhere)
+        elsewhere = asked_for_elsewhere(handle)
+        not_on_aws = elsewhere is not None or (attempt is not None and attempt.cloud != CLOUD)
+        return managed_evidence(
+            handle.name, asked_at_s, answer, direct=direct, was_launched=not_on_aws, elsewhere=elsewhere
+        )
 
     def ended_at_s(self, handle: Handle) -> float | None:
         """Of a managed job each machine has its own end."""
@@ -275,11 +284,12 @@ class RecoveringSkyEngine(SkyEngine):
                 raise _no_machine(request, job)
             is_up = answer["cluster"] is not None and answer["cluster"]["status"] == "UP"
             if record.machines and (is_up or managed_state(answer) is not MachineState.STARTING):
-                first = record.machines[0]
-                offer = offer_of(record.machines[-1], request.offers)
-                if first.price_usd_per_hour is not None:
-                    offer = replace(offer, price_usd_per_hour=record.machines[-1].price_usd_per_hour)
-                return Launched(handle=handle, offer=offer, billing_started_at_s=first.from_s, failed_attempts=())
+                latest = record.machines[-1]
+                offer = offer_of(latest, request.offers)
+                if latest.price_usd_per_hour is not None:
+                    offer = replace(offer, price_usd_per_hour=latest.price_usd_per_hour)
+                begun_at_s = record.machines[0].from_s
+                return Launched(handle=handle, offer=offer, billing_started_at_s=begun_at_s, failed_attempts=())
             if time.monotonic() >= deadline:
                 raise no_capacity(
                     request, [f"the managed job is {'gone' if job is None else job['status']}"], is_late=True
@@ -321,21 +331,10 @@ class RecoveringSkyEngine(SkyEngine):
             write_managed(Path(handle.run_dir), record)
         return state, news
 
-    def _end_job(self, handle: Handle) -> None:
-        """Until SkyPilot says that the job is over and its machine gone."""
-        deadline = time.monotonic() + DOWN_TIMEOUT_S
-        while True:
-            self._call(handle, "managed_cancel", {"name": handle.name}, timeout_s=QUERY_TIMEOUT_S)
-            record = _record(handle)
-            assert record is not None, "only a managed job is ended here"
-            answer = self._ask(handle, record)[1]
-            is_over = answer["job"] is None or answer["job"]["is_over"]
-            if is_over and answer["cluster"] is None:
-                return
-            if time.monotonic() >= deadline:
-                state = "over" if is_over else answer["job"]["status"]
-                raise SkyPilotError("Timeout", f"the job is {state}, its machine is still there")
-            self._sleep(CANCEL_POLL_S)
+    def _look_again(self, handle: Handle) -> dict[str, Any]:
+        record = _record(handle)
+        assert record is not None, "only a managed job is ended"
+        return self._ask(handle, record)[1]
 
     def _fetch_log(self, handle: Handle, record: ManagedRecord) -> None:
         if record.job_id is None:

@@ -8,7 +8,7 @@ from typing import Any
 from manager.launch.engine import Evidence, MachineState, MachineTime
 from manager.launch.inventory import Found
 from manager.launch.managed_record import ManagedRecord
-from manager.launch.sky_answers import direct_words
+from manager.launch.sky_answers import direct_words, launches_words, not_asked_words
 from manager.prices.offer import Offer
 from manager.units import format_duration, format_usd, usd
 
@@ -86,7 +86,13 @@ def named(machine: MachineTime) -> str:
 
 
 def managed_evidence(
-    name: str, asked_at_s: float, answer: dict[str, Any], *, direct: Found | None, was_launched: bool
+    name: str,
+    asked_at_s: float,
+    answer: dict[str, Any],
+    *,
+    direct: Found | None,
+    was_launched: bool,
+    elsewhere: str | None = None,
 ) -> Evidence:
     """What the answers amount to; confirmed only when nobody knows of anything left.
 
@@ -96,11 +102,16 @@ def managed_evidence(
         answer: the worker's.
         direct: what AWS itself answered; None: the run was never there.
         was_launched: whether there may have been a machine that AWS cannot tell of.
+        elsewhere: machine that the launch was asked for on, where nothing of it is known here; None: it is known here.
     """
-    job, instances = answer["job"], answer["instances"]
+    job, instances, launches = answer["job"], answer["instances"], answer["launches"]
     is_over = job is None or job["is_over"]
-    left = [] if is_over else [f"managed job {job['job_id']} ({job['status']})"]
+    # Each of them may still make the job.
+    left = [f"launch request {request}" for request in launches]
+    left += [] if is_over else [f"managed job {job['job_id']} ({job['status']})"]
     words = [f"SkyPilot has no managed job {name}" if job is None else f"the managed job {name} is {job['status']}"]
+    if launches:
+        words.append(launches_words(launches))
     if answer["cluster"] is not None:
         left.append(answer["cluster"])
     words.append("SkyPilot has no machine of it" if answer["cluster"] is None else "SkyPilot has a machine of it")
@@ -109,7 +120,7 @@ def managed_evidence(
         words.append(f"{answer['provider']} reports {len(instances) or 'no'} instances")
         left += [f"{instance} ({state})" for instance, state in instances.items() if instance not in told]
     elif was_launched:
-        words.append("the provider could not be asked: SkyPilot no longer knows how")
+        words.append(not_asked_words(elsewhere))
     if direct is not None:
         left += [item.told for item in direct.left]
         words += direct_words(direct)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,13 @@ def offer_taken(offer: Offer, answer: dict[str, Any]) -> Offer:
 
 
 def evidence_of(
-    name: str, asked_at_s: float, answer: dict[str, Any], *, was_launched: bool, direct: Found | None = None
+    name: str,
+    asked_at_s: float,
+    answer: dict[str, Any],
+    *,
+    was_launched: bool,
+    direct: Found | None = None,
+    elsewhere: str | None = None,
 ) -> Evidence:
     """What the answers amount to; confirmed only when nobody knows of anything left.
 
@@ -88,6 +95,7 @@ def evidence_of(
         was_launched: whether there may have been a machine that only `answer` tells of; then SkyPilot's word alone
             confirms nothing.
         direct: what AWS itself answered; None: the run was never there.
+        elsewhere: machine that the launch was asked for on, where nothing of it is known here; None: it is known here.
     """
     instances, provider = answer["instances"], answer["provider"]
     left = [f"launch request {request}" for request in answer["launches"]]
@@ -95,11 +103,11 @@ def evidence_of(
         left.append(f"{name} ({answer['cluster']})")
     words = [f"SkyPilot has {'no' if answer['cluster'] is None else 'a'} cluster {name}"]
     if answer["launches"]:
-        words.append(f"{len(answer['launches'])} launch requests are unfinished")
+        words.append(launches_words(answer["launches"]))
     if instances is not None:
         words.append(f"{provider} reports {len(instances)} instances" if instances else f"{provider} reports none")
     elif was_launched:
-        words.append("the provider could not be asked: SkyPilot no longer knows how")
+        words.append(not_asked_words(elsewhere))
     elif direct is None:
         words.append("no machine was launched that a provider could be asked about")
     told = {item.id for item in direct.left} if direct is not None else set()
@@ -127,6 +135,25 @@ def no_answer(asked_at_s: float, error: SkyPilotError, direct: Found | None) -> 
         source="SkyPilot status, forced refresh" + ("" if direct is None else f"; {ASKED}"),
         answer="; ".join([f"no answer: {error.message}", *([] if direct is None else direct_words(direct))]),
         left=() if direct is None else tuple(item.told for item in direct.left),
+    )
+
+
+def launches_words(launches: Sequence[str]) -> str:
+    """That SkyPilot was asked for machines and has not answered yet."""
+    return f"{len(launches)} launch requests are unfinished"
+
+
+def not_asked_words(elsewhere: str | None) -> str:
+    """Why no provider could be asked about the machine.
+
+    Args:
+        elsewhere: as for `evidence_of`.
+    """
+    if elsewhere is None:
+        return "the provider could not be asked: SkyPilot no longer knows how"
+    return (
+        f"the provider could not be asked: the launch was asked for on {elsewhere} and nothing of it is known here; "
+        f"`tunefare reconcile` there can ask"
     )
 
 

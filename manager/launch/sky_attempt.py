@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
+from manager.launch.engine import Handle
 from manager.prices.offer import Offer
 
 ATTEMPT_FILE = "sky-attempt.json"
+RESERVED_ON = "reserved_on"
+"""In the handle's details: name of the machine in whose folder the attempts are written down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,20 @@ def read_attempt(run_dir: Path) -> Attempt | None:
     except (OSError, ValueError, TypeError, KeyError):
         # There was an attempt; what it was is lost.
         return Attempt(cloud=None, region=None, provider=None)
+
+
+def reserved_here() -> dict[str, str]:
+    """For the details of a handle that is reserved on this machine."""
+    return {RESERVED_ON: platform.node()}
+
+
+def asked_for_elsewhere(handle: Handle) -> str | None:
+    """Name of the other machine that reserved the launch, where no attempt is written down here: there may have been
+    one all the same. None: what is written down here is all that there was."""
+    machine = handle.details.get(RESERVED_ON)
+    if machine in (None, platform.node()) or read_attempt(Path(handle.run_dir)) is not None:
+        return None
+    return str(machine)
 
 
 def _write(run_dir: Path, attempt: Attempt) -> None:

@@ -32,7 +32,14 @@ from manager.launch.sky_answers import (
     refusal,
     state_of,
 )
-from manager.launch.sky_attempt import begin_attempt, end_attempt, keep_provider, read_attempt
+from manager.launch.sky_attempt import (
+    asked_for_elsewhere,
+    begin_attempt,
+    end_attempt,
+    keep_provider,
+    read_attempt,
+    reserved_here,
+)
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
@@ -98,7 +105,7 @@ class SkyEngine:
             engine=self.name,
             run_dir=str(run_dir),
             name=cluster_name(request.run_id),
-            details={"run_id": request.run_id},
+            details={"run_id": request.run_id, **reserved_here()},
         )
 
     def submit(self, request: LaunchRequest, handle: Handle) -> Launched:
@@ -258,10 +265,16 @@ class SkyEngine:
             answer = self._call(handle, "evidence", args, timeout_s=QUERY_TIMEOUT_S)
         except SkyPilotError as error:
             return no_answer(asked_at_s, error, direct)
-        was_launched = attempt is not None or "job_id" in handle.details
+        elsewhere = asked_for_elsewhere(handle)
+        was_launched = attempt is not None or elsewhere is not None or "job_id" in handle.details
         told_by_aws = attempt is not None and attempt.cloud == CLOUD
         return evidence_of(
-            handle.name, asked_at_s, answer, was_launched=was_launched and not told_by_aws, direct=direct
+            handle.name,
+            asked_at_s,
+            answer,
+            was_launched=was_launched and not told_by_aws,
+            direct=direct,
+            elsewhere=elsewhere,
         )
 
     def ended_at_s(self, handle: Handle) -> float | None:

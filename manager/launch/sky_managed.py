@@ -8,6 +8,7 @@ the clusters of its jobs stand in the tables of this machine too.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from manager.launch.sky_provider import instances_of, provider_facts
 from manager.launch.sky_wire import LineSink, Operation, Reply
 
 _MODE = ("jobs", "controller", "consolidation_mode")
+_LAUNCH = "jobs.launch"
+"""How the name of a request ends that submits a managed job (sky/server/requests/request_names.py)."""
 _FIELDS = ("job_id", "job_name", "status", "recovery_count", "failure_reason", "submitted_at", "start_at", "end_at")
 
 
@@ -91,25 +94,33 @@ def managed_tail(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 
 
 def managed_cancel(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
-    """Ask for the end of the job and of its machine; `existed` tells whether there was one that had not ended."""
+    """End unfinished launches of the job, then ask for its end and that of its machine; `existed` tells whether there
+    was one that had not ended. A launch that is cancelled may have made its job before: ask again until there is none.
+    """
     import sky
 
+    launches = _launches(args["name"])
+    if launches:
+        sky.get(sky.api_cancel(launches, silent=True))
     job = _job(args["name"])
     if job is None or job["is_over"]:
-        return {"existed": False}
+        return {"existed": False, "cancelled_requests": launches}
     sky.get(sky.jobs.cancel(job_ids=[job["job_id"]]))
-    return {"existed": True}
+    return {"existed": True, "cancelled_requests": launches}
 
 
 def managed_left(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What SkyPilot has of a job, and, where its facts are known, what the provider itself says is there."""
     from sky import global_user_state
 
+    # First: what ends between the two questions has made its job.
+    launches = _launches(args["name"], with_untold=True)
     job = _job(args["name"])
     cluster = None if job is None else _cluster_name(args["name"], job["job_id"])
     record = None if cluster is None else global_user_state.get_cluster_from_name(cluster)
     known = args.get("provider") or (None if record is None else provider_facts(record["handle"]))
     return {
+        "launches": launches,
         "job": job,
         "cluster": None if record is None else f"{cluster} ({record['status'].value})",
         "provider": None if known is None else known["name"],
@@ -144,6 +155,27 @@ def _is_consolidated() -> bool:
     from sky.jobs import constants
 
     return Path(constants.JOBS_CONSOLIDATION_RELOADED_SIGNAL_FILE).expanduser().exists()
+
+
+def _launches(name: str, *, with_untold: bool = False) -> list[str]:
+    """Unfinished requests for a job of this name: in SkyPilot's list they all have the cluster of their controller, and
+    only what was sent tells them apart. `with_untold`: also those of this user of which it cannot be read."""
+    import sky
+    from sky.utils import common_utils
+
+    own = common_utils.get_user_hash()
+    asked = [(one, _asked_name(one.request_body)) for one in sky.api_status() if one.name.endswith(_LAUNCH)]
+    return [
+        one.request_id for one, told in asked if told == name or (with_untold and told is None and one.user_id == own)
+    ]
+
+
+def _asked_name(body: str) -> str | None:
+    """Name of the job in a request's text, empty where it has none; None: the text is not shown."""
+    try:
+        return str(json.loads(body)["name"] or "")
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _job(name: str) -> dict[str, Any] | None:

@@ -11,47 +11,30 @@ from typing import Any
 import pytest
 
 from manager.errors import EngineError, NothingFitsError
-from manager.launch.engine import Handle, LaunchRequest, MachineNews, MachineState, SpotRecovery
+from manager.launch.engine import MachineNews, MachineState, SpotRecovery
 from manager.launch.managed import NO_MANAGED, RecoveringSkyEngine
 from manager.launch.managed_check import managed_of
 from manager.launch.managed_record import DEAREST, MANAGED_FILE, read_managed
-from tasks.job import StoreChoice, parse_job
+from tasks.job import parse_job
 from tasks.protocol import Event
 from tasks.stop_request import STOP_OBJECT
 from tasks.stores.event_parts import put_part
 from tasks.stores.opening import open_store
-from tests.support.sky_stage import LAUNCHED, Stage, event_line, log_line, offer
-
-CAN: dict[str, Any] = {"api_server_is_local": True, "is_running": True, "is_consolidated": True, "is_configured": True}
-CANNOT = {**CAN, "is_consolidated": False, "is_configured": False}
-FIRST = {
-    "from_s": 1010.0,
-    "to_s": None,
-    "cloud": "aws",
-    "region": "us-east-1",
-    "zone": "us-east-1a",
-    "instance_type": "g6.xlarge",
-    "price_usd_per_hour": 0.36,
-    "is_up": True,
-}
-SECOND = {**FIRST, "from_s": 1700.0, "region": "us-west-2", "zone": "us-west-2b", "price_usd_per_hour": 0.4}
-LOST = {**FIRST, "to_s": 1610.0}
-
-
-def job(status: str, recoveries: int = 0, *, reason: str | None = None) -> dict[str, Any]:
-    is_over = status in {"SUCCEEDED", "CANCELLED"} or status.startswith("FAILED")
-    told = {"job_id": 7, "name": "tf-demo-1", "status": status, "is_over": is_over, "recoveries": recoveries}
-    return {**told, "reason": reason, "submitted_at_s": 1000.0, "ended_at_s": None}
-
-
-def answer(status: str, *machines: dict[str, Any], recoveries: int = 0, cluster: str | None = "UP") -> dict[str, Any]:
-    return {
-        "result": {
-            "job": job(status, recoveries),
-            "cluster": None if cluster is None else {"name": "tf-demo-1-7", "status": cluster},
-            "machines": list(machines),
-        }
-    }
+from tests.support.sky_stage import LAUNCHED, Stage, event_line, log_line
+from tests.unit.launch.managed_stage import (
+    CAN,
+    CANCELLED,
+    CANNOT,
+    FIRST,
+    GONE,
+    LOST,
+    NO_JOB,
+    SECOND,
+    answer,
+    launch,
+    running,
+    spot,
+)
 
 
 @pytest.fixture
@@ -59,23 +42,6 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path, kind=RecoveringSkyEngine)
     yield made
     made.engine.close()
-
-
-def spot(stage: Stage, *offers: Any, **changes: Any) -> LaunchRequest:
-    known = offers or (
-        offer("g6.xlarge", "0.36", cloud="aws", region="us-east-1", use_spot=True, accelerator="L4"),
-        offer("g6.xlarge", "0.40", cloud="aws", region="us-west-2", use_spot=True, accelerator="L4"),
-        offer("g6.xlarge", "0.80", cloud="aws", region="us-east-1", use_spot=False, accelerator="L4"),
-    )
-    request = stage.request(*known, **changes)
-    store = StoreChoice(uri=f"file://{stage.folder}/bucket/demo-1")
-    guard = replace(request.job.guard, max_usd=4.0)
-    return replace(request, job=replace(request.job, store=store, guard=guard))
-
-
-def launch(stage: Stage, request: LaunchRequest | None = None) -> Handle:
-    request = request or spot(stage)
-    return stage.engine.submit(request, stage.engine.reserve(request)).handle
 
 
 def test_a_spot_run_with_a_bucket_is_a_managed_job(stage: Stage) -> None:
@@ -150,7 +116,7 @@ def test_no_capacity_is_no_capacity(stage: Stage) -> None:
         managed_mode=[{"result": CAN}],
         managed_launch=[{"result": {"job_id": 7}}],
         managed_job=[answer("FAILED_NO_RESOURCE", cluster=None)],
-        managed_cancel=[{"result": {"existed": False}}],
+        managed_cancel=[{"result": NO_JOB}],
     )
     with pytest.raises(NothingFitsError):
         launch(stage, replace(spot(stage), offers=spot(stage).offers[:2]))
@@ -164,7 +130,7 @@ def test_where_spot_is_gone_everywhere_a_machine_on_demand_is_taken_once_the_job
         managed_mode=[{"result": CAN}],
         managed_launch=[{"result": {"job_id": 7}}],
         managed_job=[answer("FAILED_NO_RESOURCE", cluster=None)],
-        managed_cancel=[{"result": {"existed": False}} if ends else {"error": ["RuntimeError", "no"]}],
+        managed_cancel=[{"result": NO_JOB} if ends else {"error": ["RuntimeError", "no"]}],
         launch=[{"result": LAUNCHED}],
     )
     request = spot(stage)
@@ -184,12 +150,24 @@ def test_a_launch_that_is_broken_off_ends_the_job(stage: Stage) -> None:
     stage.play(
         managed_mode=[{"result": CAN}],
         managed_launch=[{"error": ["RuntimeError", "the server is gone"]}],
-        managed_job=[{"result": {"job": None, "cluster": None, "machines": []}}],
-        managed_cancel=[{"result": {"existed": False}}],
+        managed_job=[{"result": GONE}],
+        managed_cancel=[{"result": NO_JOB}],
     )
     with pytest.raises(EngineError):
         launch(stage)
     assert stage.calls("managed_cancel") == [["managed_cancel", {"name": "tf-demo-1"}]]
+
+
+def test_a_price_that_is_unknown_of_the_machine_now_leaves_the_offers(stage: Stage) -> None:
+    second = {**SECOND, "price_usd_per_hour": None}
+    stage.play(
+        managed_mode=[{"result": CAN}],
+        managed_launch=[{"result": {"job_id": 7}}],
+        managed_job=[answer("RUNNING", LOST, second, recoveries=1)],
+    )
+    request = spot(stage)
+    taken = stage.engine.submit(request, stage.engine.reserve(request)).offer
+    assert (taken.region, taken.price_usd_per_hour) == ("us-west-2", Decimal("0.40"))
 
 
 @pytest.mark.parametrize(
@@ -207,17 +185,6 @@ def test_a_launch_that_is_broken_off_ends_the_job(stage: Stage) -> None:
 def test_states(stage: Stage, status: str, state: MachineState) -> None:
     handle = running(stage, answer("RUNNING", FIRST), answer(status, FIRST))
     assert stage.engine.status(handle) is state
-
-
-def running(stage: Stage, *answers: dict[str, Any], **moves: list[dict[str, Any]]) -> Handle:
-    """A managed job that runs; the first of the answers is the launch's."""
-    stage.play(
-        managed_mode=[{"result": CAN}],
-        managed_launch=[{"result": {"job_id": 7}}],
-        managed_job=list(answers),
-        **moves,
-    )
-    return launch(stage)
 
 
 def test_a_replaced_machine_is_told_once_and_events_come_from_the_bucket(stage: Stage) -> None:
@@ -265,56 +232,9 @@ def test_a_graceful_stop_is_a_request_in_the_bucket(stage: Stage) -> None:
 
 
 def test_a_trainer_that_does_not_stop_is_cancelled(stage: Stage) -> None:
-    handle = running(stage, answer("RUNNING", FIRST), managed_cancel=[{"result": {"existed": True}}])
+    handle = running(stage, answer("RUNNING", FIRST), managed_cancel=[{"result": CANCELLED}])
     stage.engine.cancel(handle, grace_s=0.2)
     assert stage.calls("managed_cancel")
-
-
-def test_down_waits_until_the_controller_has_taken_the_machine_away(stage: Stage) -> None:
-    gone = {**FIRST, "to_s": 1500.0}
-    handle = running(
-        stage,
-        answer("RUNNING", FIRST),
-        answer("CANCELLING", FIRST),
-        answer("CANCELLED", FIRST),
-        answer("CANCELLED", gone, cluster=None),
-        managed_cancel=[{"result": {"existed": True}}, {"result": {"existed": False}}],
-    )
-    stage.engine.down(handle)
-    assert len(stage.calls("managed_job")) == 4
-    assert isinstance(stage.engine, RecoveringSkyEngine)
-    times = stage.engine.machines(handle)
-    assert times is not None
-    assert [(one.from_s, one.to_s) for one in times.machines] == [(1010.0, 1500.0)]
-
-
-def test_evidence_needs_job_machine_and_provider_to_be_silent(stage: Stage) -> None:
-    nothing = {"job": job("CANCELLED"), "cluster": None, "provider": "aws", "instances": {}}
-    handle = running(
-        stage,
-        answer("RUNNING", FIRST),
-        managed_left=[
-            {"result": {**nothing, "job": job("RECOVERING")}},
-            {"result": {**nothing, "instances": {"i-1": "running"}}},
-        ],
-    )
-    assert "managed job 7 (RECOVERING)" in stage.engine.evidence(handle).left
-    assert "i-1 (running)" in stage.engine.evidence(handle).left
-
-
-def test_evidence_is_confirmed_where_all_say_that_nothing_is_left(stage: Stage) -> None:
-    elsewhere = {**FIRST, "cloud": "gcp"}
-    request = spot(stage, offer("g2", "0.36", cloud="gcp", region="us-east1", use_spot=True))
-    nothing = {"job": job("SUCCEEDED"), "cluster": None, "provider": "gcp", "instances": {}}
-    stage.play(
-        managed_mode=[{"result": CAN}],
-        managed_launch=[{"result": {"job_id": 7}}],
-        managed_job=[answer("RUNNING", elsewhere)],
-        managed_left=[{"result": nothing}, {"result": {**nothing, "instances": None}}],
-    )
-    handle = launch(stage, request)
-    assert stage.engine.evidence(handle).confirmed
-    assert not stage.engine.evidence(handle).confirmed
 
 
 def _event(seq: int) -> Event:
@@ -338,14 +258,3 @@ def test_what_is_said_of_skypilots_controller(told: dict[str, Any], can: bool, w
     assert found.can is can
     assert word in found.text
     assert can or found.hint
-
-
-def test_a_job_whose_folder_is_lost_is_ended_by_its_name(stage: Stage) -> None:
-    stage.play(managed_job=[answer("CANCELLED", LOST, cluster=None)], managed_cancel=[{"result": {"existed": True}}])
-    folder = stage.folder / "runs"
-    folder.mkdir()
-    details = {"run_id": "", "managed": True}
-    stage.engine.down(Handle(engine="sky", run_dir=str(folder), name="tf-lost-1", details=details))
-    assert stage.calls("managed_cancel") == [["managed_cancel", {"name": "tf-lost-1"}]]
-    assert not (folder / MANAGED_FILE).exists()
-    assert not stage.calls("down")

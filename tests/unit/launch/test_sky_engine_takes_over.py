@@ -1,12 +1,15 @@
-"""A take-down that begins while something else is being asked: it does not wait, and is not disturbed afterwards."""
+"""A take-down that begins while something else is being asked, which does not hold it up, and one of another machine's
+launch."""
 
+import platform
 import threading
+from dataclasses import replace
 
 import pytest
 
 from manager.errors import EngineError
 from manager.launch.engine import MachineState
-from tests.support.sky_stage import Stage
+from tests.support.sky_stage import NOBODY_ASKED, Stage
 
 
 def test_a_fetch_that_hangs_does_not_hold_up_the_take_down(stage: Stage) -> None:
@@ -42,6 +45,19 @@ def test_a_worker_that_is_idle_goes_on_with_the_take_down(stage: Stage) -> None:
     before = stage.engine._worker(handle)._process
     stage.engine.down(handle)
     assert stage.engine._worker(handle)._process is before
+
+
+def test_a_launch_of_another_machine_is_not_taken_for_none(stage: Stage) -> None:
+    stage.play(evidence=[{"result": NOBODY_ASKED}])
+    here = stage.handle()
+    assert here.details["reserved_on"] == platform.node()
+    assert stage.engine.evidence(here).confirmed, "nothing was asked for here"
+    found = stage.engine.evidence(replace(here, details={**here.details, "reserved_on": "anns-laptop"}))
+    assert not found.confirmed
+    assert found.answer == (
+        "SkyPilot has no cluster tf-demo-1; the provider could not be asked: the launch was asked for on anns-laptop "
+        "and nothing of it is known here; `tunefare reconcile` there can ask"
+    )
 
 
 @pytest.fixture(autouse=True)
