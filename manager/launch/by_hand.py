@@ -9,10 +9,9 @@ from pathlib import Path
 from manager.launch.aws_end import regions_of
 from manager.launch.aws_inventory import terminate_command
 from manager.launch.engine import Evidence, Handle
+from manager.launch.inventory import CLUSTER_TAG
 from manager.launch.sky_attempt import Attempt, read_attempt
 
-_TAG = "ray-cluster-name"
-"""Under which SkyPilot's provisioners label the machines of a cluster (sky/provision/constants.py)."""
 _ON_AWS = re.compile(r"aws (\S+) ((?:i|vol)-[0-9a-z]+) ")
 """Evidence says of what is left on AWS: `Rented.told`."""
 
@@ -37,9 +36,9 @@ def _provider_commands(handle: Handle, evidence: Evidence | None) -> tuple[str, 
         case "aws":
             return _aws_commands(handle, attempt, () if evidence is None else evidence.left)
         case "gcp":
-            return (f"gcloud compute instances list --filter=labels.{_TAG}:{name}",)
+            return (f"gcloud compute instances list --filter=labels.{CLUSTER_TAG}:{name}",)
         case "kubernetes":
-            return (f"kubectl get pods --all-namespaces -l {_TAG}={name}",)
+            return (f"kubectl get pods --all-namespaces -l {CLUSTER_TAG}={name}",)
         case "slurm":
             return (f"squeue --name {name}", f"scancel --name {name}")
         case _:

@@ -6,7 +6,9 @@ Called again it goes on where it was; what is wrong never stands under its name 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,20 +59,20 @@ class Brought:
 
 
 def store_uri(run_dir: Path) -> str | None:
-    """The store of a run, as its job file here says; None: it has none, or was never launched."""
-    choice = store_choice(run_dir)
-    return None if choice is None else choice.uri
+    """The store of a run, as its job file here says, of whatever schema that is; None: it has none, or was never
+    launched."""
+    for text in _job_texts(run_dir):
+        with suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(text)["store"]["uri"])
+    return None
 
 
 def store_choice(run_dir: Path) -> StoreChoice | None:
-    """The same with all that is said of it."""
-    for file in (run_dir / UPLOAD_DIR / JOB_FILE, run_dir / JOB_FILE):
-        try:
-            store = parse_job(file.read_text(encoding="utf-8")).store
-        except (OSError, ProtocolError, UnicodeDecodeError):
-            continue
-        if store is not None:
-            return store
+    """The same with all that is said of it, where the job file is of this schema."""
+    for text in _job_texts(run_dir):
+        with suppress(ProtocolError):
+            if (store := parse_job(text).store) is not None:
+                return store
     return None
 
 
@@ -109,6 +111,13 @@ def bring_from_store(
             hint=hint or "What came is kept; ask again when the store answers.",
         ) from error
     return Brought(uri=uri, events=events, model=model, checkpoint=checkpoint)
+
+
+def _job_texts(run_dir: Path) -> Iterator[str]:
+    """Of the job files of either engine."""
+    for file in (run_dir / UPLOAD_DIR / JOB_FILE, run_dir / JOB_FILE):
+        with suppress(OSError, UnicodeDecodeError):
+            yield file.read_text(encoding="utf-8")
 
 
 def _bring_events(store: Store, run_dir: Path) -> int:

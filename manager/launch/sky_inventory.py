@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from manager.errors import EngineError
 from manager.launch.inventory import Found, Rented, RentedKind
-from manager.launch.render import CLUSTER_PREFIX, cluster_name
+from manager.launch.render import CLUSTER_PREFIX
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 from manager.units import HOURS_PER_MONTH, usd
 
@@ -42,7 +41,8 @@ def find_clusters(*, worker: Callable[[], SkyWorker] = SkyWorker, timeout_s: flo
 
 
 def _managed(record: Mapping[str, Any]) -> Rented:
-    """A managed job that has not ended: while it is there it rents machines anew, whatever is ended of them."""
+    """A managed job that has not ended: while it is there it rents machines anew, whatever is ended of them. One that
+    has had no machine yet has no tag, and its name may be shortened: whose it is only a list of runs can say."""
     return Rented(
         kind=RentedKind.CLUSTER,
         cloud=SKYPILOT,
@@ -50,21 +50,11 @@ def _managed(record: Mapping[str, Any]) -> Rented:
         id=record["name"],
         name=MANAGED_JOB,
         state=str(record["status"]),
-        run_id=record["run_id"] or _run_id(record["name"]),
+        run_id=record["run_id"] or None,
         created_at_s=record["submitted_at_s"],
         usd_per_month=None,
         remove_command=f"sky jobs cancel -n {record['name']}",
     )
-
-
-def _run_id(name: str) -> str | None:
-    """By the job's name, where that was not shortened."""
-    run_id = name.removeprefix(CLUSTER_PREFIX)
-    try:
-        return run_id if cluster_name(run_id) == name else None
-    except EngineError:
-        # Somebody else's job.
-        return None
 
 
 def _rented(record: Mapping[str, Any]) -> Rented:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from manager.errors import StateError
+from manager.errors import EngineError, StateError
 from manager.launch.aws_end import regions_of, was_on_aws
+from manager.launch.from_store import store_uri
+from manager.launch.render import cluster_name
 from manager.launch.sky_attempt import read_attempt
 from manager.prices.offer import Offer
 from manager.runs.states import RunState
 from manager.runs.summary import RunSummary
 from manager.service.context import Context
 from manager.service.inspection import reading
-from tasks.protocol import JOB_FILE
 
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -28,8 +28,6 @@ _CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 """Any of them says that somebody means to use AWS; whether they are good is boto3's affair."""
-_UPLOAD_JOBS = (JOB_FILE, f"upload/{JOB_FILE}")
-"""In the run's folder, of either engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,8 @@ class KnownRuns:
 
     states: Mapping[str, RunState]
     """Of all runs."""
+    clusters: Mapping[str, str]
+    """Name of a cluster or managed job -> its run, of the ledger and of folders: names of long ids are shortened."""
     aws_regions: tuple[str, ...]
     """Where runs were tried, by their folders."""
     bucket_uris: tuple[str, ...]
@@ -64,6 +64,7 @@ def known_runs(context: Context) -> KnownRuns:
     uris = [context.config.text("bucket"), *map(_store_parent, folders)]
     return KnownRuns(
         states={run.run_id: run.state for run in runs},
+        clusters=_clusters([*(folder.name for folder in folders), *(run.run_id for run in runs)]),
         aws_regions=tuple(sorted(regions)),
         bucket_uris=tuple(sorted({uri.rstrip("/") for uri in uris if uri})),
         on_skypilot=bool(attempts) or any(run.engine == "sky" for run in runs),
@@ -112,14 +113,16 @@ def skypilot_user_hash(context: Context) -> str | None:
         return None
 
 
+def _clusters(run_ids: Iterable[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for run_id in run_ids:
+        # A folder that is no run's can have any name.
+        with suppress(EngineError):
+            names[cluster_name(run_id)] = run_id
+    return names
+
+
 def _store_parent(run_dir: Path) -> str:
     """The URI under which a run has its folder; empty: it keeps nothing in a bucket, or nobody can say."""
-    for name in _UPLOAD_JOBS:
-        try:
-            store = json.loads((run_dir / name).read_text(encoding="utf-8")).get("store")
-            uri = str(store["uri"])
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
-            continue
-        parent, _, last = uri.rstrip("/").rpartition("/")
-        return parent if last == run_dir.name else ""
-    return ""
+    parent, _, last = (store_uri(run_dir) or "").rstrip("/").rpartition("/")
+    return parent if last == run_dir.name else ""

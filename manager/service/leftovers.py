@@ -97,12 +97,13 @@ def leftovers_of(
     answers = _ask(jobs)
     found = _without_twins({name: answer for name, (answer, _) in answers.items()})
     own_hash = skypilot_user_hash(context)
-    told = [item for item in found.items if not wanted or item.cloud in wanted]
+    told = [_with_run(item, runs) for item in found.items if not wanted or item.cloud in wanted]
     offers = offers_of(
         context, {run_id for item in told if (run_id := item.run_id) in runs.states and run_id and _needs_price(item)}
     )
     items = [_leftover(item, runs, offers, own_hash) for item in told]
-    places = {f"{AWS} {region}" for region in runs.aws_regions}
+    # With the space that may be followed by a kind of thing.
+    places = {f"{AWS} {region} " for region in runs.aws_regions}
     return Leftovers(
         items=tuple(sorted(items, key=urgency)),
         asked=tuple(jobs),
@@ -112,7 +113,7 @@ def leftovers_of(
             place
             for name, (answer, knows_where) in answers.items()
             for place in answer.silent
-            if not knows_where or name != AWS or place in places or place == AWS
+            if not knows_where or name != AWS or place == AWS or any(f"{place} ".startswith(one) for one in places)
         ),
         prices_as_of=storage_prices_as_of(),
     )
@@ -160,6 +161,13 @@ def _without_twins(answers: dict[str, Found]) -> Found:
     joined = join(answers.values())
     items = [item for item in joined.items if not (told and item.kind is RentedKind.CLUSTER and item.cloud == AWS)]
     return Found(items=tuple(items), silent=joined.silent)
+
+
+def _with_run(item: Rented, runs: KnownRuns) -> Rented:
+    """A cluster or job without a tag is known by its name, where its run is."""
+    if item.run_id is not None or item.kind is not RentedKind.CLUSTER:
+        return item
+    return replace(item, run_id=runs.clusters.get(item.id))
 
 
 def _leftover(item: Rented, runs: KnownRuns, offers: Mapping[str, Offer], own_hash: str | None) -> Leftover:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,17 +13,20 @@ import pytest
 
 from manager.errors import EngineError, UsageError
 from manager.launch.bucket_folders import find_folders, remove_folder
-from manager.launch.inventory import Rented, RentedKind
+from manager.launch.inventory import Found, Rented, RentedKind
+from manager.launch.render import cluster_name
+from manager.launch.sky_attempt import begin_attempt
 from manager.runs.states import RunState
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.leftover_ends import find_one, reconcile_providers, remove_leftover
+from manager.service.leftover_places import known_runs
 from manager.service.leftover_words import partial_words, standing_words, total_words
-from manager.service.leftovers import Askers, find_leftovers
+from manager.service.leftovers import Askers, find_leftovers, leftovers_of
 from manager.service.leftovers_report import Leftovers, Standing, leftovers_to_json
 from tests.support.aws_account import AwsAccount
 from tests.support.contexts import make_context
-from tests.support.leftover_stage import EAST, LIVING, LOST, OVER, EastAws, Played, keep, know_user, over
+from tests.support.leftover_stage import EAST, G5, LIVING, LOST, OVER, EastAws, Played, keep, know_user, over
 from tests.support.sky_stage import SilentAws
 
 
@@ -200,6 +203,19 @@ def test_an_aws_that_does_not_answer_is_told_and_not_taken_for_empty(context: Co
         find_one(found, "i-1")
 
 
+def test_a_kind_that_aws_does_not_tell_of_is_told_and_hides_no_machine(context: Context, account: AwsAccount) -> None:
+    class WithoutAddresses(EastAws):
+        def find(self, regions: Iterable[str], *, run_id: str | None = None) -> Found:
+            silent = {f"aws {region} addresses": "no permission" for region in ("us-west-2", EAST)}
+            return replace(super().find(regions, run_id=run_id), silent=silent)
+
+    over(context)
+    machine = account.machine(EAST, run_id=OVER)
+    found = find_leftovers(context, askers=Played(aws=WithoutAddresses()).askers())
+    assert machine in {item.rented.id for item in found.machines_without_run}
+    assert found.silent_of_runs == ("aws us-east-1 addresses",)
+
+
 def cluster(cloud: str, state: str = "UP", run_id: str = OVER) -> Rented:
     return Rented(
         kind=RentedKind.CLUSTER,
@@ -226,13 +242,44 @@ def test_clusters_of_other_clouds_come_from_skypilot_and_those_of_aws_only_where
     assert [i.rented.cloud for i in find_leftovers(context, clouds=["GCP"], askers=silent).items] == ["gcp"]
 
 
+LONG = "sentiment-bert-base-1122-a-long-name"
+
+
+@pytest.mark.parametrize("run_id", [OVER, LONG])
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.RUNNING])
+def test_a_managed_job_without_a_tag_is_its_runs_also_where_its_name_is_shortened(
+    context: Context, run_id: str, state: RunState
+) -> None:
+    states = [RunState.LAUNCHING, RunState.RUNNING]
+    keep(context, run_id, *(states if state in states else [RunState.LAUNCHING, RunState.TEARING_DOWN, state]))
+    name = cluster_name(run_id)
+    jobs = [replace(cluster("skypilot"), id=one, name="managed job", run_id=None) for one in (name, "tf-nobodys-1")]
+    askers = replace(Played(clusters=jobs).askers(), aws=SilentAws())
+    ours, nobodys = sorted(find_leftovers(context, askers=askers).items, key=lambda item: item.rented.id != name)
+    expected = Standing.LIVING if state is RunState.RUNNING else Standing.ORPHAN
+    assert (ours.rented.run_id, ours.standing) == (run_id, expected)
+    assert (nobodys.rented.run_id, nobodys.standing) == (None, Standing.UNKNOWN_RUN)
+
+
+def test_without_a_ledger_a_job_is_known_by_the_folder_of_its_run(context: Context) -> None:
+    begin_attempt(context.home.runs_dir / LONG, G5)
+    job = replace(cluster("skypilot"), id=cluster_name(LONG), name="managed job", run_id=None)
+    context.home.ledger_file.write_bytes(b"no ledger")
+    runs = known_runs(context)
+    assert runs.ledger_error is not None
+    askers = replace(Played(clusters=[job]).askers(), aws=SilentAws())
+    (item,) = leftovers_of(context, runs, machines_only=True, askers=askers).items
+    assert item.rented.run_id == LONG
+
+
 def bucket(context: Context, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket with folders of a run that is over, of one that lives, and of somebody."""
     uri = "s3://a-bucket/runs"
     keep(context, LIVING, RunState.LAUNCHING, RunState.RUNNING)
     over(context)
     (context.home.runs_dir / OVER / "upload").mkdir()
-    job = {"store": {"uri": f"{uri}/{OVER}"}}
+    # Also of a run of another version, whose job file this one cannot read.
+    job = {"schema": 0, "store": {"uri": f"{uri}/{OVER}"}}
     (context.home.runs_dir / OVER / "upload" / "job.json").write_text(json.dumps(job))
     return uri
 
