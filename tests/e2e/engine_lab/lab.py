@@ -16,7 +16,8 @@ from typing import IO, Generic, Self, TypeVar
 from .errors import LabError
 from .layout import LabLayout
 from .processes import end_processes, find_daemons, find_marked
-from .sky_client import find_api_servers, kill_api_server, pick_free_port, stop_api_server
+from .queue_port import pick_api_port, release_queue_port
+from .sky_client import find_api_servers, kill_api_server, stop_api_server
 
 LayoutT = TypeVar("LayoutT", bound=LabLayout)
 _TMP = Path("/tmp")
@@ -33,7 +34,7 @@ class EngineLab(ABC, Generic[LayoutT]):
         """
         self._layout = layout
         self._keeps_root = keeps_root
-        self._api_port = pick_free_port()
+        self._api_port = pick_api_port()
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._lock: IO[str] | None = None
 
@@ -98,6 +99,7 @@ class EngineLab(ABC, Generic[LayoutT]):
             self._lock.truncate(0)
             self._lock.close()
             self._lock = None
+        release_queue_port(self._api_port)
         if not self._keeps_root:
             _remove_fresh_root(self._layout)
 
