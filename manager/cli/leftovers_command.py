@@ -9,7 +9,7 @@ import typer
 
 from manager.cli.limit_options import names
 from manager.cli.output import console, emit, emit_json, narrate
-from manager.errors import ExitCode, TeardownUnconfirmedError, UsageError
+from manager.errors import EngineError, ExitCode, StateError, TeardownUnconfirmedError, UsageError
 from manager.service.context import Context, open_context
 
 if TYPE_CHECKING:
@@ -38,13 +38,18 @@ def leftovers(
     """Machines, disks, addresses and folders in buckets that runs left, with what they cost a month."""
     # The ledger's and the clouds' libraries: `--help` must not wait for them.
     from manager.service.leftover_ends import find_one
-    from manager.service.leftovers import find_leftovers
+    from manager.service.leftovers import find_leftovers_anyway
     from manager.service.leftovers_report import leftovers_to_json
 
     context = open_context()
     if not as_json:
         narrate("asking the providers ...")
-    found = find_leftovers(context, clouds=names(clouds) or (), regions=names(regions) or ())
+    found, ledger_error = find_leftovers_anyway(context, clouds=names(clouds) or (), regions=names(regions) or ())
+    if ledger_error is not None and remove is not None:
+        raise ledger_error
+    if ledger_error is not None:
+        narrate(f"tunefare: error: {ledger_error.message}")
+        narrate("which run a thing is of is told by the folders of runs alone")
     if remove is not None:
         return _remove(context, find_one(found, remove), yes=yes, as_json=as_json)
     if as_json:
@@ -52,6 +57,13 @@ def leftovers(
     else:
         _show(found)
     _warn(found)
+    if ledger_error is not None:
+        raise StateError("what a thing costs, and whether its run lives, was not looked up", hint=ledger_error.hint)
+    if found.silent_of_runs:
+        raise EngineError(
+            f"{', '.join(found.silent_of_runs)} did not answer: what is there is unknown",
+            hint="the reasons stand above; ask again when it answers",
+        )
     return ExitCode.DONE
 
 
@@ -64,7 +76,8 @@ def _show(found: Leftovers) -> None:
         emit(f"{total_words(found.items)}; disks, addresses and buckets at list prices of {found.prices_as_of}")
     else:
         told = ", ".join(found.asked)
-        emit(f"nothing under the tag of a run ({told})" if told else "nobody was asked")
+        unknown = "; but not everybody answered" if found.silent else ""
+        emit(f"nothing was found under the tag of a run ({told}){unknown}" if told else "nobody was asked")
     for sentence in partial_words(found):
         narrate(sentence)
 

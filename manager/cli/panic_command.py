@@ -82,7 +82,7 @@ def _look(context: Context) -> bool:
 
     found = find_orphans(context)
     for item in found.machines_without_run:
-        narrate(f"  {item.rented.told}: {item.rented.name}, of {item.rented.run_id}, which no run uses")
+        narrate(f"  {item.rented.told}: {item.rented.name}, of {item.rented.run_told}, which no run uses")
     for place in found.silent_of_runs:
         narrate(f"  {place} did not answer: {found.silent[place]}")
     return bool(found.machines_without_run or found.silent_of_runs)

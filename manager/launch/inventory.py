@@ -53,7 +53,7 @@ class Rented:
     state: str
     """In the provider's words."""
     run_id: str | None
-    """Value of the tag; None: the tag is empty."""
+    """Value of the tag; None: the tag is empty, or nobody knows the run."""
     created_at_s: float | None
     """Unix time; None: the provider does not say."""
     usd_per_month: Decimal | None
@@ -68,6 +68,11 @@ class Rented:
     """Name of the cluster at the provider, by SkyPilot's tag; None: it does not say."""
     size_gib: Decimal | None = None
     """Of a disk or of all objects; None: has none, or unknown."""
+
+    @property
+    def run_told(self) -> str:
+        """The run, for people."""
+        return self.run_id or "an unknown run"
 
     @property
     def place(self) -> str:

@@ -52,8 +52,10 @@ def find_one(found: Leftovers, thing_id: str) -> Leftover:
     item = next((item for item in found.items if item.rented.id == thing_id), None)
     if item is None:
         silent = f"; {', '.join(found.silent)} did not answer" if found.silent else ""
+        nobody = f"; not asked: {', '.join(found.not_asked)}" if found.not_asked else ""
         raise UsageError(
-            f"nothing under the tag of a run has the id {thing_id!r}{silent}", hint="`tunefare leftovers` lists them"
+            f"nothing that was found under the tag of a run has the id {thing_id!r}{silent}{nobody}",
+            hint="`tunefare leftovers` lists what there is, and why a place was not asked",
         )
     run = item.rented.run_id
     if item.standing is Standing.LIVING and run is None:
@@ -124,7 +126,7 @@ def end_machines_without_run(
         if item.standing is Standing.UNKNOWN_RUN and not unknown_runs:
             continue
         removal = remove_leftover(context, item, askers=askers, limit_s=limit_s)
-        tell(f"{item.rented.told} of {item.rented.run_id}: {'gone' if removal.is_gone else removal.told}")
+        tell(f"{item.rented.told} of {item.rented.run_told}: {'gone' if removal.is_gone else removal.told}")
         removals.append(removal)
     return tuple(removals)
 
@@ -162,9 +164,9 @@ def _order_end(context: Context, rented: Rented, askers: Askers) -> None:
 
 
 def _down(context: Context, rented: Rented, sky: Engine) -> None:
-    run_id = rented.run_id or ""
-    run_dir: Path = context.home.runs_dir / run_id
-    details = {"run_id": run_id, "managed": rented.name == MANAGED_JOB}
+    # What is said about the end of a thing whose run nobody knows lies in a folder of its own.
+    run_dir: Path = context.home.runs_dir / (rented.run_id or rented.id)
+    details = {"run_id": rented.run_id or "", "managed": rented.name == MANAGED_JOB}
     sky.down(Handle(engine=SKY, run_dir=str(run_dir), name=rented.id, details=details))
 
 
@@ -203,4 +205,4 @@ def _keep(context: Context, item: Leftover, evidence: Evidence) -> None:
 
 def runs_of(removals: Sequence[Removal]) -> str:
     """Ids and runs, with commas."""
-    return ", ".join(f"{one.leftover.rented.id} of {one.leftover.rented.run_id}" for one in removals)
+    return ", ".join(f"{one.leftover.rented.id} of {one.leftover.rented.run_told}" for one in removals)

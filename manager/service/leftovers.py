@@ -11,15 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from manager.errors import StateError
 from manager.launch.aws_inventory import CLOUD as AWS
 from manager.launch.aws_inventory import AwsInventory
 from manager.launch.bucket_folders import find_folders, remove_folder
 from manager.launch.inventory import AskedInventory, Found, Rented, RentedKind, join
+from manager.launch.sky_catalogs import HOSTED_CLOUDS
 from manager.launch.sky_inventory import SKYPILOT, find_clusters
 from manager.prices.offer import Offer
 from manager.prices.storage_prices import storage_prices_as_of
 from manager.runs.states import MAY_BILL, RunState
 from manager.service.context import Context
+from manager.service.known_names import CLOUDS_WITHOUT_CATALOG, check_names
 from manager.service.leftover_places import (
     KnownRuns,
     known_runs,
@@ -72,6 +75,23 @@ def find_leftovers(
     return leftovers_of(
         context, runs, clouds=clouds, regions=regions, machines_only=machines_only, askers=askers or Askers()
     )
+
+
+def find_leftovers_anyway(
+    context: Context,
+    *,
+    clouds: Sequence[str] = (),
+    regions: Sequence[str] = (),
+    askers: Askers | None = None,
+) -> tuple[Leftovers, StateError | None]:
+    """As `find_leftovers`, also where the ledger cannot be read: then with what the folders of runs tell, and why.
+
+    Raises:
+        UsageError: there is no such cloud.
+    """
+    check_names("cloud", clouds, {*HOSTED_CLOUDS, *CLOUDS_WITHOUT_CATALOG})
+    runs = known_runs(context)
+    return leftovers_of(context, runs, clouds=clouds, regions=regions, askers=askers or Askers()), runs.ledger_error
 
 
 def leftovers_of(

@@ -1,8 +1,8 @@
 """The second port of SkyPilot's API server, which the kernel may have given to somebody's connection.
 
 SkyPilot 0.14 derives the port of its queue manager from the server's (sky/server/requests/queues/mp_queue.py), always
-within the range of the kernel's own choices. A connection that has it, or had it within the last minute, keeps the server
-from starting: with the hundreds that an emulated cloud makes a minute, one start in forty.
+within the range of the kernel's own choices. A connection that has it, or had it within the last minute, keeps the
+server from starting: with the hundreds that an emulated cloud makes a minute, one start in forty.
 """
 
 import contextlib

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from manager.errors import StateError
 from manager.launch.engine import Evidence
 from manager.launch.inventory import Rented, RentedKind
 from manager.runs.states import RunState
@@ -43,14 +44,20 @@ DISK = thing(RentedKind.VOLUME, "vol-1", "8")
 MACHINE = thing(RentedKind.INSTANCE, "i-1", None)
 
 
-def staged(monkeypatch: pytest.MonkeyPatch, *items: Leftover, gone: bool = True) -> list[str]:
+def staged(
+    monkeypatch: pytest.MonkeyPatch,
+    *items: Leftover,
+    gone: bool = True,
+    silent_of_runs: tuple[str, ...] = (),
+    ledger_error: StateError | None = None,
+) -> list[str]:
     """Leftovers that are found; the ids that are removed."""
     found = Leftovers(
         items=items,
         asked=("aws",),
         not_asked={"skypilot": "no run was launched through it"},
         silent={"aws us-west-2": "no answer within 30 s", "aws eu-west-1": "no answer within 30 s"},
-        silent_of_runs=(),
+        silent_of_runs=silent_of_runs,
         prices_as_of="2026-11-22",
     )
     removed: list[str] = []
@@ -61,7 +68,7 @@ def staged(monkeypatch: pytest.MonkeyPatch, *items: Leftover, gone: bool = True)
         evidence = Evidence(confirmed=gone, asked_at_s=1.0, source="played", answer="as played", left=())
         return Removal(leftover=item, is_gone=gone, told="as played", commands=commands, evidence=evidence)
 
-    monkeypatch.setattr(leftovers, "find_leftovers", lambda *_, **__: found)
+    monkeypatch.setattr(leftovers, "find_leftovers_anyway", lambda *_, **__: (found, ledger_error))
     monkeypatch.setattr(leftover_ends, "remove_leftover", remove)
     return removed
 
@@ -116,12 +123,38 @@ def test_an_id_that_is_not_there_is_refused(shell: Shell, monkeypatch: pytest.Mo
     removed = staged(monkeypatch, DISK)
     done = shell.run("leftovers", "--remove", "vol-2", "--yes")
     assert done.code == 2
-    assert "nothing under the tag of a run has the id 'vol-2'; aws us-west-2, aws eu-west-1 did not answer" in (
-        done.stderr
-    )
+    assert "has the id 'vol-2'; aws us-west-2, aws eu-west-1 did not answer; not asked: skypilot" in (done.stderr)
     assert removed == []
 
 
 def test_a_fresh_home_asks_nobody(shell: Shell) -> None:
     done = shell.run("leftovers")
     assert (done.code, done.stdout) == (0, "nobody was asked\n")
+
+
+def test_a_place_of_runs_that_does_not_answer_is_not_taken_for_empty(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged(monkeypatch, silent_of_runs=("aws us-west-2",))
+    done = shell.run("leftovers")
+    assert done.code == 1
+    assert "nothing was found under the tag of a run (aws); but not everybody answered" in done.stdout
+    assert "aws us-west-2 did not answer: what is there is unknown" in done.stderr
+
+
+def test_a_ledger_that_does_not_answer_keeps_nobody_from_asking_the_providers(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = staged(monkeypatch, DISK, ledger_error=StateError("the ledger does not answer", hint="start it"))
+    done = shell.run("leftovers")
+    assert done.code == 1
+    assert "volume: 100 GiB gp3" in done.stdout
+    assert "the ledger does not answer" in done.stderr
+    assert shell.run("leftovers", "--remove", "vol-1", "--yes").code == 1
+    assert removed == []
+
+
+def test_a_cloud_that_is_misspelt_is_refused(shell: Shell) -> None:
+    done = shell.run("leftovers", "--clouds", "azw")
+    assert done.code == 2
+    assert "there is no cloud `azw`" in done.stderr
