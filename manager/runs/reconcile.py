@@ -14,7 +14,9 @@ from enum import StrEnum
 
 from manager.errors import EngineError, ExitCode, InterruptedRunError, StateError, TunefareError
 from manager.launch.engine import Engine, Evidence, MachineState, TellsEnd
+from manager.runs.beats import beating
 from manager.runs.clients import Client, is_here, this_client
+from manager.runs.fetch_limit import planned_fetch_s
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
 from manager.runs.records import RunRecord
@@ -132,7 +134,7 @@ def stop(
             on_update(StateUpdate(run_id=run_id, change=ledger.run(run_id).history[-1]))
         if state is not RunState.TEARING_DOWN and time.monotonic() >= deadline:
             break
-        if not _client_lives(ledger, run_id, clock()):
+        if not ledger.client_lives(run_id, clock()):
             results = reconcile(ledger, engines, clock, on_update, [run_id], end=True, settings=settings)
             failed = next((result.error for result in results if result.error is not None), None)
             if failed is not None:
@@ -141,10 +143,6 @@ def stop(
                 break
         time.sleep(0.3)
     return ledger.run(run_id)
-
-
-def _client_lives(ledger: Ledger, run_id: str, now_s: float) -> bool:
-    return ledger.client_lives(run_id, now_s)
 
 
 def _left(run_id: str, action: ReconcileAction, error: TunefareError | None = None) -> Reconciled:
@@ -170,7 +168,7 @@ def _refuse_elsewhere(ledger: Ledger, run_id: str, client: Client | None) -> Non
     if ledger.is_shared and client is not None and not is_here(client) and ledger.run(run_id).engine == _LOCAL:
         raise StateError(
             f"run {run_id} trains on {client.host} itself, whose tunefare is silent",
-            hint=f"Run `tunefare reconcile {run_id}` there.",
+            hint=f"Run `tunefare reconcile {run_id}` there, as the user who launched it.",
         )
 
 
@@ -195,7 +193,7 @@ class _Reconciliation:
     def run(self, run_id: str, *, end: bool) -> Reconciled:
         ledger, self._run_id = self._ledger, run_id
         client, now_s = ledger.client(run_id), self._clock()
-        if _client_lives(ledger, run_id, now_s):
+        if ledger.client_lives(run_id, now_s):
             return _left(run_id, ReconcileAction.LEFT_ALONE)
         _refuse_elsewhere(ledger, run_id, client)
         if not ledger.claim(run_id, this_client(now_s), instead_of=client):
@@ -310,7 +308,8 @@ class _Reconciliation:
         if told_s is None and not self._gone(session):
             return None
         # What cannot be had now is tried again, and reported, when the run is closed.
-        with suppress(TunefareError):
+        most_s = max(session.settings.fetch_limit_s, planned_fetch_s(record.plan))
+        with suppress(TunefareError), beating(session, most_s=most_s):
             session.engine.fetch(session.handle)
             store_missing_events(session)
         events = self._ledger.events(record.run_id)
