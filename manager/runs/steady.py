@@ -75,6 +75,8 @@ class SteadyLedger(Ledger):
         self._kept = self._outbox.read()
         self._away: LedgerAwayError | None = None
         self._refused: StateError | None = None
+        """Kept to the end: whoever swallows it in between, `settle` raises it."""
+        self._is_refusal_told = False
         self._is_noted = False
         if self._kept:
             _write_all(ledger, run_id, self._kept, self._outbox)
@@ -165,6 +167,15 @@ class SteadyLedger(Ledger):
         self._put(evidence_entry(evidence))
         self._known = replace(self._known, evidence=(*self._known.evidence, evidence))
 
+    def beat(self, run_id: str, at_s: float) -> None:
+        """A sign of life; none, and none kept, while the server is away."""
+        self._tell()
+        if self._away is None:
+            try:
+                self._plain.beat(run_id, at_s)
+            except LedgerAwayError as error:
+                self._go_away(error, None)
+
     def release(self, run_id: str, at_s: float) -> None:
         """Nobody supervises the run from now on."""
         self._put(release_entry(at_s))
@@ -182,7 +193,8 @@ class SteadyLedger(Ledger):
         deadline = time.monotonic() + SETTLE_S
         while self._away is not None and time.monotonic() < deadline:
             time.sleep(0.1)
-        self._raise_refused()
+        if self._refused is not None:
+            raise self._refused
         if self._away is not None:
             raise StateError(
                 f"run {self._run_id} has ended ({self._known.state}), and the ledger does not know it: "
@@ -236,7 +248,7 @@ class SteadyLedger(Ledger):
                 continue
             except StateError as error:
                 with self._lock:
-                    self._refused = error
+                    self._refused = self._refused or error
                     self._kept = []
                     self._away = None
                 return
@@ -256,9 +268,10 @@ class SteadyLedger(Ledger):
             return True
 
     def _raise_refused(self) -> None:
-        refused, self._refused = self._refused, None
-        if refused is not None:
-            raise refused
+        """Once: what comes after it, the state and the proof of a machine that is gone, is written all the same."""
+        if self._refused is not None and not self._is_refusal_told:
+            self._is_refusal_told = True
+            raise self._refused
 
 
 def _write_all(ledger: Ledger, run_id: str, entries: list[Entry], outbox: Outbox) -> None:
