@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from manager.runs.clients import LONGEST_SILENCE_S
 from manager.runs.states import RunState
 
 STOPPED_HEARTBEATS = 4
 """A stopped client that has written nothing for so many heartbeats supervises no more."""
 SILENT_HEARTBEATS = 20
 SILENT_S = 600.0
-"""A client that runs and has written nothing for so long, and for so many heartbeats, hangs; it charges each heartbeat
-while the machine runs."""
-SILENT_BETWEEN_S = 2400.0
-"""The same while it launches or takes down, where one call may take half an hour."""
+"""A client that runs and has written nothing for so long, and for so many heartbeats, hangs; it writes each heartbeat
+while the machine runs. While it launches or takes down it may be silent for `LONGEST_SILENCE_S`, and while it launches
+for as much longer than the launch may take."""
 
 
 class ClientHealth(StrEnum):
@@ -27,7 +27,14 @@ class ClientHealth(StrEnum):
 
 
 def health(
-    *, is_alive: bool, is_stopped: bool, is_here: bool, state: RunState, silence_s: float, heartbeat_s: float
+    *,
+    is_alive: bool,
+    is_stopped: bool,
+    is_here: bool,
+    state: RunState,
+    silence_s: float,
+    heartbeat_s: float,
+    launch_timeout_s: float,
 ) -> ClientHealth:
     """The health of a client.
 
@@ -38,6 +45,7 @@ def health(
         state: of its run.
         silence_s: since the newest row that it wrote.
         heartbeat_s: between two rows while the machine runs.
+        launch_timeout_s: that a launch may take.
     """
     if not is_alive:
         return ClientHealth.GONE
@@ -45,6 +53,13 @@ def health(
         return ClientHealth.WELL
     if is_stopped and silence_s >= STOPPED_HEARTBEATS * heartbeat_s:
         return ClientHealth.STOPPED
-    calls = state not in {RunState.RUNNING, RunState.STOPPING}
-    longest_s = SILENT_BETWEEN_S if calls else max(SILENT_S, SILENT_HEARTBEATS * heartbeat_s)
+    longest_s = _longest_silence_s(state, heartbeat_s, launch_timeout_s)
     return ClientHealth.SILENT if silence_s >= longest_s else ClientHealth.WELL
+
+
+def _longest_silence_s(state: RunState, heartbeat_s: float, launch_timeout_s: float) -> float:
+    while_it_runs_s = max(SILENT_S, SILENT_HEARTBEATS * heartbeat_s)
+    if state in {RunState.RUNNING, RunState.STOPPING}:
+        return while_it_runs_s
+    launching_s = launch_timeout_s + while_it_runs_s if state is RunState.LAUNCHING else 0.0
+    return max(LONGEST_SILENCE_S, while_it_runs_s, launching_s)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from manager.launch.local_process import ProcessIdentity, identify, is_alive
 
-FOREIGN_SILENCE_S = 2400.0
-"""A client on another host cannot be asked; it writes at least a charge each half minute once the machine runs, and a
-launch may last half an hour. After this long without a row it counts as gone."""
+LONGEST_SILENCE_S = 2400.0
+"""A client writes a row each half minute: a charge, else a sign of life (`manager.runs.beats`); a single call that
+hangs on its way may keep it from that for half an hour. After this long it counts as gone where it cannot be asked (on
+another host, of another user), and as hanging where it can."""
 _MACHINE_ID = Path("/etc/machine-id")
 
 
@@ -33,7 +34,8 @@ class Client:
     created_at_s: float
     """Creation time of the process, Unix time in seconds."""
     machine: str | None = None
-    """Tells machines of one host name apart where several share a ledger; None: in a file, which one machine uses."""
+    """Tells machines of one host name, and users of one machine, apart where several share a ledger; None: in a file,
+    which one user of one machine has."""
 
 
 def this_client(now_s: float) -> Client:
@@ -49,8 +51,14 @@ def nobody(now_s: float) -> Client:
 
 
 def is_here(client: Client) -> bool:
-    """Whether the client is a process of this machine, so that it can be asked about."""
-    return client.host == platform.node() and client.machine in (None, this_machine())
+    """Whether the client is a process of this user on this machine, so that it can be asked about, and ended."""
+    known = (None, this_machine(), _machine_of_any_user())
+    return client.host == platform.node() and client.machine in known
+
+
+def is_own(client: Client | None) -> bool:
+    """Whether the client is the process that runs this line."""
+    return client is not None and client.pid == os.getpid() and is_here(client)
 
 
 def lives(client: Client | None, *, last_activity_s: float, now_s: float) -> bool:
@@ -59,12 +67,22 @@ def lives(client: Client | None, *, last_activity_s: float, now_s: float) -> boo
         return False
     if is_here(client):
         return is_alive(ProcessIdentity(pid=client.pid, created_at_s=client.created_at_s))
-    return now_s - last_activity_s < FOREIGN_SILENCE_S
+    return now_s - last_activity_s < LONGEST_SILENCE_S
 
 
 @cache
 def this_machine() -> str:
-    """A name that no other machine, or container with processes of its own, has; it says nothing about the machine."""
+    """A name that no other machine, container with processes of its own, or user has; it says nothing about them."""
+    return _hashed([*_marks(), f"uid {os.getuid()}"])
+
+
+@cache
+def _machine_of_any_user() -> str:
+    """What versions wrote that did not tell users apart."""
+    return _hashed(_marks())
+
+
+def _marks() -> list[str]:
     told = [platform.node()]
     with suppress(OSError):
         told.append(_MACHINE_ID.read_text(encoding="ascii", errors="replace").strip())
@@ -73,6 +91,10 @@ def this_machine() -> str:
     # Containers of one image have one machine-id, and pids of their own.
     with suppress(OSError):
         told.append(os.readlink("/proc/self/ns/pid"))
+    return told
+
+
+def _hashed(told: list[str]) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,7 @@ from manager.runs import rows
 from manager.runs.bills import bill_of
 from manager.runs.budget_rows import check_room, insert_budget
 from manager.runs.budgets import BudgetScope, commitment_usd
-from manager.runs.clients import Client, nobody
+from manager.runs.clients import Client, is_own, nobody
 from manager.runs.database import Database, is_shared
 from manager.runs.event_rows import store_events
 from manager.runs.facts import PlanJson, estimate_row, fact_row, read_plan
@@ -188,6 +189,13 @@ class Ledger(LedgerReader):
                 return False
             self._insert_client(run_id, client)
             return True
+
+    def beat(self, run_id: str, at_s: float) -> None:
+        """A sign of life of this process; nothing where it does not supervise the run (any more)."""
+        with self._write():
+            client = self._client(run_id)
+            if client is not None and is_own(client):
+                self._insert_client(run_id, replace(client, row_id=None, at_s=at_s))
 
     def release(self, run_id: str, at_s: float) -> None:
         """Nobody supervises the run from now on."""

@@ -12,6 +12,7 @@ from decimal import Decimal
 from manager.errors import EngineError, InterruptedRunError, NothingFitsError, StateError
 from manager.launch.engine import Engine, LaunchRequest
 from manager.planner.plan import Plan
+from manager.runs.beats import beating
 from manager.runs.clients import this_client
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
@@ -148,7 +149,8 @@ def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Inte
     session.enter(RunState.LAUNCHING)
     if (left := session.tell.left) is not None:
         return End(reason=EndReason.INTERRUPTED, message=left.message, hint=left.hint)
-    with _stoppable(session, interrupts), interrupts.raising():
+    alive = beating(session, most_s=request.launch_timeout_s)
+    with alive, _stoppable(session, interrupts), interrupts.raising():
         launched = session.engine.submit(request, session.handle)
     launched = replace(launched, handle=with_limits(launched.handle, request))
     session.handle = launched.handle

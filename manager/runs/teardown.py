@@ -16,6 +16,7 @@ from typing import TypeVar
 from manager.errors import ExitCode, StateError, TeardownUnconfirmedError, TunefareError
 from manager.launch.engine import Evidence, Handle, MachineState, TellsEnd
 from manager.launch.from_store import Brought, bring_from_store
+from manager.runs.beats import Heartbeat, beat
 from manager.runs.events_file import read_events
 from manager.runs.fetch_limit import fetch_limit, left_behind
 from manager.runs.interrupts import Interrupts
@@ -201,12 +202,13 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
 def _wait(session: Session, fetch: Background, end: End, interrupts: Interrupts, *, signals_before: int) -> str | None:
     """Until the fetch is through; why it was given up otherwise."""
     limit = fetch_limit(session, end.reason)
-    asked = StopRequests(session)
+    asked, heart = StopRequests(session), Heartbeat(session)
     started = time.monotonic()
     while True:
         fetch.join(session.settings.poll_s)
         if fetch.done:
             return None
+        heart.tick()
         if interrupts.count > signals_before:
             return "interrupted"
         if end.reason is not EndReason.STOP_NOW and asked.for_now():
@@ -228,6 +230,7 @@ def _take_down(session: Session, handle: Handle, errors: _Errors) -> Evidence:
         errors.attempt(partial(session.tell, EvidenceUpdate(run_id=session.run_id, evidence=evidence)), None)
         if evidence.confirmed:
             break
+        beat(session)
     return evidence
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from manager.errors import EngineError
 from manager.launch.engine import Handle, MachineNews
+from manager.runs.beats import beat
 from manager.runs.hang import hang_words
 from manager.runs.interrupts import Interrupts
 from manager.runs.pump import Background, Pump, StreamEnd
@@ -70,6 +71,8 @@ class _Watch:
         try:
             if end is not None:
                 self._begin_end(end)
+            else:
+                self._requote.resume()
             while not self._over():
                 item = pump.next(self._settings.poll_s)
                 if isinstance(item, StreamEnd):
@@ -117,10 +120,17 @@ class _Watch:
             self._flush()
         if now_s - self._charged_at_s >= self._settings.charge_interval_s:
             self._charged_at_s = now_s
-            self._session.charge_to(now_s)
+            self._charge_or_beat(now_s)
         end = self._why_end(now_s) if self._end is None else self._more_urgent_than(self._end)
         if end is not None:
             self._begin_end(end)
+
+    def _charge_or_beat(self, now_s: float) -> None:
+        """A row each interval tells watchers that somebody supervises, also while a silent provider bills nothing."""
+        before_s = self._meter.billed_to_s
+        self._session.charge_to(now_s)
+        if self._meter.billed_to_s == before_s:
+            beat(self._session)
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
@@ -168,10 +178,11 @@ class _Watch:
     def _spent(self, now_s: float) -> str:
         cap, cost = self._session.cap_usd, self._meter.cost_usd(now_s)
         assert cap is not None, "the limit is one of dollars"
-        assert cost is not None, "so the price is known"
         beside = self._session.beside_usd(now_s)
         extra = f", and {format_usd(beside)} for disk, address and traffic home" if beside else ""
-        return f"{format_usd(cost)} spent of {format_usd(cap)}{extra}"
+        # A replacement machine may have no known price: its time counts as the limit counts it.
+        spent = "an unknown part" if cost is None else format_usd(cost)
+        return f"{spent} spent of {format_usd(cap)}{extra}"
 
     def _over_projection(self) -> End | None:
         cap = self._session.cap_usd

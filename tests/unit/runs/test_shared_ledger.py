@@ -19,7 +19,7 @@ from manager.runs import postgres
 from manager.runs.budget_rows import standings, tightest_for
 from manager.runs.budgets import BudgetScope
 from manager.runs.charges import charge
-from manager.runs.clients import FOREIGN_SILENCE_S, Client, this_client
+from manager.runs.clients import LONGEST_SILENCE_S, Client, this_client, this_machine
 from manager.runs.database import LedgerAwayError, now_of
 from manager.runs.ledger import Ledger
 from manager.runs.migrations import LEDGER_VERSION, TABLES
@@ -211,13 +211,13 @@ def test_a_machine_of_the_same_name_is_another_one(ledger: Ledger, url: str, mon
     """Its processes cannot be asked about: it lives while the server hears of it, by the server's clock alone."""
     colleague = replace(this_client(1000.0), machine="another", pid=1)
     create(ledger, client=colleague)
-    wrong_clock = 10 * FOREIGN_SILENCE_S + time.time()
+    wrong_clock = 10 * LONGEST_SILENCE_S + time.time()
     assert ledger.client_lives(RUN, wrong_clock)
     engine = PlayedEngine()
     (left,) = reconcile(ledger, {"sky": engine}, lambda: wrong_clock, lambda _: None)
     assert left.action is ReconcileAction.LEFT_ALONE
     assert engine.calls == []
-    monkeypatch.setattr("manager.runs.clients.FOREIGN_SILENCE_S", -1.0)
+    monkeypatch.setattr("manager.runs.clients.LONGEST_SILENCE_S", -1.0)
     assert not ledger.client_lives(RUN, wrong_clock)
     (taken,) = reconcile(ledger, {"sky": engine}, lambda: wrong_clock, lambda _: None)
     assert taken.action is ReconcileAction.NEVER_LAUNCHED
@@ -227,12 +227,32 @@ def test_what_trains_on_a_colleagues_own_machine_is_left_to_it(ledger: Ledger, m
     colleague = replace(this_client(1000.0), machine="another", pid=1)
     ledger.create_run(RUN, plan(), Path("/runs/x"), "local", Decimal(4), 1000.0, colleague)
     ledger.transition(RUN, RunState.LAUNCHING, 1001.0)
-    monkeypatch.setattr("manager.runs.clients.FOREIGN_SILENCE_S", -1.0)
+    monkeypatch.setattr("manager.runs.clients.LONGEST_SILENCE_S", -1.0)
     (left,) = reconcile(ledger, {"local": PlayedEngine()}, time.time, lambda _: None)
     assert left.action is ReconcileAction.FAILED
     assert left.error is not None
     assert "trains on" in left.error.message
     assert ledger.client(RUN) == replace(colleague, row_id=1)
+
+
+def test_a_local_run_of_another_user_of_this_machine_is_left_to_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes and files may be hidden from this user: that they are not seen says nothing."""
+    this_machine.cache_clear()
+    with monkeypatch.context() as other:
+        other.setattr("os.getuid", lambda: 4711)
+        colleague = replace(this_client(1000.0), pid=2**22 + 1)
+    this_machine.cache_clear()
+    ledger.create_run(RUN, plan(), Path("/runs/x"), "local", Decimal(4), 1000.0, colleague)
+    ledger.transition(RUN, RunState.LAUNCHING, 1001.0)
+    assert ledger.client_lives(RUN, time.time()), "its rows are new"
+    monkeypatch.setattr("manager.runs.clients.LONGEST_SILENCE_S", -1.0)
+    (left,) = reconcile(ledger, {"local": PlayedEngine()}, time.time, lambda _: None)
+    assert left.action is ReconcileAction.FAILED
+    assert left.error is not None
+    assert "as the user who launched it" in (left.error.hint or "")
+    assert ledger.state(RUN) is RunState.LAUNCHING
 
 
 def test_a_folder_of_another_machine_is_looked_for_here(url: str, tmp_path: Path) -> None:
