@@ -17,7 +17,7 @@ from manager.service.context import Context
 from manager.service.inspection import open_ledger
 from manager.service.run_list import run_summaries
 from manager.service.watch_install import installed
-from manager.service.watch_loop import watch_status
+from manager.service.watch_loop import unsafe, watch_status
 from manager.units import format_bytes, format_duration
 
 _SAME_CLOCK_S = 5.0
@@ -93,9 +93,19 @@ def _watcher(context: Context) -> Check:
     """Nobody has to watch where no run can be billed; what is started by cron lives only while it looks."""
     found, started = watch_status(context), installed(context)
     looked = "" if found.looked_at_s is None else f", looked last {_ago(context, found.looked_at_s)}"
-    if found.is_late(context.clock()) or found.error is not None:
-        why = found.error or "it is late"
-        return Check(name="watcher", state=ERROR, detail=f"{why}{looked}", hint="read watch.log in the state folder")
+    is_late = found.is_late(context.clock(), is_installed=started is not None)
+    if is_late or found.error is not None:
+        late = "it is late" if started is None else f"it is late, though {started.how} is to start it"
+        why = "; ".join(word for word in (late if is_late else None, found.error) if word)
+        hint = "read watch.log in the state folder; `tunefare watch --install` starts it again"
+        return Check(name="watcher", state=ERROR, detail=f"{why}{looked}", hint=hint)
+    if left := unsafe(found):
+        return Check(
+            name="watcher",
+            state=ERROR,
+            detail=f"it saw what may be billed without anybody's care{looked}: {'; '.join(left)}",
+            hint="`tunefare watch --once` looks again and tries to mend it; `tunefare panic` ends everything",
+        )
     if found.is_running or started is not None:
         how = "" if started is None else f", started by {started.how}"
         return Check(name="watcher", state=OK, detail=f"{'at work' if found.is_running else 'at rest'}{how}{looked}")

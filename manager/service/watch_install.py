@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from manager.config import BY_DEFAULT, FROM_FILE, read_config
 from manager.errors import StateError, UsageError
 from manager.paths import HOME_VARIABLE
 from manager.service.context import Context
 from manager.service.starting import write_whole
+from manager.service.watch_kept import keep_installed
 
 COMMAND_S = 30.0
 """For systemctl or crontab to answer."""
@@ -47,9 +49,11 @@ def install(context: Context, *, every_s: float) -> tuple[str, ...]:
     """Have the watcher started now and at each login or boot; what was done, and how it is undone.
 
     Raises:
-        UsageError: this machine has neither systemd for the user nor cron.
+        UsageError: this machine has neither systemd for the user nor cron; settings come from this shell's environment,
+            which the watcher does not have.
         StateError: one of them refuses.
     """
+    _refuse_environment(context)
     context.home.ensure()
     if _has_systemd():
         return _install_unit(context, every_s)
@@ -81,7 +85,24 @@ def uninstall(context: Context) -> tuple[str, ...]:
     if kept != before:
         _write_crontab(kept)
         done.append("removed the line of crontab; every other line stays")
+    keep_installed(context, None)
     return tuple(done) or ("nothing was installed for this state folder",)
+
+
+def _refuse_environment(context: Context) -> None:
+    """A watcher with other settings than this shell may look at an empty ledger and say that all is well."""
+    in_file = read_config(context.home.config_file, {})
+    lost = [
+        value
+        for value in context.config.values
+        if value.origin not in (FROM_FILE, BY_DEFAULT) and value.text != in_file.text(value.setting.name)
+    ]
+    if lost:
+        raise UsageError(
+            "the watcher that the system starts does not have this shell's environment, which says otherwise than the "
+            f"settings: {', '.join(value.origin for value in lost)}",
+            hint=f"keep each: `tunefare config set {lost[0].setting.name} VALUE`; or unset the variable",
+        )
 
 
 def _install_unit(context: Context, every_s: float) -> tuple[str, ...]:
@@ -91,6 +112,7 @@ def _install_unit(context: Context, every_s: float) -> tuple[str, ...]:
         write_whole(unit, _unit_text(context, every_s))
     except OSError as error:
         raise StateError(f"{unit} cannot be written: {error.strerror}", hint=None) from error
+    keep_installed(context, every_s)
     _run(["systemctl", "--user", "daemon-reload"])
     _run(["systemctl", "--user", "enable", "--now", unit.name])
     return (
@@ -103,11 +125,12 @@ def _install_unit(context: Context, every_s: float) -> tuple[str, ...]:
 
 def _install_line(context: Context, every_s: float) -> tuple[str, ...]:
     minutes = max(1, min(59, round(every_s / 60)))
-    command = f"{HOME_VARIABLE}={shlex.quote(str(context.home.root))} {shlex.join(_command('--once'))}"
+    command = f"{HOME_VARIABLE}={shlex.quote(str(context.home.root))} {shlex.join(_command('--once', '--timer'))}"
     if "\n" in command or "\r" in command:
         raise StateError(f"{command!r} cannot stand in a crontab", hint="name a state folder without line ends")
     # cron reads an unquoted % as the end of the command.
     line = f"*/{minutes} * * * * {command} >/dev/null 2>&1 ".replace("%", "\\%") + _mark(context)
+    keep_installed(context, minutes * 60.0)
     before = _without_line(context, _crontab(must_work=True))
     gap = "" if not before or before.endswith("\n") else "\n"
     _write_crontab(f"{before}{gap}{line}\n")

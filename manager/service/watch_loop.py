@@ -3,67 +3,64 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
 
 from manager.errors import StateError, TunefareError
 from manager.service.context import Context
-from manager.service.starting import write_whole
+from manager.service.watch_kept import Tries, WatchStatus, keep_look, read_asked, read_status, read_tries
 from manager.service.watch_orphans import OrphanWatch
-from manager.service.watching import Round, WatchAction, Watcher, round_to_json
+from manager.service.watching import Round, WatchAction, Watcher, round_from_json, round_to_json
+from manager.units import format_duration
 
 LEAST_S = 5.0
 """Between two looks."""
 LOG_BYTES = 1_000_000
 OLD_LOGS = 3
-LATE_LOOKS = 3
-"""A watcher that has not looked for so many times its interval is not at work."""
 
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchStatus:
-    """Whether somebody watches, and what was seen last."""
-
-    is_running: bool
-    """A watcher lives, on this host or another one that shares the folder."""
-    pid: int | None
-    """Of the watcher that looked last."""
-    every_s: float | None
-    """None: it looked once."""
-    looked_at_s: float | None
-    """Unix time of the last look; None: never."""
-    error: str | None
-    """Why the last look failed."""
-    last: dict[str, Any] | None
-    """The last round, as `round_to_json` gives it."""
-
-    def is_late(self, now_s: float) -> bool:
-        """Whether it should have looked again by now."""
-        if not self.is_running or self.every_s is None or self.looked_at_s is None:
-            return False
-        return now_s - self.looked_at_s > LATE_LOOKS * self.every_s
-
-
-def look_once(context: Context, tell: Tell) -> Round:
+def look_once(context: Context, tell: Tell, *, by_timer: bool = False) -> Round:
     """One look, at the providers too, kept for `watch_status`; what was done is told and logged.
 
+    Where another watcher is at work its last look is given: two would set two processes to one run.
+
+    Args:
+        context: surroundings.
+        tell: called with each sentence.
+        by_timer: the system asks each minute: providers are asked, and runs tried again, only when it is time. Who
+            types it wants both now.
+
     Raises:
-        StateError: the ledger or the state folder cannot be used.
+        StateError: the ledger or the state folder cannot be used; another watcher is at work and nobody knows what it
+            saw.
     """
     context.home.ensure()
-    loop = _Loop(context, tell, every_s=None)
-    found = loop.look(Watcher(context))
-    return replace(found, left_at_providers=OrphanWatch(context, loop.say).look())
+    with _lock(context) as is_ours:
+        if not is_ours:
+            return _seen_by_another(context, tell)
+        tries = read_tries(context)
+        if not by_timer:
+            tries = {run_id: Tries(count=one.count) for run_id, one in tries.items()}
+        loop = _Loop(context, tell, every_s=None)
+        watcher, orphans = Watcher(context, tries), OrphanWatch(context, loop.say, asked=read_asked(context))
+        try:
+            found = loop.look(watcher, orphans)
+        except TunefareError as error:
+            if by_timer:  # nobody reads what it raises
+                loop.fail(error, watcher, orphans)
+            raise
+        if not by_timer or orphans.is_due:
+            orphans.look()
+            found = loop.keep(found, watcher, orphans)
+        return found
 
 
 def watch(context: Context, *, every_s: float, tell: Tell) -> None:
@@ -73,33 +70,50 @@ def watch(context: Context, *, every_s: float, tell: Tell) -> None:
         StateError: another watcher has this state folder, or it cannot be written.
     """
     context.home.ensure()
-    with _only_one(context), _until_signal() as ended:
-        loop, watcher = _Loop(context, tell, every_s=every_s), Watcher(context)
-        orphans = OrphanWatch(context, loop.say)
+    with _lock(context) as is_ours, _until_signal() as ended:
+        if not is_ours:
+            raise StateError(
+                f"another watcher looks after {context.home.root}", hint="`tunefare watch --status` tells what it saw"
+            )
+        loop, watcher = _Loop(context, tell, every_s=every_s), Watcher(context, read_tries(context))
+        orphans = OrphanWatch(context, loop.say, asked=read_asked(context))
         loop.say(f"watching {context.home.root} each {every_s:.0f} s, process {os.getpid()}")
         while not ended.is_set():
             orphans.tick()
             try:
-                loop.look(watcher)
+                loop.look(watcher, orphans)
             except TunefareError as error:
-                loop.fail(error)
+                loop.fail(error, watcher, orphans)
             ended.wait(max(LEAST_S, every_s))
         loop.say("the watcher was ended")
 
 
 def watch_status(context: Context) -> WatchStatus:
     """What is known of the watcher of this state folder."""
-    kept: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        kept = json.loads(context.home.watch_file.read_text(encoding="utf-8"))
-    return WatchStatus(
-        is_running=_is_locked(context),
-        pid=kept.get("pid"),
-        every_s=kept.get("every_s"),
-        looked_at_s=kept.get("looked_at_s"),
-        error=kept.get("error"),
-        last=kept.get("last"),
-    )
+    return read_status(context, is_running=_is_locked(context))
+
+
+def unsafe(status: WatchStatus) -> tuple[str, ...]:
+    """What the last looks saw that may be billed without anybody's care, a sentence each."""
+    if status.last is not None:
+        return round_from_json(status.last).unsafe
+    return () if status.providers is None else status.providers.left
+
+
+def _seen_by_another(context: Context, tell: Tell) -> Round:
+    """What the watcher saw that is at work."""
+    status, now_s = watch_status(context), context.clock()
+    who = f"another watcher looks after {context.home.root}"
+    if status.last is None or status.looked_at_s is None:
+        why = "has not told yet what it saw" if status.error is None else f"could not look: {status.error}"
+        raise StateError(f"{who} and {why}", hint="ask again in a minute: `tunefare watch --status`")
+    ago = f"{format_duration(max(0.0, now_s - status.looked_at_s))} ago"
+    if status.is_late(now_s, is_installed=False):
+        raise StateError(
+            f"{who} and is LATE: it looked last {ago}", hint="read watch.log in the state folder; end that process"
+        )
+    tell(f"{who}; this is what it saw {ago}")
+    return round_from_json(status.last)
 
 
 class _Loop:
@@ -111,7 +125,8 @@ class _Loop:
         self._every_s = every_s
         self._said: dict[str, str] = {}
 
-    def look(self, watcher: Watcher) -> Round:
+    def look(self, watcher: Watcher, orphans: OrphanWatch) -> Round:
+        """One look at the runs, kept with what the providers told last."""
         found = watcher.look()
         for run in found.runs:
             words = f"{run.run_id}: {run.action}, {run.state}: {run.detail}"
@@ -120,15 +135,20 @@ class _Loop:
             if self._said.get(run.run_id) != key:
                 self._said[run.run_id] = key
                 self.say(words)
-        self._keep(found, None)
+        return self.keep(found, watcher, orphans)
+
+    def keep(self, found: Round, watcher: Watcher, orphans: OrphanWatch) -> Round:
+        """Keep a look, with what the providers told last; all of it."""
+        found = replace(found, left_at_providers=() if orphans.asked is None else orphans.asked.left)
+        self._keep(found, None, watcher, orphans)
         return found
 
-    def fail(self, error: TunefareError) -> None:
+    def fail(self, error: TunefareError, watcher: Watcher, orphans: OrphanWatch) -> None:
         """A look that failed."""
         if self._said.get("") != error.message:
             self._said[""] = error.message
             self.say(f"cannot look: {error.message}")
-        self._keep(None, error.message)
+        self._keep(None, error.message, watcher, orphans)
 
     def say(self, text: str) -> None:
         self._tell(text)
@@ -140,17 +160,15 @@ class _Loop:
             with os.fdopen(descriptor, "a", encoding="utf-8") as log:
                 log.write(f"{stamp} {text}\n")
 
-    def _keep(self, found: Round | None, error: str | None) -> None:
-        content = {
-            "schema": 1,
+    def _keep(self, found: Round | None, error: str | None, watcher: Watcher, orphans: OrphanWatch) -> None:
+        look = {
             "pid": os.getpid(),
             "every_s": self._every_s,
             "looked_at_s": self._context.clock(),
             "error": error,
             "last": None if found is None else round_to_json(found),
         }
-        with suppress(OSError):
-            write_whole(self._context.home.watch_file, json.dumps(content) + "\n")
+        keep_look(self._context, look, orphans.asked, watcher.tries)
 
 
 def _turn_log(context: Context) -> None:
@@ -165,8 +183,8 @@ def _turn_log(context: Context) -> None:
 
 
 @contextmanager
-def _only_one(context: Context) -> Iterator[None]:
-    """Hold the folder's lock, which the system drops with the process, however it ends."""
+def _lock(context: Context) -> Iterator[bool]:
+    """Hold the folder's lock, which the system drops with the process, however it ends; whether nobody else has it."""
     file = context.home.watch_lock_file
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -177,12 +195,10 @@ def _only_one(context: Context) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
         except BlockingIOError:
-            raise StateError(
-                f"another watcher looks after {context.home.root}",
-                hint="`tunefare watch --status` tells which; `tunefare watch --once` looks now",
-            ) from None
-        yield
+            is_ours = False
+        yield is_ours
     finally:
         os.close(descriptor)
 

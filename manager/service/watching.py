@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import psutil
 
+from manager.errors import TunefareError
 from manager.launch.local_process import ProcessIdentity, is_alive
 from manager.runs.client_health import ClientHealth, health
 from manager.runs.clients import Client, is_here
+from manager.runs.database import LedgerAwayError
 from manager.runs.ledger import Ledger
 from manager.runs.records import RunRecord
 from manager.runs.session import limit_of
@@ -29,6 +32,7 @@ from manager.service.detached import LOG_FILE
 from manager.service.inspection import open_ledger, reading
 from manager.service.own_process import PYTHON, start_own_process
 from manager.service.running import LOCAL, supervise_settings
+from manager.service.watch_kept import Tries
 from manager.units import format_duration
 
 ADOPTER = (*PYTHON, "manager.service.adopter")
@@ -42,6 +46,7 @@ FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 900.0
 """Between two attempts on a run that could not be brought to its end; the wait doubles from the first to this."""
 _POLL_S = 0.1
+T = TypeVar("T")
 
 
 class WatchAction(StrEnum):
@@ -82,9 +87,13 @@ class Round:
     @property
     def is_safe(self) -> bool:
         """Whether each of them is supervised or over, and no provider is known to have more."""
-        return not self.left_at_providers and all(
-            run.action not in {WatchAction.FAILED, WatchAction.WAITING} for run in self.runs
-        )
+        return not self.unsafe
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """What makes it unsafe, a sentence each."""
+        alone = (run for run in self.runs if run.action in {WatchAction.FAILED, WatchAction.WAITING})
+        return (*(f"{run.run_id}: {run.detail}" for run in alone), *self.left_at_providers)
 
 
 def round_to_json(found: Round) -> dict[str, Any]:
@@ -94,10 +103,18 @@ def round_to_json(found: Round) -> dict[str, Any]:
     return {"schema": 1, "at_s": found.at_s, "safe": found.is_safe, "runs": runs, "left_at_providers": left}
 
 
-@dataclass(slots=True, kw_only=True)
-class _Tries:
-    count: int = 0
-    next_at_s: float = 0.0
+def round_from_json(found: Mapping[str, Any]) -> Round:
+    """The inverse of `round_to_json`."""
+    runs = tuple(
+        Watched(
+            run_id=run["run_id"],
+            state=RunState(run["state"]),
+            action=WatchAction(run["action"]),
+            detail=run["detail"],
+        )
+        for run in found["runs"]
+    )
+    return Round(at_s=found["at_s"], runs=runs, left_at_providers=tuple(found.get("left_at_providers", ())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +131,20 @@ class _Adoption:
 class Watcher:
     """Looks; remembers between two looks what it has tried."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, tries: Mapping[str, Tries] | None = None) -> None:
+        """Args:
+        context: surroundings.
+        tries: what was tried before, by run.
+        """
         self._context = context
         self._heartbeat_s = float(context.config.number("heartbeat_s"))
-        self._tries: dict[str, _Tries] = {}
+        self._launch_timeout_s = float(context.config.number("launch_timeout_s"))
+        self._tries = dict(tries or {})
+
+    @property
+    def tries(self) -> Mapping[str, Tries]:
+        """What is to be tried again, by run."""
+        return self._tries
 
     def look(self) -> Round:
         """One round: every run that may be billed has somebody who supervises it afterwards, or is told of.
@@ -133,11 +160,22 @@ class Watcher:
         with open_ledger(self._context) as ledger:
             run_ids = ledger.run_ids(MAY_BILL | {RunState.PLANNED})
             for run_id in run_ids:
-                one = self._look_at(ledger, run_id)
+                one = self._attempt(ledger, run_id, partial(self._look_at, ledger, run_id))
                 (found if isinstance(one, Watched) else adoptions).append(one)  # type: ignore[arg-type]
-            found += [self._await(ledger, adoption) for adoption in adoptions]
+            for adoption in adoptions:
+                found.append(self._attempt(ledger, adoption.run_id, partial(self._await, ledger, adoption)))
         self._forget(run_ids)
         return Round(at_s=at_s, runs=tuple(sorted(found, key=lambda one: run_ids.index(one.run_id))))
+
+    def _attempt(self, ledger: Ledger, run_id: str, look: Callable[[], T]) -> T | Watched:
+        """A run that cannot be read (a newer version wrote its plan) must not keep the others from being watched."""
+        try:
+            return look()
+        except LedgerAwayError:
+            raise
+        except TunefareError as error:
+            detail = f"it cannot be looked after: {error.message}"
+            return Watched(run_id=run_id, state=ledger.state(run_id), action=WatchAction.FAILED, detail=detail)
 
     def _look_at(self, ledger: Ledger, run_id: str) -> Watched | _Adoption:
         state, client = ledger.state(run_id), ledger.client(run_id)
@@ -148,11 +186,11 @@ class Watcher:
             return self._within_cap(ledger, run_id, state, client)
         if how in {ClientHealth.STOPPED, ClientHealth.SILENT}:
             assert client is not None, "a process was found"
-            _kill(client)
-            words = f"its client {client.pid} was {how} for {format_duration(silence_s)} and was ended"
-            return self._adopt(ledger, run_id, state, words)
+            words = f"its client {client.pid} was {how} for {format_duration(silence_s)}"
+            return self._replace(ledger, run_id, state, client, words)
         if client is not None and not is_here(client) and ledger.run(run_id).engine == LOCAL:
-            detail = f"it runs on {client.host}, where its client is gone: run `tunefare reconcile {run_id}` there"
+            detail = f"it runs on {client.host}, where its client is gone: run `tunefare reconcile {run_id}` there, "
+            detail += "as the user who launched it"
             return Watched(run_id=run_id, state=state, action=WatchAction.FAILED, detail=detail)
         return self._adopt(ledger, run_id, state, "its client is gone")
 
@@ -167,6 +205,7 @@ class Watcher:
             state=state,
             silence_s=silence_s,
             heartbeat_s=self._heartbeat_s,
+            launch_timeout_s=self._launch_timeout_s,
         )
 
     def _within_cap(self, ledger: Ledger, run_id: str, state: RunState, client: Client) -> Watched | _Adoption:
@@ -181,9 +220,16 @@ class Watcher:
             action = WatchAction.ENDED if state in FINAL else WatchAction.WELL
             return Watched(run_id=run_id, state=state, action=action, detail=f"it was ended: {why}")
         if is_here(client):
-            _kill(client)
-            return self._adopt(ledger, run_id, state, f"{why}; its client {client.pid} did not end it and was ended")
+            words = f"{why}; its client {client.pid} did not end it"
+            return self._replace(ledger, run_id, state, client, words)
         detail = f"{why}; its client on {client.host} does not end it: run `tunefare stop --now {run_id}` there"
+        return Watched(run_id=run_id, state=state, action=WatchAction.FAILED, detail=detail)
+
+    def _replace(self, ledger: Ledger, run_id: str, state: RunState, client: Client, why: str) -> Watched | _Adoption:
+        """End a client of this host and have its run taken over; two must never supervise one run."""
+        if _kill(client):
+            return self._adopt(ledger, run_id, state, f"{why} and was ended")
+        detail = f"{why} and could not be ended: end process {client.pid} of {client.host}, as its own user"
         return Watched(run_id=run_id, state=state, action=WatchAction.FAILED, detail=detail)
 
     def _beyond(self, record: RunRecord) -> str | None:
@@ -193,7 +239,7 @@ class Watcher:
         return f"it is over its {'cap' if limit.is_cap else 'longest duration'}"
 
     def _adopt(self, ledger: Ledger, run_id: str, state: RunState, why: str) -> Watched | _Adoption:
-        tries = self._tries.setdefault(run_id, _Tries())
+        tries = self._tries.setdefault(run_id, Tries())
         now_s = self._context.clock()
         if now_s < tries.next_at_s:
             detail = f"tried {tries.count} times; again in {format_duration(tries.next_at_s - now_s)}"
@@ -246,18 +292,23 @@ def _has_ledger(context: Context) -> bool:
 
 
 def _is_stopped(client: Client) -> bool:
-    with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return bool(psutil.Process(client.pid).status() == psutil.STATUS_STOPPED)
     return False
 
 
-def _kill(client: Client) -> None:
-    """End a client of this host, and no later process with its number."""
+def _kill(client: Client) -> bool:
+    """End a client of this host, and no later process with its number; whether it is gone."""
     identity = ProcessIdentity(pid=client.pid, created_at_s=client.created_at_s)
-    if is_alive(identity):
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(client.pid).kill()
-        _wait(lambda: not is_alive(identity), HEED_S)
+    if not is_alive(identity):
+        return True
+    try:
+        psutil.Process(client.pid).kill()
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+    return _wait(lambda: not is_alive(identity), HEED_S)
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:

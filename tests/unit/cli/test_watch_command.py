@@ -37,8 +37,8 @@ def test_one_watcher_at_a_time_until_a_signal(tmp_path: Path) -> None:
             time.sleep(0.1)
         status = watch_status(context)
         assert (status.is_running, status.pid, status.every_s) == (True, first.pid, 5.0)
-        assert not status.is_late(time.time())
-        assert status.is_late(time.time() + 16)
+        assert not status.is_late(time.time(), is_installed=False)
+        assert status.is_late(time.time() + 16, is_installed=False)
         second = start(context.home.root)
         assert "another watcher looks after" in second.communicate(timeout=60)[1]
         assert second.returncode == 1
@@ -69,10 +69,11 @@ def test_status_says_what_was_seen_last(tmp_path: Path, monkeypatch: pytest.Monk
     assert "looked last" in CliRunner().invoke(app, ["watch", "--status"], standalone_mode=False).stdout
     told = json.loads(CliRunner().invoke(app, ["watch", "--status", "--json"], standalone_mode=False).stdout)
     assert (told["is_running"], told["error"], told["every_s"]) == (False, None, None)
+    assert (told["late"], told["safe"], told["providers"]["left"]) == (False, True, [])
 
 
 @pytest.mark.parametrize(
-    "options", [["--once", "--status"], ["--install", "--uninstall"], ["--json"], ["--every", "1"]]
+    "options", [["--once", "--status"], ["--install", "--uninstall"], ["--json"], ["--timer"], ["--every", "1"]]
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
     monkeypatch.setenv("TUNEFARE_HOME", str(tmp_path / "home"))

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from manager.config import read_config
 from manager.errors import StateError, UsageError
 from manager.service.context import Context
 from manager.service.watch_install import install, installed, uninstall
+from manager.service.watch_loop import watch_status
 from tests.support.contexts import make_context
 
 OTHER = "MAILTO=me@example.org\n# my own\n0 4 * * * /usr/bin/backup --all 50\\%  # every night\n"
+
+
+ONCE = ("--once", "--timer")
 
 
 def program(folder: Path, name: str, text: str) -> None:
@@ -66,7 +71,7 @@ def test_a_line_of_crontab_comes_and_goes_and_all_others_stay(context: Context, 
     assert line.startswith("*/2 * * * * TUNEFARE_HOME=")
     command = line.removeprefix("*/2 * * * * ").partition(" >/dev/null")[0]
     words = shlex.split(command)
-    assert words == [f"TUNEFARE_HOME={context.home.root}", sys.executable, "-P", "-m", "manager.cli", "watch", "--once"]
+    assert words == [f"TUNEFARE_HOME={context.home.root}", sys.executable, "-P", "-m", "manager.cli", "watch", *ONCE]
     assert line in told
     found = installed(context)
     assert found is not None
@@ -152,6 +157,33 @@ def test_systemd_that_does_not_run_for_the_user_is_left_alone(context: Context, 
     found = installed(context)
     assert found is not None
     assert found.how == "cron"
+
+
+def test_settings_of_the_environment_are_refused(context: Context, tab: Path) -> None:
+    """The watcher would look at an empty ledger of its own, and say that all is well."""
+    told = {"TUNEFARE_LEDGER_URL": "postgresql://ann:secret@db/runs", "TUNEFARE_API_SERVER": "http://sky:46580"}
+    here = replace(context, config=read_config(context.home.config_file, told))
+    with pytest.raises(UsageError, match="TUNEFARE_LEDGER_URL, TUNEFARE_API_SERVER") as caught:
+        install(here, every_s=60)
+    assert "tunefare config set ledger_url" in (caught.value.hint or "")
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+    assert not tab.exists()
+
+
+def test_a_setting_that_stands_in_the_file_too_is_no_hindrance(context: Context, tab: Path) -> None:
+    context.home.config_file.write_text('api_server = "http://sky:46580"\n')
+    told = {"TUNEFARE_API_SERVER": "http://sky:46580"}
+    install(replace(context, config=read_config(context.home.config_file, told)), every_s=60)
+    assert tab.exists()
+
+
+@pytest.mark.usefixtures("tab")
+def test_the_interval_is_kept_as_long_as_it_is_installed(context: Context) -> None:
+    install(context, every_s=110)
+    status = watch_status(context)
+    assert (status.installed_every_s, status.installed_at_s) == (120.0, context.clock())
+    uninstall(context)
+    assert watch_status(context).installed_every_s is None
 
 
 def test_without_either_it_is_said(context: Context, bin_dir: Path) -> None:

@@ -49,6 +49,23 @@ def test_a_ledger_that_cannot_be_read_is_told(context: Context) -> None:
     assert left.startswith("providers were not asked: ")
 
 
+def test_an_error_that_nobody_foresaw_is_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thread it would end without a word, and nothing said would look like nothing left."""
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise KeyError("a new field of the provider")
+
+    monkeypatch.setattr("manager.service.watch_orphans.find_leftovers", broken)
+    told: list[str] = []
+    watch = OrphanWatch(context, told.append, askers=Askers(aws=SilentAws()))
+    thread = watch.tick()
+    assert thread is not None
+    thread.join()
+    assert told == ["providers were not asked: KeyError: 'a new field of the provider'"]
+    assert watch.asked is not None
+    assert watch.asked.left == tuple(told)
+
+
 def test_a_look_is_made_when_it_is_due_and_none_is_under_way(context: Context) -> None:
     now_s = [0.0]
     watch = OrphanWatch(context, lambda _: None, askers=Askers(aws=SilentAws()), clock=lambda: now_s[0])

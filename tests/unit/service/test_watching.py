@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ import psutil
 import pytest
 
 from manager.config import read_config
-from manager.runs.client_health import SILENT_BETWEEN_S, SILENT_S, ClientHealth, health
+from manager.runs.client_health import SILENT_S, ClientHealth, health
+from manager.runs.clients import LONGEST_SILENCE_S
 from manager.runs.home_guard import EndTimes, HomeLimit
 from manager.runs.states import FINAL, RunState
 from manager.runs.updates import LogUpdate, Update
@@ -37,7 +39,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(watching, "ADOPTER", ADOPTER)
     root = str(Path(__file__).parents[3])
     made = make_context(tmp_path, clock=time.time)
-    config = read_config(made.home.config_file, {"TUNEFARE_HEARTBEAT_S": "0.3"})
+    config = read_config(made.home.config_file, {"TUNEFARE_HEARTBEAT_S": "1"})
     return replace(made, config=config, environment={"PYTHONPATH": root})
 
 
@@ -88,7 +90,10 @@ def test_a_run_whose_client_was_killed_is_taken_over_and_goes_on(context: Contex
     check_complete(home, 202)
 
 
-def test_a_client_that_was_stopped_is_ended_and_its_run_taken_over(context: Context, home: Home) -> None:
+def test_a_client_that_was_stopped_is_ended_and_its_run_taken_over(
+    context: Context, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manager.runs.client_health.STOPPED_HEARTBEATS", 1.2)
     client = home.start(steps=200, step_s=0.05)
     home.wait_for_events(3)
     client.send_signal(signal.SIGSTOP)
@@ -202,6 +207,53 @@ def test_a_client_killed_in_its_launch_leaves_nothing(context: Context, home: Ho
     assert home.processes() == 0
 
 
+def make_newer(home: Home, run_id: str) -> None:
+    """As if a newer version had written the plan of the run."""
+    db = sqlite3.connect(home.ledger_file)
+    (trigger,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'runs_no_update'").fetchone()
+    db.execute("DROP TRIGGER runs_no_update")
+    (text,) = db.execute("SELECT plan_json FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    newer = json.dumps({**json.loads(text), "schema": 999})
+    db.execute("UPDATE runs SET plan_json = ? WHERE run_id = ?", (newer, run_id))
+    db.execute(trigger)
+    db.commit()
+    db.close()
+
+
+def test_a_run_that_cannot_be_read_keeps_no_other_from_being_watched(context: Context, home: Home) -> None:
+    newer = "newer-20260101-aaaa"
+    clients = [home.start(newer, steps=STEPS), home.start(steps=200, step_s=0.05)]
+    home.wait_for_events(3, newer)
+    home.wait_for_events(3)
+    for client in clients:
+        home.kill(client)
+    make_newer(home, newer)
+    found = {run.run_id: run for run in Watcher(context).look().runs}
+    assert found[newer].action is WatchAction.FAILED
+    assert "it cannot be looked after: " in found[newer].detail
+    assert found[RUN].action is WatchAction.ADOPTED
+    assert wait_for_end(home) is RunState.SUCCEEDED
+
+
+def test_a_client_that_may_not_be_ended_keeps_its_run(
+    context: Context, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = home.start(steps=STEPS)
+    home.wait_for_events(3)
+
+    def denied(process: psutil.Process) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "kill", denied)
+    monkeypatch.setattr(watching, "health", lambda **_: ClientHealth.SILENT)
+    found = Watcher(context).look()
+    monkeypatch.undo()
+    assert found.runs[0].action is WatchAction.FAILED
+    assert f"could not be ended: end process {client.pid} of" in found.runs[0].detail
+    assert client.poll() is None
+    assert not found.is_safe
+
+
 @pytest.mark.parametrize(
     ("alive", "stopped", "here", "state", "silence_s", "found"),
     [
@@ -209,12 +261,22 @@ def test_a_client_killed_in_its_launch_leaves_nothing(context: Context, home: Ho
         (True, False, True, RunState.RUNNING, SILENT_S - 1, ClientHealth.WELL),
         (True, False, True, RunState.RUNNING, SILENT_S, ClientHealth.SILENT),
         (True, False, True, RunState.LAUNCHING, SILENT_S, ClientHealth.WELL),
-        (True, False, True, RunState.TEARING_DOWN, SILENT_BETWEEN_S, ClientHealth.SILENT),
+        (True, False, True, RunState.TEARING_DOWN, LONGEST_SILENCE_S, ClientHealth.SILENT),
+        (True, False, True, RunState.LAUNCHING, LONGEST_SILENCE_S, ClientHealth.WELL),
+        (True, False, True, RunState.LAUNCHING, 7200.0 + SILENT_S, ClientHealth.SILENT),
         (True, True, True, RunState.RUNNING, 119.0, ClientHealth.WELL),
         (True, True, True, RunState.LAUNCHING, 120.0, ClientHealth.STOPPED),
         (True, True, False, RunState.RUNNING, 1e6, ClientHealth.WELL),
     ],
 )
 def test_health(alive: bool, stopped: bool, here: bool, state: RunState, silence_s: float, found: ClientHealth) -> None:
-    told = health(is_alive=alive, is_stopped=stopped, is_here=here, state=state, silence_s=silence_s, heartbeat_s=30.0)
+    told = health(
+        is_alive=alive,
+        is_stopped=stopped,
+        is_here=here,
+        state=state,
+        silence_s=silence_s,
+        heartbeat_s=30.0,
+        launch_timeout_s=7200.0,
+    )
     assert told is found
