@@ -20,7 +20,7 @@ from manager.runs.fetch_limit import planned_fetch_s
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
 from manager.runs.records import RunRecord
-from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice
+from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, end_times
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.runs.steady import steady
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release, store_missing_events
@@ -172,6 +172,18 @@ def _refuse_elsewhere(ledger: Ledger, run_id: str, client: Client | None) -> Non
         )
 
 
+def _taken_down_s(session: Session, record: RunRecord) -> float | None:
+    """When a machine was gone at the latest whose client died while it took it down; None: it had not begun to.
+
+    Nobody tells when that was: it had the time for results and for the take-down, and is gone now.
+    """
+    begun = [change.at_s for change in record.history if change.state is RunState.TEARING_DOWN]
+    if not begun:
+        return None
+    times = end_times(session.engine.name, session.settings)
+    return min(session.clock(), begun[-1] + times.fetch_s + times.teardown_s)
+
+
 class _Reconciliation:
     def __init__(
         self,
@@ -317,7 +329,7 @@ class _Reconciliation:
         billed_to_s = session.meter.billed_to_s if session.meter is not None else record.created_at_s
         # A client that was killed at once has charged nothing, and the machine was there all the same.
         known = [change.at_s for change in record.history if change.state is RunState.RUNNING]
-        known += [] if told_s is None else [told_s]
+        known += [_taken_down_s(session, record) or billed_to_s] if told_s is None else [told_s]
         return max([billed_to_s, *(event.time_s for event in events[-1:]), *seen, *known])
 
     def _gone(self, session: Session) -> bool:

@@ -111,7 +111,7 @@ class SkyScene(ABC):
 
     def left(self) -> tuple[str, ...]:
         """Machines, and processes of tunefare; SkyPilot's server stays, as it does for a user."""
-        processes = (f"{process.pid} {' '.join(process.cmdline())[-90:]}" for process in self._processes())
+        processes = (f"{pid} {command[-90:]}" for pid, command in self._processes())
         return (*self.machines(), *processes)
 
     def end(self) -> None:
@@ -119,9 +119,9 @@ class SkyScene(ABC):
         self._done.set()
         self._watcher.join()
         self.cli.end()
-        for process in self._processes():
-            with suppress(psutil.NoSuchProcess):
-                os.kill(process.pid, signal.SIGKILL)
+        for pid, _ in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.end_machines()
 
     def _watch(self) -> None:
@@ -133,14 +133,15 @@ class SkyScene(ABC):
                 with suppress(OSError):
                     self._written = max(self._written, seqs_of(file.read_text(errors="replace")), key=len)
 
-    def _processes(self) -> list[psutil.Process]:
+    def _processes(self) -> list[tuple[int, str]]:
         mine = str(self.home)
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                is_manager = any(word.startswith("manager.") for word in process.cmdline())
+                words = process.cmdline()
+                is_manager = any(word.startswith("manager.") for word in words)
                 if is_manager and process.environ().get("TUNEFARE_HOME") == mine:
-                    found.append(process)
+                    found.append((process.pid, " ".join(words)))
         return found
 
     def _cut(self, trial: Trial) -> bool:
