@@ -156,3 +156,29 @@ def test_the_limit_is_stored_before_and_after_the_launch(
     assert before.details == limits
     assert outcome.record.handle is not None
     assert outcome.record.handle.details == {**engine_details, **limits}
+
+
+@pytest.mark.parametrize(("ago_s", "most_s"), [(20.0, 20.0), (36_000.0, 200.0)])
+def test_a_machine_that_was_being_taken_down_is_billed_for_as_long_as_that_takes(
+    tmp_path: Path, ago_s: float, most_s: float
+) -> None:
+    """The client died after the order; nobody tells when the machine went, and days later it was gone long before."""
+    begun_s = time.time() - ago_s
+    engine = PlayedEngine()
+    engine.machine = MachineState.GONE
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        made = order(tmp_path / "run")
+        ledger.create_run(RUN, made.plan, made.request.run_dir, engine.name, None, begun_s - 100)
+        handle = engine.reserve(made.request)
+        ledger.store_handle(RUN, handle, begun_s - 100)
+        ledger.transition(RUN, RunState.LAUNCHING, begun_s - 100)
+        launched = Launched(
+            handle=handle, offer=made.request.offers[0], billing_started_at_s=begun_s - 90, failed_attempts=()
+        )
+        ledger.store_launched(RUN, launched, begun_s - 60)
+        ledger.transition(RUN, RunState.RUNNING, begun_s - 50)
+        ledger.transition(RUN, RunState.TEARING_DOWN, begun_s)
+        reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+        ended_s = ledger.run(RUN).billing_ended_at_s
+    assert ended_s is not None
+    assert begun_s < ended_s <= begun_s + most_s + 10
