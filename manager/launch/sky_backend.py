@@ -17,7 +17,7 @@ from typing import Any
 
 from manager.launch import sky_managed
 from manager.launch.inventory import RUN_TAG
-from manager.launch.sky_dead_server import end_orphaned_queues
+from manager.launch.sky_dead_server import end_orphans
 from manager.launch.sky_price_check import check_prices, price_usd_per_hour
 from manager.launch.sky_provider import instances_of, provider_facts, slurm_facts
 from manager.launch.sky_wire import LineSink, Operation, Reply, plain, serve
@@ -266,15 +266,15 @@ OPERATIONS: dict[str, Operation] = sky_managed.OPERATIONS | {
 
 def main() -> int:
     """Serve requests until standard input closes."""
-    serve({name: _with_free_port(operation) for name, operation in OPERATIONS.items()})
+    serve({name: _without_orphans(operation) for name, operation in OPERATIONS.items()})
     return 0
 
 
-def _with_free_port(operation: Operation) -> Operation:
-    """The operation, before which an API server that was killed gives back what the next one needs to start."""
+def _without_orphans(operation: Operation) -> Operation:
+    """The operation, before which what an API server left that was killed is ended."""
 
     def answer(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
-        end_orphaned_queues(_queue_port)
+        end_orphans(port=_queue_port, folder=Path("~/.sky").expanduser().resolve())
         return operation(args, reply)
 
     return answer

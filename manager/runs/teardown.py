@@ -43,6 +43,9 @@ class RunOutcome:
     """What to tell the user, with its hint; None when the task is through."""
 
 
+_AT_WORK = frozenset({MachineState.STARTING, MachineState.RUNNING})
+
+
 class _Errors:
     """Goes on after an error and remembers the first."""
 
@@ -177,6 +180,9 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
     def ask_and_fetch() -> None:
         nonlocal machine, brought
         machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
+        if end.reason is EndReason.ERROR and machine in _AT_WORK:
+            # Nobody has told the task to end, and what it writes after the fetch goes with the machine.
+            engine.attempt(lambda: session.engine.cancel(handle, grace_s=session.settings.cancel_grace_s), None)
         engine.attempt(lambda: session.engine.fetch(handle), None)
         # A machine that is gone has left in the run's store what it had; one that answered has the same.
         if engine.first is not None:

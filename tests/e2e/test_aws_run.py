@@ -19,7 +19,7 @@ from tests.support.aws_stage import (
 )
 from tests.support.cli import Cli
 
-pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.timeout(1800)]
 
 
 def test_the_cheapest_machine_is_rented_and_given_back(

@@ -1,4 +1,4 @@
-"""A queue manager whose API server was killed gives its port back; one whose server lives keeps it."""
+"""Queues and executors whose API server was killed are ended; those whose server lives are left alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from manager.launch.sky_dead_server import end_orphaned_queues
+from manager.launch.sky_dead_server import end_orphans
 
 SERVER = """
 import multiprocessing, socket, sys, time
 
-def listen(port_of):
-    with socket.socket() as queues:
+def listen(port_of, state, title):
+    if title:
+        import setproctitle
+        setproctitle.setproctitle(title)
+    with open(state, "w"), socket.socket() as queues:
         queues.bind(("127.0.0.1", 0))
         queues.listen()
         port_of.put(queues.getsockname()[1])
@@ -26,7 +29,7 @@ def listen(port_of):
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     port_of = context.Queue()
-    child = context.Process(target=listen, args=(port_of,))
+    child = context.Process(target=listen, args=(port_of, *sys.argv[1:]))
     child.start()
     print(child.pid, port_of.get(), flush=True)
     time.sleep(600)
@@ -36,13 +39,14 @@ if __name__ == "__main__":
 class Server:
     """A program with a child that listens, as SkyPilot's API server has one for its queues."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, title: str = "") -> None:
         program = folder / "server.py"
         program.write_text(SERVER)
-        self.process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, str(program), str(folder / "state.db"), title]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         pid, port = self.process.stdout.readline().split()
-        self.queues, self.port = psutil.Process(int(pid)), int(port)
+        self.child, self.port = psutil.Process(int(pid)), int(port)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -52,8 +56,8 @@ class Server:
 
     def close(self) -> None:
         self.kill()
-        if self.queues.is_running():
-            self.queues.kill()
+        if self.child.is_running():
+            self.child.kill()
 
 
 @pytest.fixture
@@ -63,19 +67,39 @@ def server(tmp_path: Path) -> Iterator[Server]:
     one.close()
 
 
-def test_the_queues_of_a_killed_server_are_ended(server: Server) -> None:
+def end(server: Server, folder: Path, *, off: int = 0) -> list[int]:
+    return end_orphans(port=lambda: server.port + off, folder=folder)
+
+
+def test_the_queues_of_a_killed_server_are_ended(server: Server, tmp_path: Path) -> None:
     server.kill()
-    assert end_orphaned_queues(lambda: server.port) == [server.queues.pid]
-    assert not server.queues.is_running()
-    assert end_orphaned_queues(lambda: server.port) == []
+    assert end(server, tmp_path) == [server.child.pid]
+    assert not server.child.is_running()
+    assert end(server, tmp_path) == []
 
 
-def test_the_queues_of_a_living_server_are_left_alone(server: Server) -> None:
-    assert end_orphaned_queues(lambda: server.port) == []
-    assert server.queues.is_running()
+def test_the_queues_of_a_living_server_are_left_alone(server: Server, tmp_path: Path) -> None:
+    assert end(server, tmp_path) == []
+    assert server.child.is_running()
 
 
-def test_a_process_on_another_port_is_left_alone(server: Server) -> None:
+def test_a_process_on_another_port_is_left_alone(server: Server, tmp_path: Path) -> None:
     server.kill()
-    assert end_orphaned_queues(lambda: server.port + 1) == []
-    assert server.queues.is_running()
+    assert end(server, tmp_path, off=1) == []
+    assert server.child.is_running()
+
+
+def test_an_executor_of_a_killed_server_is_ended_and_that_of_a_living_one_or_of_another_folder_is_not(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("setproctitle")
+    server = Server(tmp_path, title="SkyPilot:executor:long:1")
+    try:
+        assert end(server, tmp_path) == []
+        server.kill()
+        assert end(server, tmp_path / "another") == []
+        assert server.child.is_running()
+        assert end(server, tmp_path) == [server.child.pid]
+        assert not server.child.is_running()
+    finally:
+        server.close()

@@ -184,3 +184,18 @@ def test_a_machine_that_is_gone_is_billed_to_its_last_sign_of_life(
     assert record.billing_started_at_s is not None
     billed_s = max(charge.to_s for charge in record.charges) - record.billing_started_at_s
     assert billed_s == pytest.approx(expected_s, abs=30)
+
+
+def test_a_task_that_an_error_leaves_at_work_is_ended_before_its_results_are_fetched(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    engine = PlayedEngine()
+    engine.machine = MachineState.RUNNING
+
+    def broken(update: Update) -> None:
+        if isinstance(update, EventUpdate):
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        supervise(order(tmp_path / "run"), engine, ledger, time.time, broken, FAST)
+    assert [call for call in engine.calls if call in ("cancel", "fetch", "down")] == ["cancel", "fetch", "down"]
