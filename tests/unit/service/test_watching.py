@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from manager.config import read_config
+from manager.paths import HOME_VARIABLE
 from manager.runs.client_health import SILENT_S, ClientHealth, health
 from manager.runs.clients import LONGEST_SILENCE_S
 from manager.runs.home_guard import EndTimes, HomeLimit
@@ -48,8 +49,9 @@ def home(context: Context) -> Iterator[Home]:
     opened = Home(context.home.runs_dir, context.home.ledger_file)
     yield opened
     opened.close()
-    for process in psutil.process_iter(["cmdline"]):
-        if "tests.unit.service.fast_adopter" in (process.info["cmdline"] or []):
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words, seen = process.info["cmdline"] or [], process.info["environ"] or {}
+        if "tests.unit.service.fast_adopter" in words and seen.get(HOME_VARIABLE) == str(context.home.root):
             process.kill()
 
 
