@@ -89,7 +89,7 @@ def test_runs_with_and_without_a_client_are_ended(context: Context, home: Home) 
 
 
 def test_a_client_that_hangs_holds_up_no_other(context: Context, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panic_end, "CLIENT_LIMIT_S", 1.0)
+    monkeypatch.setattr(panic_end, "CLIENT_LIMIT_S", 5.0)  # More than one that obeys needs on a busy machine.
     hanging, obeying = home.start(RUN, steps=STEPS, step_s=0.05), home.start(OTHER, steps=STEPS, step_s=0.05)
     home.wait_for_events(3, RUN)
     home.wait_for_events(3, OTHER)
