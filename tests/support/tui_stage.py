@@ -45,15 +45,20 @@ async def running(app: TunefareApp, size: tuple[int, int] = (120, 40)) -> AsyncI
 
 
 async def settled(pilot: Pilot[Any]) -> None:
-    """Wait until no thread works, all messages are handled and all is drawn, behind a dialog too; errors as `until`."""
+    """Wait until no thread works and all messages are handled; errors as `until`."""
     app = pilot.app
     assert isinstance(app, TunefareApp)
-    await until(pilot, lambda: not app.threads.is_busy() and not any(map(_has_to_be_drawn, app.screen_stack)))
+    await until(pilot, lambda: not app.threads.is_busy())
+
+
+async def drawn_behind(pilot: Pilot[Any], dialog: type[Screen[Any]]) -> None:
+    """Wait until a dialog is there and the screen that it covers has no frame to come; errors as `until`."""
+    app = app_of(pilot)
+    await until(pilot, lambda: isinstance(app.screen, dialog) and not _has_to_be_drawn(app.screen_stack[-2]))
 
 
 def _has_to_be_drawn(screen: Screen[Any]) -> bool:
-    """Whether a screen that can be seen waits for its next frame."""
-    return screen.is_current and bool(screen._layout_required or screen._dirty_widgets)
+    return bool(screen._layout_required or screen._dirty_widgets)
 
 
 async def until(pilot: Pilot[Any], is_so: Callable[[], bool], *, limit_s: float = _LONGEST_WAIT_S) -> None:

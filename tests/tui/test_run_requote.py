@@ -14,7 +14,7 @@ from manager.runs.states import RunState
 from tasks.protocol import Event, EventType
 from tests.support.followed_run import BILLED_FROM, FollowedRun
 from tests.support.report_factory import cut, make_events
-from tests.support.tui_stage import SIZES, app_of, assert_snapshot, press, running, settled, shown, until
+from tests.support.tui_stage import SIZES, app_of, assert_snapshot, drawn_behind, press, running, settled, shown, until
 from tui.app import TunefareApp
 from tui.screens.requote_dialog import RequoteDialog
 from tui.screens.run import RunScreen
@@ -105,7 +105,7 @@ async def test_picture_of_the_question(followed: FollowedRun, size: tuple[int, i
         ask(followed)
         await until(pilot, lambda: isinstance(app.screen, RequoteDialog))
         await until(pilot, lambda: "120 s left" in shown(pilot) and bool(app.screen_stack[-2].query("PlotWidget")))
-        await settled(pilot)
+        await drawn_behind(pilot, RequoteDialog)
         assert_snapshot(app, f"requote-{size[0]}x{size[1]}-{theme}")
 
 
