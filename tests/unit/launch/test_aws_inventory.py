@@ -67,6 +67,7 @@ def test_what_is_gone_already_is_removed(account: AwsAccount) -> None:
     item = next(item for item in inventory.find([EAST]).items if item.id == volume)
     inventory.remove(item)
     inventory.remove(item)
+    assert volume not in [left.id for left in inventory.find([EAST]).items]
 
 
 def test_a_disk_in_use_is_refused_by_aws_and_told(account: AwsAccount) -> None:
