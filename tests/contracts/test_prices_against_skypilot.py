@@ -116,7 +116,13 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     done = subprocess.run(
         [sys.executable, "-c", ASK],
         input=json.dumps(questions),
-        env={**os.environ, "HOME": str(home), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"},
+        env={
+            **os.environ,
+            "HOME": str(home),
+            "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+            # Where there is an `aws` on the PATH, SkyPilot asks it for credentials, and it the metadata service.
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -206,7 +206,8 @@ def _decoded(text: str) -> tuple[str, int]:
 
     packed, port = text.split(":")
     raw = b"".join(bytes.fromhex(packed[i : i + 8])[::-1] for i in range(0, len(packed), 8))
-    return str(ipaddress.ip_address(raw)).removeprefix("::ffff:"), int(port, 16)
+    address = ipaddress.ip_address(raw)
+    return str(getattr(address, "ipv4_mapped", None) or address), int(port, 16)
 
 
 def _holders(inode: str) -> Iterator[int]:

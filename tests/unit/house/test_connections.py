@@ -120,7 +120,8 @@ def inode() -> Iterator[str]:
 
 def table(file: Path, address: str, inode: str, state: str) -> Path:
     """A line as the kernel's table has it."""
-    packed = ipaddress.ip_address(address).packed[::-1].hex().upper()
+    whole = ipaddress.ip_address(address).packed
+    packed = "".join(whole[i : i + 4][::-1].hex() for i in range(0, len(whole), 4)).upper()
     line = (
         f"   0: 0100007F:8AE2 {packed}:01BB {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0"
     )
@@ -130,7 +131,15 @@ def table(file: Path, address: str, inode: str, state: str) -> Path:
 
 @pytest.mark.parametrize(
     ("address", "state", "is_noted"),
-    [(ELSEWHERE, "02", True), (ELSEWHERE, "01", True), (ELSEWHERE, "06", False), ("127.0.0.9", "01", False)],
+    [
+        (ELSEWHERE, "02", True),
+        (ELSEWHERE, "01", True),
+        (ELSEWHERE, "06", False),
+        ("127.0.0.9", "01", False),
+        (f"::ffff:{ELSEWHERE}", "01", True),
+        ("::ffff:127.0.0.14", "01", False),
+        ("::1", "01", False),
+    ],
 )
 def test_connections_of_other_programs_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: str, address: str, state: str, is_noted: bool
@@ -141,7 +150,8 @@ def test_connections_of_other_programs_are_seen(
     monkeypatch.setattr(watch, "_is_ours", lambda pid: pid == os.getpid())
     watch.look()
     watch.look()
-    assert [address in line for line in file.read_text().splitlines()] == [True] * is_noted
+    told = address.removeprefix("::ffff:")
+    assert [told in line for line in file.read_text().splitlines()] == [True] * is_noted
 
 
 def test_processes_of_others_are_not_the_sessions(tmp_path: Path, inode: str) -> None:
