@@ -11,6 +11,7 @@ from tests.e2e.aws_lab import AwsLab
 from tests.e2e.aws_lab.catalogs import price_usd_per_hour
 from tests.support.aws_stage import (
     CHECKED_RUN,
+    WHILE_IT_RUNS,
     assert_cost_is_price_times_time,
     event_numbers,
     only_run,
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.timeout(1800)]
 def test_the_cheapest_machine_is_rented_and_given_back(
     aws_cli: Cli, aws: AwsLab, tmp_path: Path, tiny_model: Path
 ) -> None:
-    write_aws_job(tmp_path, tiny_model, training={"epochs": 60, "eval_every_steps": 300})
+    write_aws_job(tmp_path, tiny_model, training=WHILE_IT_RUNS)
     begun = len(aws.api_log())
     running = aws_cli.start(*CHECKED_RUN, "--json")
     wait_for_training(aws_cli)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.local_stage import LocalStage
+from tests.faults.local_stage import TRAINING, LocalStage
 from tests.faults.matrix import play
 from tests.faults.trials import LOCAL_FAULTS, Trial, draw
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 LENGTH_S = 8.0
 """Moments lie within this time of the run's creation; an undisturbed run takes longer."""
+LONGER = {**TRAINING, "epochs": 60}
+"""So that the trainer itself still lives at each of them, on a fast machine too."""
 TRIALS = draw(6, len(LOCAL_FAULTS), LOCAL_FAULTS)
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> LocalStage:
-    return LocalStage(tmp_path_factory.mktemp("faults") / "stage")
+    return LocalStage(tmp_path_factory.mktemp("faults") / "stage", LONGER)
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=[str(trial.fault) for trial in TRIALS])

@@ -14,7 +14,13 @@ import pytest
 
 from tests.e2e.slurm_lab import SlurmLab
 from tests.e2e.slurm_lab.jobs import QueuedJob
-from tests.support.aws_stage import assert_cost_is_price_times_time, event_numbers, only_run, wait_for_training
+from tests.support.aws_stage import (
+    WHILE_IT_RUNS,
+    assert_cost_is_price_times_time,
+    event_numbers,
+    only_run,
+    wait_for_training,
+)
 from tests.support.cli import Cli, write_news, write_run_file, write_tiny_model
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(1500)]
@@ -79,7 +85,7 @@ def choose(cli: Cli, *, partition: str, num_nodes: int) -> str:
 def test_the_cheapest_partition_is_taken_and_metrics_arrive_while_it_runs(
     cli: Cli, tmp_path: Path, model: Path
 ) -> None:
-    write_job(tmp_path, model, training={"epochs": 120, "eval_every_steps": 300})
+    write_job(tmp_path, model, training=WHILE_IT_RUNS)
     running = cli.start(*RUN, "--json")
     wait_for_training(cli)
     done = running.finish(timeout_s=900)
@@ -135,7 +141,7 @@ def test_a_failing_setup_ends_with_its_reason_and_no_machine(
 
 @pytest.mark.slow
 def test_a_killed_client_is_adopted(cli: Cli, tmp_path: Path, model: Path) -> None:
-    write_job(tmp_path, model, training={"epochs": 120, "eval_every_steps": 1000})
+    write_job(tmp_path, model, training=WHILE_IT_RUNS)
     running = cli.start(*RUN)
     wait_for_training(cli)
     running.process.kill()
@@ -163,7 +169,7 @@ def test_stop_saves_a_checkpoint_and_takes_the_machine_down(cli: Cli, tmp_path: 
 
 
 def test_two_nodes_train_together(cli: Cli, tmp_path: Path, model: Path, lab: SlurmLab) -> None:
-    write_job(tmp_path, model, max_nodes=2, training={"epochs": 60, "eval_every_steps": 300})
+    write_job(tmp_path, model, max_nodes=2, training={"epochs": 120, "eval_every_steps": 300})
     planned = cli.run("plan", "--json")
     assert planned.code == 0, planned.stderr
     plan_id = choose(cli, partition="a100", num_nodes=2)

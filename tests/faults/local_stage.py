@@ -113,12 +113,12 @@ class LocalStage:
 
     name = "local"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, training: Mapping[str, object] = TRAINING) -> None:
         self._folder = folder
         self._template = folder / "template"
         self._template.mkdir(parents=True)
         model = write_tiny_model(folder / "model")
-        write_run_file(self._template, model=model, data=write_news(folder), training=TRAINING)
+        write_run_file(self._template, model=model, data=write_news(folder), training=training)
         planned = Cli(folder=self._template).run("plan", "--json")
         assert planned.code == 0, planned.stderr
         can_mount = os.geteuid() == 0

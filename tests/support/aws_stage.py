@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.runs.ledger_reader import LedgerReader
+from manager.runs.states import FINAL
 from tasks.protocol import Event
 from tests.faults.stage import read_run
 from tests.support.cli import Cli, wait_for, write_news, write_run_file
@@ -17,6 +18,11 @@ RUN = (*CHECKED_RUN, "--skip-preflight")
 """One test has the checks before the launch; the others are about what comes after them."""
 LONG = {"epochs": 4000, "eval_every_steps": 1000, "checkpoint_every_steps": 100}
 """Training that only ends when it is ended."""
+
+
+WHILE_IT_RUNS = {"epochs": 480, "eval_every_steps": 1200}
+"""Training that takes many heartbeats on any machine, and then ends well."""
+ENDED = frozenset(map(str, FINAL))
 
 
 def write_aws_job(
@@ -45,7 +51,9 @@ def wait_for_training(cli: Cli, *, timeout_s: float = 900) -> dict[str, Any]:
     """Wait until the ledger at home holds a train event while the job is still running; the run."""
 
     def trains() -> bool:
-        return _state(cli) == "running" and any(event.type == "train" for event in _events(cli))
+        state = _state(cli)
+        assert state not in ENDED, f"the run {state} before a training step was seen in the ledger"
+        return state == "running" and any(event.type == "train" for event in _events(cli))
 
     wait_for(trains, what="a training step in the ledger", timeout_s=timeout_s)
     return only_run(cli)
