@@ -11,6 +11,7 @@ from tests.e2e.aws_lab.catalogs import price_usd_per_hour
 from tests.support.aws_stage import (
     LONG,
     RUN,
+    WHILE_IT_RUNS,
     assert_cost_is_price_times_time,
     event_numbers,
     only_run,
@@ -22,7 +23,6 @@ from tests.support.cli import Cli, wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 PRICE = price_usd_per_hour("g6.xlarge", "us-east-1")
-SHORT = {"epochs": 60, "eval_every_steps": 300}
 
 
 def test_a_machine_that_is_terminated_from_outside_is_billed_to_its_last_sign_of_life(
@@ -48,7 +48,7 @@ def test_a_machine_that_is_terminated_from_outside_is_billed_to_its_last_sign_of
 def test_a_teardown_that_aws_does_not_confirm_is_loud_and_reconciled_later(
     aws_cli: Cli, aws: AwsLab, tmp_path: Path, tiny_model: Path
 ) -> None:
-    write_aws_job(tmp_path, tiny_model, training=SHORT)
+    write_aws_job(tmp_path, tiny_model, training=WHILE_IT_RUNS)
     running = aws_cli.start(*RUN)
     wait_for_training(aws_cli)
     aws.fail("DescribeInstances", "UnauthorizedOperation", status=403)
@@ -71,7 +71,7 @@ def test_a_teardown_that_aws_does_not_confirm_is_loud_and_reconciled_later(
 def test_credentials_that_expire_in_mid_run_are_missed_at_the_teardown_alone(
     aws_cli: Cli, aws: AwsLab, tmp_path: Path, tiny_model: Path
 ) -> None:
-    write_aws_job(tmp_path, tiny_model, training=SHORT)
+    write_aws_job(tmp_path, tiny_model, training=WHILE_IT_RUNS)
     running = aws_cli.start(*RUN)
     wait_for_training(aws_cli)
     aws.expire_credentials()
@@ -93,7 +93,7 @@ def test_credentials_that_expire_in_mid_run_are_missed_at_the_teardown_alone(
 def test_credentials_that_stay_expired_leave_a_run_that_nobody_claims_is_gone(
     aws_cli: Cli, aws: AwsLab, tmp_path: Path, tiny_model: Path
 ) -> None:
-    write_aws_job(tmp_path, tiny_model, training=SHORT)
+    write_aws_job(tmp_path, tiny_model, training=WHILE_IT_RUNS)
     running = aws_cli.start(*RUN, TUNEFARE_IDLE_MINUTES_TO_AUTOSTOP="60")
     wait_for_training(aws_cli)
     # The machine itself, whose rights are its own, would end long after this.
@@ -119,7 +119,7 @@ def test_credentials_that_stay_expired_leave_a_run_that_nobody_claims_is_gone(
 def test_throttling_for_two_minutes_does_not_disturb_a_run(
     aws_cli: Cli, aws: AwsLab, tmp_path: Path, tiny_model: Path
 ) -> None:
-    write_aws_job(tmp_path, tiny_model, training=SHORT)
+    write_aws_job(tmp_path, tiny_model, training=WHILE_IT_RUNS)
     running = aws_cli.start(*RUN)
     wait_for_training(aws_cli)
     # The training ends before the throttling does: the teardown meets it.
@@ -138,7 +138,7 @@ def test_throttling_for_two_minutes_does_not_disturb_a_run(
 def test_a_machine_whose_client_is_dead_ends_itself_when_idle(
     aws_cli: Cli, aws: AwsLab, tmp_path: Path, tiny_model: Path
 ) -> None:
-    write_aws_job(tmp_path, tiny_model, training=SHORT)
+    write_aws_job(tmp_path, tiny_model, training=WHILE_IT_RUNS)
     running = aws_cli.start(*RUN, TUNEFARE_IDLE_MINUTES_TO_AUTOSTOP="1")
     wait_for_training(aws_cli)
     running.process.kill()
