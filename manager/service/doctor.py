@@ -10,17 +10,23 @@ from manager.config import without_password
 from manager.errors import TunefareError, how_to_install
 from manager.launch.local import missing_to_train
 from manager.launch.sky_check import SkyCheck, check_sky
-from manager.prices.local import detect_device
+from manager.planner.moved import age_text
+from manager.prices.kubernetes import KUBERNETES
+from manager.prices.local import LOCAL, detect_device
+from manager.prices.slurm import SLURM
 from manager.prices.sources import gather_market
 from manager.runs.database import now_of
 from manager.service.context import Context
 from manager.service.inspection import open_ledger
+from manager.service.preflight_account import OLD_PRICE_S
 from manager.service.run_list import run_summaries
 from manager.service.watch_install import installed
 from manager.service.watch_loop import unsafe, watch_status
 from manager.units import format_bytes, format_duration
 
 _SAME_CLOCK_S = 5.0
+_OWN = frozenset({LOCAL, SLURM, KUBERNETES})
+"""Their prices are the user's own, and hold until the user says otherwise."""
 OK = "ok"
 MISSING = "missing"
 ERROR = "error"
@@ -154,12 +160,18 @@ def _prices(context: Context) -> Check:
         return Check(name="prices", state=ERROR, detail=error.message, hint=error.hint)
     clouds = sorted({rental.cloud for rental in market.rentals})
     offers = sum(len(rental.quotes) for rental in market.rentals)
-    return Check(
-        name="prices",
-        state=OK,
-        detail=f"{offers:,} offers: {', '.join(clouds)}",
-        hint="; ".join(market.notes) or None,
-    )
+    found = f"{offers:,} offers: {', '.join(clouds)}"
+    ages_s = [(r.cloud, r.price_age_s) for r in market.rentals if r.price_age_s is not None and r.cloud not in _OWN]
+    old = sorted({cloud for cloud, age_s in ages_s if age_s > OLD_PRICE_S})
+    if old:
+        age = age_text(max(age_s for _, age_s in ages_s))
+        return Check(
+            name="prices",
+            state=MISSING,
+            detail=f"{found}; up to {age} old: {', '.join(old)}",
+            hint="; ".join(("bring today's: `tunefare prices --refresh`", *market.notes)),
+        )
+    return Check(name="prices", state=OK, detail=found, hint="; ".join(market.notes) or None)
 
 
 def _skypilot(context: Context) -> list[Check]:
@@ -176,7 +188,9 @@ def _sky(context: Context, checked: SkyCheck) -> Check:
         return Check(name="SkyPilot", state=MISSING, detail=checked.problem, hint=checked.hint)
     clouds = "not known before the first launch" if checked.clouds is None else ", ".join(checked.clouds)
     where = "" if checked.endpoint is None else f" at {without_password(checked.endpoint)}"
-    detail = f"{checked.version}, API server {checked.api_server}{where}, clouds: {clouds}"
+    is_at_rest = checked.api_server == "unhealthy" and checked.api_server_is_local
+    server = "at rest (the first launch starts it)" if is_at_rest else f"{checked.api_server}{where}"
+    detail = f"{checked.version}, API server {server}, clouds: {clouds}"
     if checked.api_server_is_local is False:
         bucket = context.config.text("bucket")
         if not bucket:

@@ -12,7 +12,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manager.config import FROM_FILE, Config, Setting, Value, check_value, find_setting, read_config, variable_of
+from manager.config import (
+    FROM_FILE,
+    Config,
+    Setting,
+    Value,
+    check_value,
+    find_setting,
+    read_config,
+    variable_of,
+    without_password,
+)
 from manager.errors import ConfigError, StateError
 from manager.service.context import Context, point_at_api_server
 from manager.service.starting import write_whole
@@ -57,7 +67,7 @@ class ChangedSetting:
     """The surroundings with the new settings; the old ones keep what they had read."""
     state: SettingState
     note: str | None
-    """Why the new value does not hold: the environment goes before the file. None: it holds."""
+    """Why the new value does not hold (the environment goes before the file), or what better be kept elsewhere."""
 
 
 def settings(context: Context) -> tuple[SettingState, ...]:
@@ -187,6 +197,8 @@ def _changed(context: Context, setting: Setting, *, written: str | None) -> Chan
         note = f"{state.variable} is set to {state.value!r} in the environment and goes before {what}"
     elif written is not None and state.origin != FROM_FILE:
         raise StateError(f"`{setting.name}` was taken out of the settings file again", hint="someone else writes it")
+    elif written is not None and without_password(written) != written:
+        note = f"the password is in {context.home.config_file} now; ~/.pgpass or PGPASSWORD keeps it out of settings"
     return ChangedSetting(context=replace(context, config=config), state=state, note=note)
 
 

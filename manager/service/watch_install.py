@@ -17,6 +17,7 @@ from pathlib import Path
 
 from manager.config import BY_DEFAULT, FROM_FILE, read_config
 from manager.errors import StateError, UsageError
+from manager.launch.sky_worker import ENDPOINT_VARIABLE
 from manager.paths import HOME_VARIABLE
 from manager.service.context import Context
 from manager.service.starting import write_whole
@@ -97,11 +98,14 @@ def _refuse_environment(context: Context) -> None:
         for value in context.config.values
         if value.origin not in (FROM_FILE, BY_DEFAULT) and value.text != in_file.text(value.setting.name)
     ]
-    if lost:
+    said = [(value.origin, value.setting.name) for value in lost]
+    if context.environment.get(ENDPOINT_VARIABLE) and not in_file.text("api_server"):
+        said.append((ENDPOINT_VARIABLE, "api_server"))
+    if said:
         raise UsageError(
             "the watcher that the system starts does not have this shell's environment, which says otherwise than the "
-            f"settings: {', '.join(value.origin for value in lost)}",
-            hint=f"keep each: `tunefare config set {lost[0].setting.name} VALUE`; or unset the variable",
+            f"settings: {', '.join(variable for variable, _ in said)}",
+            hint=f"keep each: `tunefare config set {said[0][1]} VALUE`; or unset the variable",
         )
 
 

@@ -90,6 +90,15 @@ def test_a_file_that_cannot_be_read_is_left_as_it_is(tmp_path: Path) -> None:
     assert context.home.config_file.read_text() == "theme = \n"
 
 
+@pytest.mark.parametrize(("password", "is_told"), [(":hunter2", True), ("", False)])
+def test_a_password_among_the_settings_is_told(tmp_path: Path, password: str, is_told: bool) -> None:
+    changed = set_setting(make_context(tmp_path), "ledger_url", f"postgresql://ann{password}@db.team/runs")
+    assert (changed.note is not None) == is_told
+    assert "hunter2" not in f"{changed.note}{changed.state.shown}"
+    if is_told:
+        assert "PGPASSWORD" in str(changed.note)
+
+
 def test_the_environment_goes_before_and_that_is_said(tmp_path: Path) -> None:
     context = replace(make_context(tmp_path), environment={"TUNEFARE_THEME": "light"})
     changed = set_setting(context, "theme", "dark")

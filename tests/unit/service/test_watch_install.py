@@ -170,6 +170,18 @@ def test_settings_of_the_environment_are_refused(context: Context, tab: Path) ->
     assert not tab.exists()
 
 
+def test_an_api_server_that_only_this_shell_names_is_refused(context: Context, tab: Path) -> None:
+    here = replace(context, environment={**context.environment, "SKYPILOT_API_SERVER_ENDPOINT": "http://sky:46580"})
+    with pytest.raises(UsageError, match="SKYPILOT_API_SERVER_ENDPOINT") as caught:
+        install(here, every_s=60)
+    assert "tunefare config set api_server" in (caught.value.hint or "")
+    assert not tab.exists()
+    # The setting goes before the variable, for the watcher as for this shell.
+    here.home.config_file.write_text('api_server = "http://other:46580"\n')
+    install(replace(here, config=read_config(here.home.config_file, {})), every_s=60)
+    assert tab.exists()
+
+
 def test_a_setting_that_stands_in_the_file_too_is_no_hindrance(context: Context, tab: Path) -> None:
     context.home.config_file.write_text('api_server = "http://sky:46580"\n')
     told = {"TUNEFARE_API_SERVER": "http://sky:46580"}
