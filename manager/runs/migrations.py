@@ -14,7 +14,7 @@ columns carry the value of that name.
 | events | a line of the training program's event stream |
 | charges | a billed stretch of machine time |
 | evidence | what the provider answered when asked what is left |
-| clients | a process that took over the supervision; `machine` (since version 3) tells equal host names and users apart |
+| clients | a process that took over the supervision; `machine` (since version 3): hosts, users of one name apart |
 | stop_requests | somebody asked for an end; `now` (since version 2): without a checkpoint |
 | requotes | since version 4: what became of the quote that the probe renewed (`manager.runs.requote_rows`) |
 
