@@ -25,7 +25,7 @@ _HIDDEN_LINES = 200
 """Longest private key in lines: a log in which a key begins and never ends is told again after it."""
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PGPASSWORD|APIKEY|API_KEY|ACCESS_KEY|SECRET_KEY|PRIVATE_KEY|"
-    r"CONNECTION_STRING|LEDGER_URL|DATABASE_URL)$",
+    r"CONNECTION_STRING|DATABASE_URL)$",
     re.IGNORECASE,
 )
 _SHAPES = (
@@ -44,6 +44,7 @@ _SHAPES = (
 _SHAPE = re.compile("|".join(_SHAPES))
 _KEY_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{0,200}:)[^\s/@'\"]{1,500}@", re.IGNORECASE)
+_HAS_PASSWORD = re.compile(r"://[^/?#\s]*:[^/?#\s]*@|password\s*=", re.IGNORECASE)
 _HEADER = re.compile(r"(?P<head>\b(?:bearer|basic)\s+)[A-Za-z0-9+/_.~=-]{12,}", re.IGNORECASE)
 _SIGNED = re.compile(
     r"(?P<head>[?&](?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|X-Goog-Signature|X-Goog-Credential|sig|"
@@ -138,12 +139,17 @@ class RedactedStream:
 
 
 def secrets_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables of an environment that hold secrets: named as such, or by NAMES_VARIABLE; a path is none."""
+    """Variables of an environment that hold secrets: named as such, or by NAMES_VARIABLE; a path is none.
+
+    The address of a ledger is one as far as it holds a password: without, errors tell where nothing answers.
+    """
     named = {name for name in environment.get(NAMES_VARIABLE, "").split(",") if name}
     return {
         name: value
         for name, value in environment.items()
-        if name in named or (_SECRET_NAME.search(name) and not value.startswith(("/", "~")))
+        if name in named
+        or (_SECRET_NAME.search(name) and not value.startswith(("/", "~")))
+        or (name.endswith("LEDGER_URL") and _HAS_PASSWORD.search(value))
     }
 
 

@@ -34,6 +34,7 @@ _ABANDONED_S = 60
 """The server ends a transaction whose client has said nothing for so long: it holds the lock."""
 _IDLE_CONNECTIONS = 2
 """Kept a process and place: screens look every few seconds, and each look is short."""
+_ADVICE = re.compile(r"\s*Is the server running ")
 _LOCK = f"SELECT pg_advisory_xact_lock({APPLICATION_ID}, hashtext(current_schema()))"
 
 
@@ -336,5 +337,6 @@ def _storable_value(value: Any) -> Any:
 
 
 def _scrubbed(text: str, url: str) -> str:
-    """One line, without what the URL has of secrets."""
-    return " ".join(text.replace(url, without_password(url)).split())
+    """One line, without what the URL has of secrets and the advice that the client library adds to a failure."""
+    lines = [line for line in text.replace(url, without_password(url)).splitlines() if not _ADVICE.match(line)]
+    return " ".join(" ".join(lines).split())

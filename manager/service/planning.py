@@ -22,6 +22,7 @@ from manager.planner.traffic import Places
 from manager.planner.variant import StepVariant
 from manager.planner.what_if import LimitCost, binding_notes, limit_costs
 from manager.profiling.measure import measure_data
+from manager.runs.database import LedgerAwayError
 from manager.runs.states import FINAL
 from manager.service.assumptions import read_assumptions
 from manager.service.context import Context
@@ -162,6 +163,8 @@ class OpenMarket:
     index: MarketIndex
     assumptions: Assumptions
     calibration: tuple[Calibration, ...]
+    no_ledger: str | None = None
+    """Why the people's ledger is not heard: own runs and budgets have no say then, and a launch is refused."""
 
 
 def open_market(context: Context, catalogs: Path | None = None) -> OpenMarket:
@@ -174,7 +177,11 @@ def open_market(context: Context, catalogs: Path | None = None) -> OpenMarket:
     context.home.ensure()
     assumptions = read_assumptions(context)
     index = MarketIndex.of(read_market(context, catalogs), assumptions)
-    return OpenMarket(index=index, assumptions=assumptions, calibration=_calibration(context))
+    try:
+        return OpenMarket(index=index, assumptions=assumptions, calibration=_calibration(context))
+    except LedgerAwayError as error:
+        note = f"{error.message}; this plan knows nothing of own runs and budgets, and a launch has to wait for it"
+        return OpenMarket(index=index, assumptions=assumptions, calibration=(), no_ledger=note)
 
 
 def open_job(
@@ -221,14 +228,15 @@ def open_job(
         others = source.others(traces_checkpointing=True)
         planner = _planner_of(opened, first, others.variants, places)
     moved = traffic_notes(context, spec, data_bytes=data.bytes)
-    notes = (*opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out, *moved)
+    away = () if opened.no_ledger is None else (opened.no_ledger,)
+    notes = (*away, *opened.index.market.notes, *_task_notes(spec), *first.traces.notes, *others.left_out, *moved)
     return OpenJob(
         spec=spec,
         planner=planner,
         notes=notes,
         created_at_s=now_s,
         left_out=others.left_out,
-        left_for=_left_for(context),
+        left_for=(lambda project: None) if away else _left_for(context),
     )
 
 

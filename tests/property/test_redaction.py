@@ -132,6 +132,8 @@ def test_variables_that_hold_secrets_are_known_by_name() -> None:
         "AWS_SECRET_ACCESS_KEY": "two",
         "WANDB_API_KEY": "three",
         "TUNEFARE_LEDGER_URL": "postgresql://u:p@h/d",
+        "OTHER_LEDGER_URL": "postgresql://ann@db.team/runs",
+        "THIRD_LEDGER_URL": "postgresql://db.team/runs?user=ann&password=p",
         "MY_THING": "named",
         NAMES_VARIABLE: "MY_THING",
         "GOOGLE_TOKEN": "/home/u/token.json",
@@ -143,6 +145,7 @@ def test_variables_that_hold_secrets_are_known_by_name() -> None:
         "AWS_SECRET_ACCESS_KEY",
         "WANDB_API_KEY",
         "TUNEFARE_LEDGER_URL",
+        "THIRD_LEDGER_URL",
         "MY_THING",
     }
 
