@@ -18,6 +18,8 @@ from tasks.plain_text import printable, printable_json
 from tasks.redaction import redact
 
 _DEFAULT_COLUMNS = 100
+WIDE_COLUMNS = 120
+"""From here on a table with several columns of text can be read; below, an entry takes lines of its own."""
 _NARROWEST = 20
 """Columns beside a margin, however narrow the terminal is."""
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from manager.cli.output import console, emit_json, narrate
+from manager.cli.output import WIDE_COLUMNS, console, emit_json, narrate
 from manager.errors import ExitCode, SpecError, UsageError
 from manager.service.context import open_context
 from manager.units import format_usd
@@ -79,25 +79,28 @@ def check(
 def _print(found: tuple[SavedPlan, ...], now_s: float) -> None:
     from manager.planner.moved import age_text
 
+    is_wide = console().width >= WIDE_COLUMNS
     table = Table(box=None, pad_edge=False)
     table.add_column("$ to finish", justify="right", no_wrap=True)
     table.add_column("plan", no_wrap=True)
-    table.add_column("made (UTC)", no_wrap=True)
-    table.add_column("name", overflow="fold")
-    table.add_column("model", overflow="fold")
-    table.add_column("prices", no_wrap=True)
-    table.add_column("machine", overflow="fold")
+    if is_wide:
+        table.add_column("made (UTC)", no_wrap=True)
+        table.add_column("name", overflow="fold")
+        table.add_column("model", overflow="fold")
+        table.add_column("prices", no_wrap=True)
+        table.add_column("machine", overflow="fold")
+    else:
+        table.add_column("job, machine, when made (UTC)", overflow="fold")
     for plan in found:
         age_s = _age_s(plan, now_s)
-        table.add_row(
-            format_usd(plan.expected_usd) if plan.machine else "-",
-            plan.plan_id,
-            time.strftime("%Y-%m-%d %H:%M", time.gmtime(plan.created_at_s)),
-            escape(plan.name),
-            escape(plan.model),
-            "unknown" if age_s is None else f"{age_text(age_s)} old",
-            escape(plan.machine or "nothing could be chosen"),
-        )
+        cost = format_usd(plan.expected_usd) if plan.machine else "-"
+        made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(plan.created_at_s))
+        prices = "unknown" if age_s is None else f"{age_text(age_s)} old"
+        machine = plan.machine or "nothing could be chosen"
+        cells = [made, plan.name, plan.model, prices, machine]
+        if not is_wide:
+            cells = [f"{plan.name}: {plan.model}\n{machine}\n{made}, prices {prices}"]
+        table.add_row(cost, plan.plan_id, *map(escape, cells))
     console().print(table)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from manager.cli.output import console, emit, emit_json, narrate, write_told
+from manager.cli.output import WIDE_COLUMNS, console, emit, emit_json, narrate, write_told
 from manager.errors import UsageError
 from manager.service.context import open_context
 
@@ -79,13 +80,19 @@ def config_show(as_json: Annotated[bool, typer.Option("--json", help="Machine-re
     if as_json:
         emit_json({"schema": 1, "home": str(context.home.root), "settings": [_setting_json(state) for state in states]})
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("setting", "value", "origin", "meaning"):
-        table.add_column(title, overflow="fold")
-    table.add_row("home", escape(str(context.home.root)), "TUNEFARE_HOME or default", "folder of all state")
-    for state in states:
-        table.add_row(state.name, escape(state.shown), state.origin, state.meaning)
-    console().print(table)
+    rows = [("home", str(context.home.root), "TUNEFARE_HOME or default", "folder of all state")]
+    rows += [(state.name, state.shown, state.origin, state.meaning) for state in states]
+    if console().width >= WIDE_COLUMNS:
+        table = Table(box=None, pad_edge=False)
+        for title in ("setting", "value", "origin", "meaning"):
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console().print(table)
+    else:
+        for name, value, origin, meaning in rows:
+            console().print(f"[bold]{name}[/bold] = {escape(value)} ({origin})")
+            console().print(Padding(escape(meaning), (0, 0, 0, 4), expand=False))
     narrate(f"settings file: {context.home.config_file}")
 
 

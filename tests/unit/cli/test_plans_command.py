@@ -38,6 +38,19 @@ def test_plans_are_listed(shell: Shell) -> None:
         assert word in text
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_plans_fit_the_terminal(shell: Shell, columns: int) -> None:
+    plan = made(shell)
+    shell.monkeypatch.setenv("COLUMNS", str(columns))
+    lines = shell.good("plans").splitlines()
+    assert max(map(len, lines)) <= columns
+    machine = plan["offers"][0]["instance_type"]
+    # Neither an id nor a machine's name is broken in the middle.
+    for word in (plan["plan_id"], f"/{machine}/", "bert-base-uncased"):
+        assert any(word in line for line in lines), word
+    assert len(lines) == (2 if columns == 200 else 4)
+
+
 def test_plans_are_pruned(shell: Shell) -> None:
     made(shell)
     assert shell.run("plans", "--keep", "3").code == 2

@@ -168,3 +168,12 @@ def test_a_wrong_value_on_the_command_line_ends_with_2(shell: Shell) -> None:
     done = shell.run("config", "set", "theme", "pink")
     assert done.code == 2
     assert "none of auto, dark, light, terminal" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_settings_can_be_read_on_any_terminal(shell: Shell, columns: int) -> None:
+    shell.monkeypatch.setenv("COLUMNS", str(columns))
+    lines = shell.good("config", "show").splitlines()
+    assert max(map(len, lines)) <= columns
+    (line,) = [line for line in lines if line.startswith("heartbeat_s ")]
+    assert "default" in line
