@@ -26,10 +26,10 @@ from tests.support.spot_stage import (
     write_bucket,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.timeout(2400)]
 
 SPOT_RUN = ("run", "--on", "aws", "--yes", "--max-usd", "5", "--skip-preflight")
-TRAINING = {"epochs": 120, "eval_every_steps": 1000, "checkpoint_every_steps": 200, "log_every_steps": 10}
+TRAINING = {"epochs": 300, "eval_every_steps": 1000, "checkpoint_every_steps": 200, "log_every_steps": 10}
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ def write_config(layout: Layout, *, manages_jobs: bool) -> None:
 
     Args:
         layout: of the lab.
-        manages_jobs: the API server has the controllers of managed jobs in it, a dozen processes; without them a
-            managed job would rent a machine for its controller.
+        manages_jobs: the API server has the controllers of managed jobs in it; without them a managed job would rent a
+            machine for its controller.
     """
     config: dict[str, object] = {"allowed_clouds": ["aws"]}
     if manages_jobs:

@@ -15,6 +15,9 @@ from .layout import LabLayout
 from .processes import find_marked
 
 _SERVER = b"sky.server.server"
+MEMORY_GB = "6"
+"""What SkyPilot sizes its server by: two long workers and one controller of managed jobs, not as many as this machine
+has memory for, since they share two cores with the rest of the suite."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TERM", "TZ")
 _KEPT_PREFIXES = ("UV_", "PIP_")
 _KEPT_SUFFIXES = ("_proxy", "_PROXY", "_CERT", "_CERT_FILE", "_CERT_DIR", "_CA_BUNDLE")
@@ -39,6 +42,7 @@ def sky_environment(layout: LabLayout, *, home: Path, tmp: Path, api_port: int) 
         "TMPDIR": str(tmp),
         "SKYPILOT_API_SERVER_LOCAL_PORT": str(api_port),
         "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+        "SKYPILOT_POD_MEMORY_GB_LIMIT": MEMORY_GB,
         layout.marker: str(layout.root),
     }
 
