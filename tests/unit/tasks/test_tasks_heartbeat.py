@@ -16,7 +16,7 @@ import pytest
 
 from tasks.heartbeat import Heartbeat, end_when_lost, heartbeat_file
 from tasks.job import GuardChoice, Job
-from tasks.protocol import Event, PhaseName, parse_event
+from tasks.protocol import Event, EventType, PhaseName, parse_event
 
 
 class Clock:
@@ -180,10 +180,14 @@ sys.exit(tasks.train.main(sys.argv[1:]))
 
 
 def run_stuck(job: Job, out: Path, guard: GuardChoice) -> tuple[int, list[Event], float]:
+    return run_program(STUCK, job, out, guard)
+
+
+def run_program(text: str, job: Job, out: Path, guard: GuardChoice) -> tuple[int, list[Event], float]:
     out.mkdir()
     (out / "job.json").write_text(replace(job, guard=guard).to_json())
     started = time.monotonic()
-    command = [sys.executable, "-c", STUCK, str(out / "job.json"), "--out", str(out)]
+    command = [sys.executable, "-c", text, str(out / "job.json"), "--out", str(out)]
     done = subprocess.run(command, timeout=120, check=False, cwd=Path(__file__).parents[3])
     events = [parse_event(line) for line in (out / "events.jsonl").read_text().splitlines()]
     return done.returncode, events, time.monotonic() - started
@@ -203,3 +207,39 @@ def test_a_program_that_hangs_fails_as_hung(job: Job, tmp_path: Path) -> None:
     status, events, _ = run_stuck(job, tmp_path / "out", GuardChoice(hang_s=3.0, heartbeat_s=1.0))
     assert status == 1
     assert "hung" in events[-1].data["message"]
+
+
+UPLOADING = """
+import sys, threading, time, types
+import tasks.train
+from tasks.protocol import EventType
+run = types.ModuleType("tasks.run")
+def finish(job, out, events, *arguments, **more):
+    events.emit(EventType.FINISHED, outcome="completed", steps=3, best=None, training_s=1.0, total_s=1.0,
+                peak_memory_bytes=None, output="model")
+run.run = finish
+sys.modules["tasks.run"] = run
+class Store:
+    def close(self):
+        time.sleep(600)
+tasks.train.open_run_store = lambda *arguments: Store()
+sys.exit(tasks.train.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (GuardChoice(price_usd_per_hour=3600.0, max_usd=6.0, heartbeat_s=2.0), 0),
+        (GuardChoice(hang_s=3.0, heartbeat_s=1.0), 1),
+    ],
+    ids=["cap", "hang"],
+)
+def test_a_limit_that_falls_into_the_last_upload_changes_no_outcome(
+    job: Job, tmp_path: Path, guard: GuardChoice, expected: int
+) -> None:
+    if guard.max_usd is not None:
+        guard = replace(guard, billing_started_s=time.time())
+    status, events, _ = run_program(UPLOADING, job, tmp_path / "out", guard)
+    assert status == expected
+    assert [(event.type, event.data["outcome"]) for event in events] == [(EventType.FINISHED, "completed")]
