@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from manager.runs.states import RunState
 from tasks.protocol import Event, parse_event
 
 OUTBOX_FILE = "ledger-outbox.jsonl"
+CHUNK_BYTES = 1 << 16
+"""Looked at for a line end at once."""
 Entry = dict[str, Any]
 
 
@@ -30,28 +33,41 @@ class Outbox:
         self.path = run_dir / OUTBOX_FILE
 
     def read(self) -> list[Entry]:
-        """All entries, oldest first; a last line that is not whole was never believed to be kept."""
+        """All entries, oldest first; a last line that is not whole was never believed to be kept.
+
+        Raises:
+            StateError: it cannot be read, or a line within it is damaged. Then all of it is set aside, and what stands
+                before that line is left to be read: entries build on each other, so that those behind it cannot count.
+        """
         try:
-            *lines, _ = self.path.read_text(encoding="utf-8").split("\n")
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return []
         except OSError as error:
             raise StateError(f"{self.path} cannot be read: {error.strerror}", hint="make it readable") from error
-        return [json.loads(line) for line in lines]
+        entries: list[Entry] = []
+        whole_bytes = 0
+        *lines, _ = content.split(b"\n")
+        for line in lines:
+            try:
+                entries.append(_parse(line))
+            except ValueError as error:
+                raise self._damaged(content, whole_bytes, len(entries)) from error
+            whole_bytes += len(line) + 1
+        return entries
 
     def append(self, entry: Entry) -> None:
         """Keep one, so that it outlives this process and a loss of power.
 
         Raises:
-            StateError: the disk takes nothing.
+            StateError: the disk does not take all of it; the file is as it was before.
         """
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, line.encode())
-                os.fsync(descriptor)
+                _append_whole(descriptor, line.encode())
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -65,7 +81,69 @@ class Outbox:
 
     def set_aside(self) -> Path:
         """Keep what the ledger refuses, where nobody tries again."""
-        return self.path.rename(self.path.with_suffix(f".refused-{os.urandom(4).hex()}.jsonl"))
+        return self.path.rename(self._beside("refused"))
+
+    def _beside(self, why: str) -> Path:
+        return self.path.with_suffix(f".{why}-{os.urandom(4).hex()}.jsonl")
+
+    def _damaged(self, content: bytes, whole_bytes: int, whole_entries: int) -> StateError:
+        """Keep all of a damaged file beside it, and in it the entries before the damage."""
+        message = f"{self.path} is damaged in line {whole_entries + 1}"
+        try:
+            aside = self._beside("damaged")
+            descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                _append_whole(descriptor, content)
+            finally:
+                os.close(descriptor)
+            os.truncate(self.path, whole_bytes)
+        except OSError as error:
+            hint = "Free some disk space and run `tunefare reconcile` again: the entries before that line are whole."
+            return StateError(f"{message} and cannot be set aside: {error.strerror}", hint=hint)
+        hint = (
+            f"All of it is kept in {aside}; run `tunefare reconcile` again, which writes the entries before that line."
+        )
+        return StateError(message, hint=hint)
+
+
+def _parse(line: bytes) -> Entry:
+    """Raises ValueError where the line is no entry."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or "kind" not in entry:
+        raise ValueError("no entry")
+    return entry
+
+
+def _append_whole(descriptor: int, content: bytes) -> None:
+    """Write all or nothing behind the last line that is whole: one that a crash has torn would spoil what follows it.
+
+    Raises:
+        OSError: the disk does not take all of it.
+    """
+    whole_bytes = _whole_bytes(descriptor)
+    os.ftruncate(descriptor, whole_bytes)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+        os.fsync(descriptor)
+    except OSError:
+        # Where that fails too, the next call cuts it.
+        with suppress(OSError):
+            os.ftruncate(descriptor, whole_bytes)
+        raise
+
+
+def _whole_bytes(descriptor: int) -> int:
+    """Size of the file up to its last line end."""
+    at = os.fstat(descriptor).st_size
+    while at > 0:
+        begin = max(0, at - CHUNK_BYTES)
+        found = os.pread(descriptor, at - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        at = begin
+    return 0
 
 
 def state_entry(state: RunState, at_s: float, detail: str | None) -> Entry:
