@@ -11,10 +11,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 
@@ -24,6 +25,9 @@ MARK_VARIABLE = "TUNEFARE_LOCAL_RUN"
 """Environment variable that holds the run's folder in the task and in all that it starts."""
 CREATION_TOLERANCE_S = 2.0
 """psutil derives creation times from the boot time, which moves when the clock is set; pids come round more slowly."""
+_DAMAGED = (ValueError, KeyError, TypeError)
+"""How a record fails to be read that is no whole one."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,28 +57,19 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def read_leader(run_dir: Path) -> ProcessIdentity | None:
-    """The runner of the run as its pid file tells; None when no runner ever got so far."""
-    try:
-        record = json.loads((run_dir / PID_FILE).read_text(encoding="utf-8"))
-        return ProcessIdentity(pid=int(record["pid"]), created_at_s=float(record["created_at_s"]))
-    except FileNotFoundError:
-        return None
+    """The runner of the run as its pid file tells; None when no runner ever got so far, or the file is damaged."""
+    return _read(run_dir / PID_FILE, _identity)
 
 
 def read_returncode(run_dir: Path) -> int | None:
-    """Exit status of the task (negative: the signal that ended it); None when the runner saw no end."""
-    try:
-        return int(json.loads((run_dir / EXIT_FILE).read_text(encoding="utf-8"))["returncode"])
-    except FileNotFoundError:
-        return None
+    """Exit status of the task (negative: the signal that ended it); None when the runner saw no end, or a loss of power
+    has spoilt what it wrote."""
+    return _read(run_dir / EXIT_FILE, lambda record: int(record["returncode"]))
 
 
 def read_end_s(run_dir: Path) -> float | None:
     """Unix time at which the runner saw the task end; None as `read_returncode`."""
-    try:
-        return float(json.loads((run_dir / EXIT_FILE).read_text(encoding="utf-8"))["at_s"])
-    except FileNotFoundError:
-        return None
+    return _read(run_dir / EXIT_FILE, lambda record: float(record["at_s"]))
 
 
 def processes_of(run_dir: Path, leader: ProcessIdentity | None) -> list[psutil.Process]:
@@ -154,13 +149,24 @@ def _lives(process: psutil.Process) -> bool:
 
 def _recorded(run_dir: Path) -> list[ProcessIdentity]:
     try:
-        lines = (run_dir / PROCESSES_FILE).read_text(encoding="utf-8").splitlines()
+        lines = (run_dir / PROCESSES_FILE).read_bytes().splitlines()
     except FileNotFoundError:
         return []
     identities = []
     for line in lines:
-        # A runner that was killed while writing leaves a torn last line.
-        with suppress(json.JSONDecodeError):
-            record = json.loads(line)
-            identities.append(ProcessIdentity(pid=record["pid"], created_at_s=record["created_at_s"]))
+        # A runner that was killed while writing leaves a torn last line, a loss of power zeros.
+        with suppress(*_DAMAGED):
+            identities.append(_identity(json.loads(line)))
     return identities
+
+
+def _identity(record: Any) -> ProcessIdentity:
+    return ProcessIdentity(pid=int(record["pid"]), created_at_s=float(record["created_at_s"]))
+
+
+def _read(file: Path, parse: Callable[[Any], T]) -> T | None:
+    """What a file of the runner says; None: there is none, or it is damaged and says nothing."""
+    try:
+        return parse(json.loads(file.read_bytes()))
+    except (FileNotFoundError, *_DAMAGED):
+        return None

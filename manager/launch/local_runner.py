@@ -116,7 +116,11 @@ def _end(task: subprocess.Popen[bytes]) -> int:
 
 def _write_exit(run_dir: Path, returncode: int) -> None:
     temporary = run_dir / f"{EXIT_FILE}.new"
-    temporary.write_text(json.dumps({"returncode": returncode, "at_s": time.time()}) + "\n", encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"returncode": returncode, "at_s": time.time()}) + "\n")
+        file.flush()
+        # Else a loss of power may leave an empty file under the final name.
+        os.fsync(file.fileno())
     temporary.replace(run_dir / EXIT_FILE)
 
 

@@ -7,13 +7,16 @@ over by a row that is only written when nobody else was faster.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
-from manager.errors import EngineError, ExitCode, InterruptedRunError, StateError, TunefareError
+from manager.errors import EngineError, ExitCode, InternalError, InterruptedRunError, StateError, TunefareError
 from manager.launch.engine import Engine, Evidence, MachineState, TellsEnd
+from manager.launch.from_store import bring_from_store
 from manager.runs.beats import beating
 from manager.runs.clients import Client, is_here, this_client
 from manager.runs.fetch_limit import planned_fetch_s
@@ -23,7 +26,7 @@ from manager.runs.records import RunRecord
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, end_times
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.runs.steady import steady
-from manager.runs.teardown import RunOutcome, close_after_error, close_run, release, store_missing_events
+from manager.runs.teardown import RunOutcome, close_after_error, close_run, store_missing_events
 from manager.runs.updates import LogUpdate, OnUpdate, StateUpdate
 from manager.runs.verdict import End, EndReason, end_from_history, end_on_request
 from manager.runs.watch import watch
@@ -102,6 +105,8 @@ def reconcile(
                 results.append(one.run(run_id, end=end))
             except TunefareError as error:
                 results.append(_left(run_id, ReconcileAction.FAILED, error))
+            except Exception as error:  # Whatever one run's folder or engine has in it: the others are billed too.
+                results.append(_left(run_id, ReconcileAction.FAILED, _unforeseen(run_id, error)))
     return tuple(results)
 
 
@@ -163,6 +168,18 @@ def _unreachable(run_id: str, why: str | None) -> EngineError:
     )
 
 
+def _unforeseen(run_id: str, error: Exception) -> InternalError:
+    """A defect that kept a run from being reconciled; the exception is its cause."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    told = InternalError(
+        f"{run_id} could not be brought to its end and may still be billed: "
+        f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})",
+        hint="This is a defect of tunefare, to be reported; `tunefare panic` ends the run meanwhile.",
+    )
+    told.__cause__ = error
+    return told
+
+
 def _refuse_elsewhere(ledger: Ledger, run_id: str, client: Client | None) -> None:
     """A run of another machine's own engine: from here it would look as if its processes and files were gone."""
     if ledger.is_shared and client is not None and not is_here(client) and ledger.run(run_id).engine == _LOCAL:
@@ -182,6 +199,23 @@ def _taken_down_s(session: Session, record: RunRecord) -> float | None:
         return None
     times = end_times(session.engine.name, session.settings)
     return min(session.clock(), begun[-1] + times.fetch_s + times.teardown_s)
+
+
+def _complete_events(session: Session) -> None:
+    """Store events that tell how long a machine was there which is gone: from its engine, or else the run's store.
+
+    What cannot be had now is tried again, and reported, when the run is closed.
+    """
+    assert session.handle is not None, "asked only for a run with a handle"
+    most_s = max(session.settings.fetch_limit_s, planned_fetch_s(session.plan))
+    with beating(session, most_s=most_s):
+        try:
+            session.engine.fetch(session.handle)
+        except Exception:  # Whatever it was: the store may have what the engine did not hand over.
+            with suppress(TunefareError):
+                bring_from_store(session.run_dir, with_files=False)
+    with suppress(TunefareError):
+        store_missing_events(session)
 
 
 class _Reconciliation:
@@ -210,14 +244,15 @@ class _Reconciliation:
         _refuse_elsewhere(ledger, run_id, client)
         if not ledger.claim(run_id, this_client(now_s), instead_of=client):
             return _left(run_id, ReconcileAction.LEFT_ALONE)
-        # What an earlier supervision could not write is written here, before anything is judged.
-        self._ledger = steady(ledger, run_id, ledger.run(run_id).run_dir, self._note)
-        record = self._ledger.run(run_id)
-        session = self._session(record)
         try:
-            found = self._bring_to_end(session, record, end=end)
+            # What an earlier supervision could not write is written here, before anything is judged.
+            self._ledger = steady(ledger, run_id, ledger.run(run_id).run_dir, self._note)
+            record = self._ledger.run(run_id)
+            found = self._bring_to_end(self._session(record), record, end=end)
         finally:
-            release(session)
+            # As `teardown.release`, also where there is no session yet.
+            with suppress(StateError):
+                self._ledger.release(run_id, self._clock())
         self._ledger.settle()
         return found
 
@@ -319,11 +354,7 @@ class _Reconciliation:
         told_s = session.engine.ended_at_s(session.handle) if isinstance(session.engine, TellsEnd) else None
         if told_s is None and not self._gone(session):
             return None
-        # What cannot be had now is tried again, and reported, when the run is closed.
-        most_s = max(session.settings.fetch_limit_s, planned_fetch_s(record.plan))
-        with suppress(TunefareError), beating(session, most_s=most_s):
-            session.engine.fetch(session.handle)
-            store_missing_events(session)
+        _complete_events(session)
         events = self._ledger.events(record.run_id)
         seen = [answer.asked_at_s for answer in record.evidence if answer.left]
         billed_to_s = session.meter.billed_to_s if session.meter is not None else record.created_at_s

@@ -73,8 +73,8 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
         session: what is known of the run.
         end: why it ends.
         interrupts: counts the user's signals; one that comes while results are fetched ends the fetch.
-        ended_at_s: Unix time at which the machine had ended already; None: it ends now, or, where it turns out to be
-            gone, with its last sign of life.
+        ended_at_s: Unix time at which the machine had ended already, unless events that come home now prove that it
+            lived on; None: it ends now, or, where it turns out to be gone, with its last sign of life.
 
     Raises:
         TeardownUnconfirmedError: something is left for all that is known, and another error came on top of it.
@@ -91,6 +91,8 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
         errors.attempt(lambda: store_missing_events(session), None)
     if ended_at_s is None and machine is MachineState.GONE and evidence is not None and evidence.confirmed:
         ended_at_s = errors.attempt(lambda: _last_sign_s(session), None)
+    elif ended_at_s is not None:
+        ended_at_s = max(ended_at_s, errors.attempt(lambda: _last_event_s(session), ended_at_s))
     gone_at_s = session.clock() if ended_at_s is None else ended_at_s
     if _settled(session, end, evidence, gone_at_s, interrupts):
         errors.heal()
@@ -161,6 +163,12 @@ def _last_sign_s(session: Session) -> float | None:
         told_s = session.engine.ended_at_s(session.handle)
     known = [] if told_s is None else [told_s]
     return max([session.meter.billed_to_s, *(event.time_s for event in events[-1:]), *known])
+
+
+def _last_event_s(session: Session) -> float:
+    """Unix time of the last event; 0: there is none."""
+    events = session.ledger.events(session.run_id)
+    return events[-1].time_s if events else 0.0
 
 
 def _enter_teardown(session: Session, end: End) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from manager.errors import EngineError
+from manager.launch.engine import Launched, MachineState
 from manager.launch.from_store import bring_from_store, store_uri
 from manager.launch.sky_upload import UPLOAD_DIR
+from manager.runs.charges import charge
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import reconcile
 from manager.runs.states import RunState
@@ -25,7 +27,7 @@ from tasks.stores.folders import push_folder
 from tasks.stores.opening import open_store
 from tasks.stores.retry import Patience
 from tests.unit.runs.played_engine import PlayedEngine
-from tests.unit.runs.samples import event, order
+from tests.unit.runs.samples import PRICE, event, order
 from tests.unit.runs.supervising_client import FAST
 
 RUN = "job-20260101-aaaa"
@@ -118,3 +120,42 @@ def test_a_client_that_is_gone_leaves_it_to_whoever_reconciles(ledger: Ledger, s
     ledger.append_events(RUN, [event(0)])
     reconcile(ledger, {engine.name: engine}, time.time, lambda update: None, settings=FAST)
     assert [one.seq for one in ledger.events(RUN)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("answers_at_once", [True, False], ids=["store answers", "store answers when it is closed"])
+def test_a_machine_that_outlived_its_client_is_billed_to_the_last_event_of_its_store(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers_at_once: bool
+) -> None:
+    start_s = time.time() - 4 * 3600
+    run = order(tmp_path / "run")
+    uri = f"file://{tmp_path}/store/{RUN}"
+    upload = run.request.run_dir / UPLOAD_DIR
+    upload.mkdir(parents=True)
+    (upload / JOB_FILE).write_text(replace(run.request.job, store=StoreChoice(uri=uri)).to_json())
+    told = [replace(event(0), time_s=start_s + 60), replace(event(1), time_s=start_s + 3 * 3600)]
+    put_part(open_store(uri), told)
+    engine = PlayedEngine(fetch=EngineError("the machine is gone"))
+    engine.machine = MachineState.GONE
+    launched = Launched(
+        handle=engine.reserve(run.request),
+        offer=run.request.offers[0],
+        billing_started_at_s=start_s,
+        failed_attempts=(),
+    )
+    ledger.create_run(RUN, run.plan, run.request.run_dir, engine.name, None, start_s)
+    ledger.transition(RUN, RunState.LAUNCHING, start_s)
+    ledger.store_launched(RUN, launched, start_s)
+    ledger.transition(RUN, RunState.RUNNING, start_s + 30)
+    ledger.append_events(RUN, told[:1])
+    ledger.add_charge(RUN, charge(from_s=start_s, to_s=start_s + 300, price_usd_per_hour=PRICE, at_s=start_s + 300))
+    if not answers_at_once:
+
+        def silent(_run_dir: Path, *, with_files: bool) -> None:
+            raise EngineError(f"the store does not answer (with_files={with_files})")
+
+        monkeypatch.setattr("manager.runs.reconcile.bring_from_store", silent)
+    (result,) = reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+    assert result.outcome is not None
+    record = result.outcome.record
+    assert record.billing_ended_at_s == start_s + 3 * 3600
+    assert record.cost_usd == pytest.approx(3 * PRICE)

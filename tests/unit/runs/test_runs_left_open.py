@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from manager.errors import EngineError, ExitCode, InterruptedRunError
+from manager.errors import EngineError, ExitCode, InternalError, InterruptedRunError
 from manager.launch.engine import Handle, Launched, LaunchRequest, MachineState
+from manager.launch.local_runner import EXIT_FILE
 from manager.runs.clients import this_client
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import ReconcileAction, reconcile, stop
@@ -22,7 +23,7 @@ from manager.runs.supervise import supervise
 from tasks.protocol import Event
 from tests.unit.runs.played_engine import PlayedEngine
 from tests.unit.runs.samples import order
-from tests.unit.runs.supervising_client import FAST
+from tests.unit.runs.supervising_client import FAST, fast_engine
 
 RUN = "job-20260101-aaaa"
 OTHER = "job-20260101-bbbb"
@@ -182,3 +183,57 @@ def test_a_machine_that_was_being_taken_down_is_billed_for_as_long_as_that_takes
         ended_s = ledger.run(RUN).billing_ended_at_s
     assert ended_s is not None
     assert begun_s < ended_s <= begun_s + most_s + 10
+
+
+def test_a_run_with_a_damaged_file_is_closed_and_so_are_the_others(ledger: Ledger, tmp_path: Path) -> None:
+    for run_id in (RUN, OTHER):
+        made = order(tmp_path / run_id, run_id=run_id)
+        made.request.run_dir.mkdir()
+        handle = replace(fast_engine().reserve(made.request), details={"pid": 2**30, "created_at_s": 1.0})
+        launched = Launched(
+            handle=handle, offer=made.request.offers[0], billing_started_at_s=time.time(), failed_attempts=()
+        )
+        ledger.create_run(run_id, made.plan, made.request.run_dir, "local", None, time.time())
+        ledger.transition(run_id, RunState.LAUNCHING, time.time())
+        ledger.store_launched(run_id, launched, time.time())
+        ledger.transition(run_id, RunState.RUNNING, time.time())
+    (tmp_path / RUN / EXIT_FILE).write_text("")
+    results = reconcile(ledger, {"local": fast_engine()}, time.time, lambda _: None, settings=FAST)
+    assert [(one.run_id, one.action, one.error) for one in results] == [
+        (RUN, ReconcileAction.CLOSED, None),
+        (OTHER, ReconcileAction.CLOSED, None),
+    ]
+    assert [ledger.state(run_id) for run_id in (RUN, OTHER)] == [RunState.INTERRUPTED] * 2
+
+
+def test_what_nobody_foresaw_in_one_run_keeps_no_other_from_its_end(ledger: Ledger, tmp_path: Path) -> None:
+    class Broken(PlayedEngine):
+        def status(self, handle: Handle) -> MachineState:
+            if handle.name == RUN:
+                raise ZeroDivisionError("a defect")
+            return super().status(handle)
+
+    engine = Broken()
+    for run_id in (RUN, OTHER):
+        running(ledger, engine, tmp_path, run_id)
+    first, second = reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+    assert (first.run_id, first.action, first.outcome) == (RUN, ReconcileAction.FAILED, None)
+    assert isinstance(first.error, InternalError)
+    assert isinstance(first.error.__cause__, ZeroDivisionError)
+    assert first.error.exit_code is not ExitCode.DONE
+    assert f"{RUN} could not be brought to its end and may still be billed" in first.error.message
+    assert "ZeroDivisionError: a defect (test_runs_left_open.py, line " in first.error.message
+    assert (second.run_id, second.action, second.error) == (OTHER, ReconcileAction.CLOSED, None)
+    assert ledger.state(RUN) is RunState.RUNNING
+    (again,) = reconcile(ledger, {engine.name: PlayedEngine()}, time.time, lambda _: None, settings=FAST)
+    assert (again.run_id, again.action) == (RUN, ReconcileAction.CLOSED)
+
+
+def test_a_run_whose_engine_is_not_at_hand_is_let_go(ledger: Ledger, tmp_path: Path) -> None:
+    engine = PlayedEngine()
+    running(ledger, engine, tmp_path)
+    (result,) = reconcile(ledger, {}, time.time, lambda _: None, settings=FAST)
+    assert result.action is ReconcileAction.FAILED
+    # In the same process, which lives: else it would be left alone as one that it supervises.
+    (result,) = reconcile(ledger, {engine.name: engine}, time.time, lambda _: None, settings=FAST)
+    assert result.action is ReconcileAction.CLOSED
