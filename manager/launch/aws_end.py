@@ -22,7 +22,7 @@ _FREE = "available"
 
 def was_on_aws(attempt: Attempt | None) -> bool:
     """Whether SkyPilot was ever asked for a machine of AWS."""
-    return attempt is not None and (attempt.cloud == CLOUD or bool(attempt.aws_regions))
+    return attempt is not None and any(one.cloud == CLOUD for one in attempt.all)
 
 
 def left_on_aws(inventory: AskedInventory, run_id: str, attempt: Attempt) -> Found:
@@ -67,9 +67,11 @@ def last_end_on_aws(inventory: AskedInventory, run_id: str, attempt: Attempt | N
 
 def regions_of(attempt: Attempt) -> tuple[str, ...]:
     """Regions of AWS where SkyPilot was asked for machines; empty: it may have been any."""
-    config = (attempt.provider or {}).get("config") or {}
-    told = [attempt.region, config.get("region")] if attempt.cloud == CLOUD else []
-    named = [region for region in told if isinstance(region, str)]
-    if attempt.cloud == CLOUD and not named:
-        return ()
-    return tuple(dict.fromkeys([*attempt.aws_regions, *named]))
+    found: list[str] = []
+    for one in attempt.all:
+        config = (one.provider or {}).get("config") or {}
+        named = [region for region in (one.region, config.get("region")) if isinstance(region, str)]
+        if one.cloud == CLOUD and not named:
+            return ()
+        found += named if one.cloud == CLOUD else []
+    return tuple(dict.fromkeys(found))

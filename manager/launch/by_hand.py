@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from manager.launch.aws_end import regions_of
-from manager.launch.aws_inventory import terminate_command
+from manager.launch.aws_end import regions_of, was_on_aws
+from manager.launch.aws_inventory import CLOUD, terminate_command
 from manager.launch.engine import Evidence, Handle
 from manager.launch.inventory import CLUSTER_TAG
 from manager.launch.sky_attempt import Attempt, read_attempt
@@ -29,12 +29,21 @@ def commands_by_hand(handle: Handle, evidence: Evidence | None) -> tuple[str, ..
 def _provider_commands(handle: Handle, evidence: Evidence | None) -> tuple[str, ...]:
     """The provider's own command line, where the launch left its facts; SkyPilot may know nothing any more."""
     attempt = read_attempt(Path(handle.run_dir))
-    if attempt is None or attempt.cloud is None:
+    if attempt is None:
         return (f"sky status --refresh {handle.name}",)
+    left = () if evidence is None else evidence.left
+    told: list[str] = list(_aws_commands(handle, attempt, left)) if was_on_aws(attempt) else []
+    for one in reversed(attempt.all):
+        told += [] if one.cloud == CLOUD else _commands_elsewhere(handle, one)
+    return tuple(dict.fromkeys(told))
+
+
+def _commands_elsewhere(handle: Handle, attempt: Attempt) -> tuple[str, ...]:
+    """Beyond AWS, where the run has one tag in all regions."""
     name = handle.name if attempt.provider is None else str(attempt.provider.get("name_on_cloud", handle.name))
     match attempt.cloud:
-        case "aws":
-            return _aws_commands(handle, attempt, () if evidence is None else evidence.left)
+        case None:
+            return (f"sky status --refresh {handle.name}",)
         case "gcp":
             return (f"gcloud compute instances list --filter=labels.{CLUSTER_TAG}:{name}",)
         case "kubernetes":
@@ -61,4 +70,4 @@ def _aws_commands(handle: Handle, attempt: Attempt, left: tuple[str, ...]) -> tu
         ]
         return (*ends, *disks)
     run_id = str(handle.details.get("run_id", handle.name.removeprefix("tf-")))
-    return tuple(terminate_command(region, run_id) for region in regions_of(attempt) or (attempt.region,))
+    return tuple(terminate_command(region, run_id) for region in regions_of(attempt) or (None,))

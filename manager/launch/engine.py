@@ -229,6 +229,15 @@ class TellsMachines(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsGivenBack(Protocol):
+    """An engine whose launch may have had machines that it gave back before the task began."""
+
+    def given_back(self, handle: Handle) -> tuple[MachineTime, ...]:
+        """Those of this process's launch, in their order, as they are billed; nobody is asked."""
+        ...
+
+
 class Engine(Protocol):
     """Submit, status, stream, cancel, down, evidence. All may raise EngineError; none leaves a machine unknown."""
 

@@ -25,6 +25,7 @@ from tasks.protocol import (
     Event,
     ProtocolError,
 )
+from tasks.stop_request import STOP_OBJECT
 from tasks.stores.errors import NotFoundError, StoreError
 from tasks.stores.event_parts import read_parts
 from tasks.stores.folders import complete_folders, is_complete, pull_folder
@@ -161,3 +162,28 @@ def _bring_checkpoint(store: Store, run_dir: Path, on_progress: OnProgress | Non
         return None
     pull_folder(store, f"{CHECKPOINTS_DIR}/{names[-1]}", run_dir / CHECKPOINTS_DIR / names[-1], on_progress=on_progress)
     return names[-1]
+
+
+def stored_events(run_dir: Path, after_seq: int) -> bytes:
+    """The events in a run's store from a sequence number on, as lines; empty where it has no store.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    uri = store_uri(run_dir)
+    if uri is None:
+        return b""
+    events = read_parts(open_store(uri, patience=PATIENCE), after_seq=after_seq)
+    return "".join(event.to_line() + "\n" for event in events).encode()
+
+
+def ask_to_stop(run_dir: Path) -> bool:
+    """Leave a request to stop in a run's store, which its trainer looks for; whether it lies there."""
+    uri = store_uri(run_dir)
+    if uri is None:
+        return False
+    try:
+        open_store(uri, patience=PATIENCE).put_bytes(STOP_OBJECT, b"stop\n")
+    except StoreError:
+        return False
+    return True

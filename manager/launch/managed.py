@@ -17,7 +17,6 @@ from typing import Any
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch.aws_end import end_on_aws, left_on_aws, was_on_aws
-from manager.launch.aws_inventory import CLOUD
 from manager.launch.engine import (
     LOG_FILE,
     Evidence,
@@ -28,7 +27,7 @@ from manager.launch.engine import (
     MachineState,
     MachineTimes,
 )
-from manager.launch.from_store import PATIENCE, bring_from_store, store_uri
+from manager.launch.from_store import ask_to_stop, bring_from_store, stored_events
 from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.managed_answers import (
     NO_CAPACITY,
@@ -37,8 +36,10 @@ from manager.launch.managed_answers import (
     machines_of,
     managed_evidence,
     managed_state,
+    no_machine,
     offer_of,
     recovered_words,
+    was_beyond_aws,
 )
 from manager.launch.managed_end import end_job
 from manager.launch.managed_record import (
@@ -51,19 +52,16 @@ from manager.launch.managed_record import (
 )
 from manager.launch.managed_stream import ManagedFollower
 from manager.launch.managed_task import dearest, managed_task, spot_offers, wants_recovery, with_stop_requests
-from manager.launch.sky_answers import REFUSED, no_answer, no_capacity
+from manager.launch.sky_answers import REFUSED, no_capacity
 from manager.launch.sky_attempt import asked_for_elsewhere, begin_attempt, keep_provider, read_attempt
 from manager.launch.sky_engine import CANCEL_POLL_S, QUERY_TIMEOUT_S, SkyEngine
 from manager.launch.sky_events import EventMerger
+from manager.launch.sky_evidence import no_answer
 from manager.launch.sky_stream import ENDED
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError
 from tasks.protocol import Event
 from tasks.redaction import redact_file
-from tasks.stop_request import STOP_OBJECT
-from tasks.stores.errors import StoreError
-from tasks.stores.event_parts import read_parts
-from tasks.stores.opening import open_store
 
 MODE_TIMEOUT_S = 300.0
 """An API server that does not run is started first."""
@@ -96,7 +94,10 @@ class RecoveringSkyEngine(SkyEngine):
             limit_s = request.launch_timeout_s / (2 if demand else 1)
             return self._submit_managed(with_stop_requests(request), handle, limit_s=limit_s)
         except NothingFitsError as error:
-            if not self._ends(handle, error) or not demand:
+            if not self._ends(handle, error):
+                raise
+            self._count_given_back(handle)
+            if not demand:
                 raise
             refused = error.message
         except BaseException as error:
@@ -104,6 +105,8 @@ class RecoveringSkyEngine(SkyEngine):
             self._ends(handle, error)
             raise
         forget_managed(Path(handle.run_dir))
+        # The take-down has made the worker this thread's alone; the machine to come is everybody's.
+        self._workers.pop(handle.name).close()
         left_s = max(request.launch_timeout_s - (time.monotonic() - begun_at), 1.0)
         launched = super().submit(replace(request, offers=demand, launch_timeout_s=left_s), handle)
         return replace(launched, failed_attempts=(f"spot: {refused}", *launched.failed_attempts))
@@ -130,7 +133,7 @@ class RecoveringSkyEngine(SkyEngine):
         follower = ManagedFollower(
             worker=self._make_worker(self._log_path(handle)),
             look=lambda: self._look(handle),
-            read_events=lambda seq: _stored_events(handle, seq),
+            read_events=lambda seq: stored_events(Path(handle.run_dir), seq),
             sleep=self._sleep,
         )
         yield from follower.follow(job_id, EventMerger(after_seq=after_seq))
@@ -145,7 +148,7 @@ class RecoveringSkyEngine(SkyEngine):
             super().cancel(handle, grace_s=grace_s)
             return
         deadline = time.monotonic() + grace_s
-        if grace_s > 0 and _ask_to_stop(handle):
+        if grace_s > 0 and ask_to_stop(Path(handle.run_dir)):
             while time.monotonic() < deadline:
                 if self.status(handle) in ENDED:
                     return
@@ -198,7 +201,8 @@ class RecoveringSkyEngine(SkyEngine):
 
     def evidence(self, handle: Handle) -> Evidence:
         """Ask SkyPilot about job and machine, and the provider itself where it is known how; see Engine.evidence."""
-        if _record(handle) is None:
+        record = _record(handle)
+        if record is None:
             return super().evidence(handle)
         asked_at_s = self._clock()
         attempt = read_attempt(Path(handle.run_dir))
@@ -211,7 +215,7 @@ class RecoveringSkyEngine(SkyEngine):
         except SkyPilotError as error:
             return no_answer(asked_at_s, error, direct)
         elsewhere = asked_for_elsewhere(handle)
-        not_on_aws = elsewhere is not None or (attempt is not None and attempt.cloud != CLOUD)
+        not_on_aws = elsewhere is not None or was_beyond_aws(attempt, record.machines)
         return managed_evidence(
             handle.name, asked_at_s, answer, direct=direct, was_launched=not_on_aws, elsewhere=elsewhere
         )
@@ -238,6 +242,12 @@ class RecoveringSkyEngine(SkyEngine):
             reason.add_note(f"and the teardown failed: {trouble.message}")
             return False
         return True
+
+    def _count_given_back(self, handle: Handle) -> None:
+        record, now_s = _record(handle), self._clock()
+        machines = () if record is None else record.machines
+        ended = (replace(one, to_s=now_s if one.to_s is None else one.to_s) for one in machines)
+        self._given_back.setdefault(handle.name, []).extend(ended)
 
     def _submit_managed(self, request: LaunchRequest, handle: Handle, *, limit_s: float) -> Launched:
         run_dir, begun_at_s = Path(handle.run_dir), self._clock()
@@ -281,7 +291,7 @@ class RecoveringSkyEngine(SkyEngine):
             job = answer["job"]
             # One that failed on its machine is followed like any other: its events tell why.
             if job is not None and job["is_over"] and (job["status"] in NO_CAPACITY or not record.machines):
-                raise _no_machine(request, job)
+                raise no_machine(request, job)
             is_up = answer["cluster"] is not None and answer["cluster"]["status"] == "UP"
             if record.machines and (is_up or managed_state(answer) is not MachineState.STARTING):
                 latest = record.machines[-1]
@@ -367,32 +377,3 @@ def _record(handle: Handle) -> ManagedRecord | None:
         # Its folder is lost; SkyPilot has it by its name.
         return ManagedRecord(name=handle.name, begun_at_s=0.0)
     return record
-
-
-def _stored_events(handle: Handle, after_seq: int) -> bytes:
-    uri = store_uri(Path(handle.run_dir))
-    if uri is None:
-        return b""
-    events = read_parts(open_store(uri, patience=PATIENCE), after_seq=after_seq)
-    return "".join(event.to_line() + "\n" for event in events).encode()
-
-
-def _ask_to_stop(handle: Handle) -> bool:
-    """Whether the request lies in the run's bucket."""
-    uri = store_uri(Path(handle.run_dir))
-    if uri is None:
-        return False
-    try:
-        open_store(uri, patience=PATIENCE).put_bytes(STOP_OBJECT, b"stop\n")
-    except StoreError:
-        return False
-    return True
-
-
-def _no_machine(request: LaunchRequest, job: dict[str, Any]) -> NothingFitsError | EngineError:
-    reason = job["reason"] or f"the managed job is {job['status']}"
-    if job["status"] in NO_CAPACITY:
-        return no_capacity(request, [reason], is_late=False)
-    return EngineError(
-        f"the managed job ended before its task began: {reason}", hint="Read sky.log in the run's folder."
-    )

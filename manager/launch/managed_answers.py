@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from manager.launch.engine import Evidence, MachineState, MachineTime
+from manager.errors import EngineError, NothingFitsError
+from manager.launch.aws_inventory import CLOUD
+from manager.launch.engine import Evidence, LaunchRequest, MachineState, MachineTime
 from manager.launch.inventory import Found
 from manager.launch.managed_record import ManagedRecord
-from manager.launch.sky_answers import direct_words, launches_words, not_asked_words
+from manager.launch.sky_answers import no_capacity
+from manager.launch.sky_attempt import Attempt
+from manager.launch.sky_evidence import direct_words, launches_words, not_asked_words
 from manager.prices.offer import Offer
 from manager.units import format_duration, format_usd, usd
 
@@ -37,23 +42,32 @@ def managed_state(answer: dict[str, Any]) -> MachineState:
 
 def machines_of(answer: dict[str, Any], known: Sequence[MachineTime] = ()) -> list[MachineTime]:
     """The machines of an answer, oldest first; their price is that at which they were first told of."""
-    prices = {one.from_s: one.price_usd_per_hour for one in known}
+    prices = {_identity(one): one.price_usd_per_hour for one in known}
     found = []
     for one in answer["machines"]:
         # 0 is what SkyPilot says of a machine without a catalog price: unknown, not free.
-        price = usd(one["price_usd_per_hour"]) if one["price_usd_per_hour"] else None
-        found.append(
-            MachineTime(
-                from_s=one["from_s"],
-                to_s=one["to_s"],
-                price_usd_per_hour=prices.get(one["from_s"]) or price,
-                cloud=one["cloud"],
-                region=one["region"],
-                zone=one["zone"],
-                instance_type=one["instance_type"],
-            )
+        told = MachineTime(
+            from_s=one["from_s"],
+            to_s=one["to_s"],
+            price_usd_per_hour=usd(one["price_usd_per_hour"]) if one["price_usd_per_hour"] else None,
+            cloud=one["cloud"],
+            region=one["region"],
+            zone=one["zone"],
+            instance_type=one["instance_type"],
         )
+        found.append(replace(told, price_usd_per_hour=prices.get(_identity(told)) or told.price_usd_per_hour))
     return sorted(found, key=lambda one: one.from_s)
+
+
+def was_beyond_aws(attempt: Attempt | None, machines: Sequence[MachineTime]) -> bool:
+    """Whether there may have been a machine of which AWS cannot tell: of all clouds tried, where none is known."""
+    tried = {one.cloud for one in (() if attempt is None else attempt.all)}
+    return bool(({one.cloud for one in machines} or tried) - {CLOUD})
+
+
+def _identity(machine: MachineTime) -> tuple[object, ...]:
+    """While it looks for a place SkyPilot keeps the time from which it counts, and tells of each place in turn."""
+    return (machine.from_s, machine.cloud, machine.region, machine.zone, machine.instance_type)
 
 
 def offer_of(machine: MachineTime, offers: Sequence[Offer]) -> Offer:
@@ -130,6 +144,16 @@ def managed_evidence(
         source="SkyPilot's table of managed jobs and clusters",
         answer="; ".join(words),
         left=tuple(left),
+    )
+
+
+def no_machine(request: LaunchRequest, job: dict[str, Any]) -> NothingFitsError | EngineError:
+    """The error of a job that ended before its task began."""
+    reason = job["reason"] or f"the managed job is {job['status']}"
+    if job["status"] in NO_CAPACITY:
+        return no_capacity(request, [reason], is_late=False)
+    return EngineError(
+        f"the managed job ended before its task began: {reason}", hint="Read sky.log in the run's folder."
     )
 
 

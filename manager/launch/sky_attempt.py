@@ -1,8 +1,8 @@
-"""The latest attempt to launch, in a file of the run's folder: whom to ask for the evidence after the teardown.
+"""The attempts to launch, in a file of the run's folder: whom to ask for the evidence after the teardown.
 
-Owns `sky-attempt.json`. It is written before SkyPilot is asked to launch, and replaced by the next attempt, so that one
-provider never answers for another. A file without the provider's facts means: there may be a machine, and nobody knows
-how to ask about it.
+Owns `sky-attempt.json`. An attempt is written before SkyPilot is asked to launch, and stays beside those after it until
+it is known to have come to no machine, so that one provider never answers for another. An attempt without facts of its
+provider means: there may be a machine, and nobody knows how to ask about it.
 """
 
 from __future__ import annotations
@@ -33,25 +33,29 @@ class Attempt:
     """As in the offer; on Slurm the cluster."""
     provider: dict[str, Any] | None
     """How to ask the provider itself about the machine; None is unknown."""
-    aws_regions: tuple[str, ...] = ()
-    """Of all attempts of the run: AWS is asked in each of them."""
+    earlier: tuple[Attempt, ...] = ()
+    """Those before it that may have come to a machine, the oldest first; they have none of their own here."""
+
+    @property
+    def all(self) -> tuple[Attempt, ...]:
+        """It and the earlier ones, the oldest first."""
+        return (*self.earlier, replace(self, earlier=()))
 
 
 def begin_attempt(run_dir: Path, offer: Offer) -> None:
-    """Forget the attempt before this one but for its region, note this one.
+    """Note this attempt beside those before it.
 
     Raises:
         EngineError: the file cannot be written.
     """
-    earlier = read_attempt(run_dir)
-    regions = () if earlier is None else earlier.aws_regions
-    if offer.cloud == "aws" and offer.region is not None:
-        regions = tuple(dict.fromkeys([*regions, offer.region]))
-    _write(run_dir, Attempt(cloud=offer.cloud, region=offer.region, provider=None, aws_regions=regions))
+    known = read_attempt(run_dir)
+    new = Attempt(cloud=offer.cloud, region=offer.region, provider=None)
+    earlier = () if known is None else tuple(one for one in known.all if one != new)
+    _write(run_dir, replace(new, earlier=earlier))
 
 
 def keep_provider(run_dir: Path, facts: dict[str, Any]) -> None:
-    """Add the provider's facts to the attempt.
+    """Add the provider's facts to the latest attempt.
 
     Raises:
         EngineError: the file cannot be written.
@@ -61,21 +65,23 @@ def keep_provider(run_dir: Path, facts: dict[str, Any]) -> None:
 
 
 def end_attempt(run_dir: Path) -> None:
-    """The attempt has come to no machine: SkyPilot knew of none before the teardown and after it."""
-    (run_dir / ATTEMPT_FILE).unlink(missing_ok=True)
+    """The latest attempt has come to no machine: SkyPilot knew of none before the teardown and after it.
+
+    Raises:
+        EngineError: the file cannot be written.
+    """
+    known = read_attempt(run_dir)
+    if known is not None and known.earlier:
+        _write(run_dir, replace(known.earlier[-1], earlier=known.earlier[:-1]))
+    else:
+        (run_dir / ATTEMPT_FILE).unlink(missing_ok=True)
 
 
 def read_attempt(run_dir: Path) -> Attempt | None:
     """The latest attempt; None when there was none."""
     try:
-        text = (run_dir / ATTEMPT_FILE).read_text(encoding="utf-8")
-        record = json.loads(text)
-        return Attempt(
-            cloud=record["cloud"],
-            region=record["region"],
-            provider=record["provider"],
-            aws_regions=tuple(map(str, record.get("aws_regions") or ())),
-        )
+        record = json.loads((run_dir / ATTEMPT_FILE).read_text(encoding="utf-8"))
+        return replace(_attempt(record), earlier=tuple(map(_attempt, record.get("earlier") or ())))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):
@@ -95,6 +101,10 @@ def asked_for_elsewhere(handle: Handle) -> str | None:
     if machine in (None, platform.node()) or read_attempt(Path(handle.run_dir)) is not None:
         return None
     return str(machine)
+
+
+def _attempt(record: dict[str, Any]) -> Attempt:
+    return Attempt(cloud=record["cloud"], region=record["region"], provider=record["provider"])
 
 
 def _write(run_dir: Path, attempt: Attempt) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,13 @@ def cancel(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def provider(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What is needed to ask the provider itself about the cluster, while SkyPilot still knows it."""
     record = _record(args["cluster"])
-    return {"existed": record is not None, "provider": None if record is None else provider_facts(record["handle"])}
+    facts = None if record is None else provider_facts(record["handle"])
+    told: dict[str, Any] = {"existed": record is not None, "provider": facts}
+    if args.get("states") and facts is not None:
+        # Whether its machines are there yet; a provider that does not answer is no reason to keep them.
+        with suppress(Exception):
+            told["states"] = list(instances_of(args["cluster"], facts).values())
+    return told
 
 
 def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
@@ -157,7 +164,9 @@ def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def evidence(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What SkyPilot (after a forced refresh) and, where its facts are known, the provider say is left."""
     record = _record(args["cluster"], refresh=True)
-    known = args.get("provider") or (None if record is None else provider_facts(record["handle"]))
+    # The cluster that there is now was made by the latest attempt.
+    is_latest = record is not None and not args.get("is_earlier")
+    known = args.get("provider") or (provider_facts(record["handle"]) if is_latest else None)
     if known is None and args.get("slurm_cluster"):
         known = slurm_facts(args["cluster"], args["slurm_cluster"])
     instances = None if known is None else instances_of(args["cluster"], known)

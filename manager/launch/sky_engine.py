@@ -16,24 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.aws_end import end_on_aws, last_end_on_aws, left_on_aws, was_on_aws
-from manager.launch.aws_inventory import CLOUD, AwsInventory
-from manager.launch.engine import LOG_FILE, Evidence, Handle, Launched, LaunchRequest, MachineNews, MachineState
+from manager.launch.aws_end import end_on_aws, last_end_on_aws, was_on_aws
+from manager.launch.aws_inventory import AwsInventory
+from manager.launch.engine import (
+    LOG_FILE,
+    Evidence,
+    Handle,
+    Launched,
+    LaunchRequest,
+    MachineNews,
+    MachineState,
+    MachineTime,
+)
+from manager.launch.given_back import machine_time, was_billed, with_cap_left
 from manager.launch.inventory import AskedInventory
 from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
 from manager.launch.sky_answers import (
     GONE,
     REFUSED,
-    evidence_of,
-    no_answer,
     no_capacity,
     offer_taken,
     refusal,
     state_of,
 )
 from manager.launch.sky_attempt import (
-    asked_for_elsewhere,
     begin_attempt,
     end_attempt,
     keep_provider,
@@ -41,6 +48,7 @@ from manager.launch.sky_attempt import (
     reserved_here,
 )
 from manager.launch.sky_events import EventMerger
+from manager.launch.sky_evidence import ask_what_is_left
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
@@ -92,6 +100,7 @@ class SkyEngine:
         self._aws = aws or AwsInventory()
         self._workers: dict[str, SkyWorker] = {}
         self._ended: dict[str, MachineState] = {}
+        self._given_back: dict[str, list[MachineTime]] = {}
 
     def reserve(self, request: LaunchRequest) -> Handle:
         """Fix the cluster's name; nothing is started.
@@ -112,6 +121,7 @@ class SkyEngine:
         """Launch on the first offer that has capacity; see Engine.submit."""
         deadline = time.monotonic() + request.launch_timeout_s
         failed: list[str] = []
+        given_back = self._given_back.setdefault(handle.name, [])
         upload_dir = stage_upload(request)
         try:
             for index, offer in enumerate(request.offers):
@@ -119,10 +129,14 @@ class SkyEngine:
                 if left_s <= 0:
                     failed.append(f"{len(request.offers) - index} more offers were not tried")
                     break
+                capped = with_cap_left(request, given_back)
+                if capped is None:
+                    failed.append("machines that were given back have left nothing of the cap")
+                    break
                 limit_s = _share(offer, left_s, len(request.offers) - index)
                 started_at_s = self._clock()
-                write_job(upload_dir, request, offer, billing_started_s=started_at_s)
-                task = render_task(request, upload_dir=upload_dir, offers=[offer], billing_started_s=started_at_s)
+                write_job(upload_dir, capped, offer, billing_started_s=started_at_s)
+                task = render_task(capped, upload_dir=upload_dir, offers=[offer], billing_started_s=started_at_s)
                 begin_attempt(Path(handle.run_dir), offer)
                 try:
                     answer = self._launch(handle, task, timeout_s=limit_s)
@@ -130,7 +144,8 @@ class SkyEngine:
                     if error.kind not in REFUSED and error.kind != "Timeout":
                         raise
                     failed.append(refusal(offer, error))
-                    self._give_up(handle)
+                    if self._give_up(handle, offer, is_refused=error.kind in REFUSED):
+                        given_back.append(machine_time(offer, from_s=started_at_s, to_s=self._clock()))
                 else:
                     return self._launched(handle, offer, answer, started_at_s, failed)
         except BaseException as error:
@@ -252,34 +267,19 @@ class SkyEngine:
 
     def evidence(self, handle: Handle) -> Evidence:
         """Ask SkyPilot with a forced refresh, and the provider itself where it is known how; see Engine.evidence."""
-        asked_at_s = self._clock()
-        attempt = read_attempt(Path(handle.run_dir))
-        args: dict[str, Any] = {"cluster": handle.name, "provider": None if attempt is None else attempt.provider}
-        # Slurm can be asked by the cluster's name alone, but must not answer for another provider.
-        if attempt is not None and attempt.cloud == "slurm" and attempt.region is not None:
-            args["slurm_cluster"] = attempt.region
-        direct = None
-        if attempt is not None and was_on_aws(attempt):
-            direct = left_on_aws(self._aws, handle.details["run_id"], attempt)
-        try:
-            answer = self._call(handle, "evidence", args, timeout_s=QUERY_TIMEOUT_S)
-        except SkyPilotError as error:
-            return no_answer(asked_at_s, error, direct)
-        elsewhere = asked_for_elsewhere(handle)
-        was_launched = attempt is not None or elsewhere is not None or "job_id" in handle.details
-        told_by_aws = attempt is not None and attempt.cloud == CLOUD
-        return evidence_of(
-            handle.name,
-            asked_at_s,
-            answer,
-            was_launched=was_launched and not told_by_aws,
-            direct=direct,
-            elsewhere=elsewhere,
-        )
+
+        def ask(question: dict[str, Any]) -> dict[str, Any]:
+            return self._call(handle, "evidence", {"cluster": handle.name, **question}, timeout_s=QUERY_TIMEOUT_S)
+
+        return ask_what_is_left(handle, ask, self._aws, asked_at_s=self._clock())
 
     def ended_at_s(self, handle: Handle) -> float | None:
         """When a machine on AWS ended of itself, as EC2 says; see TellsEnd."""
         return last_end_on_aws(self._aws, handle.details["run_id"], read_attempt(Path(handle.run_dir)))
+
+    def given_back(self, handle: Handle) -> tuple[MachineTime, ...]:
+        """Machines of attempts that gave no task a start; see TellsGivenBack."""
+        return tuple(self._given_back.get(handle.name, ()))
 
     def close(self) -> None:
         """End the worker processes."""
@@ -318,16 +318,20 @@ class SkyEngine:
         answer = self._call(handle, "fetch", args, timeout_s=EVENTS_TIMEOUT_S)
         return local.read_bytes() if answer["fetched"] else b""
 
-    def _give_up(self, handle: Handle) -> None:
+    def _give_up(self, handle: Handle, offer: Offer | None = None, *, is_refused: bool = False) -> bool:
         """Take an attempt down; one that SkyPilot had no cluster for, before and after, has left nothing to ask about.
+
+        True: there was a machine of the offer, which is billed.
 
         Raises:
             EngineError: as `down`.
         """
-        is_unknown = self._keep_provider(handle)
+        facts = self._keep_provider(handle, with_states=offer is not None)
         existed = self._take_down(handle)
-        if is_unknown and not existed:
+        if facts is not None and facts["provider"] is None and not facts["existed"] and not existed:
             end_attempt(Path(handle.run_dir))
+            return False
+        return offer is not None and was_billed(facts, offer, is_refused=is_refused)
 
     def _take_down(self, handle: Handle) -> bool:
         """Whether SkyPilot may have had a cluster to take down."""
@@ -355,17 +359,18 @@ class SkyEngine:
             return None
         return end_on_aws(self._aws, handle.details["run_id"], attempt)
 
-    def _keep_provider(self, handle: Handle) -> bool:
-        """Store how to ask the provider, while SkyPilot knows; True when SkyPilot answered that it has no cluster."""
+    def _keep_provider(self, handle: Handle, *, with_states: bool = False) -> dict[str, Any] | None:
+        """Store how to ask the provider, while SkyPilot knows; SkyPilot's answer, None where there was none."""
+        args: dict[str, Any] = {"cluster": handle.name, **({"states": True} if with_states else {})}
         try:
-            answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
+            answer = self._call(handle, "provider", args, timeout_s=FACTS_TIMEOUT_S)
             if answer["provider"] is not None:
                 keep_provider(Path(handle.run_dir), answer["provider"])
         except EngineError:
             # Facts for the evidence are worth a question, never a delay of the teardown; without them the evidence
             # is unconfirmed.
-            return False
-        return answer["provider"] is None and not answer["existed"]
+            return None
+        return answer
 
     def _call(self, handle: Handle, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         return self._worker(handle).call(op, args, timeout_s=timeout_s)

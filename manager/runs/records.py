@@ -35,6 +35,10 @@ class StopRequest:
     """Without waiting for a checkpoint."""
 
 
+LAUNCH_ATTEMPT = "launch attempt"
+"""What a charge is for where a launch broke before its machine was known, or gave a machine back before the task."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """What one stretch of machine time costs at the launch price; rows are never changed, only added."""
@@ -48,7 +52,7 @@ class Charge:
     """Launch price; None: unknown, then the amount is unknown too."""
     amount_usd: Decimal | None
     what: str
-    """`machine`, or `launch attempt` for a launch that broke before its machine was known."""
+    """`machine`, or LAUNCH_ATTEMPT."""
 
 
 def total_usd(charges: Iterable[Charge]) -> Decimal | None:

@@ -176,6 +176,12 @@ class Meter:
         """End of the last stretch."""
         return self._charges[-1].to_s if self._charges else self.billing_started_at_s
 
+    @property
+    def given_back_usd(self) -> Decimal:
+        """What was billed before the machine that trains; of unknown price, nothing: there no cap is kept."""
+        before = [one for one in self._charges if one.to_s <= self.billing_started_at_s]
+        return sum((one.amount_usd for one in before if one.amount_usd is not None), Decimal(0))
+
     def charge_to(self, to_s: float, *, now_s: float, piece: Piece | None = None) -> Charge | None:
         """Store the stretch up to to_s; None when the bill already reaches it.
 
@@ -338,7 +344,10 @@ class Session:
             now_s=self.clock(),
             may_end_early=self.plan.spec.may_end_early,
         )
-        return project_usd(hours, self.meter.price_usd_per_hour)
+        ahead, before = project_usd(hours, self.meter.price_usd_per_hour), self.meter.given_back_usd
+        if ahead is None:
+            return None
+        return MoneyInterval(low=ahead.low + before, expected=ahead.expected + before, high=ahead.high + before)
 
     def beside_usd(self, now_s: float) -> Decimal:
         """What the plan counts besides the machine up to now (`manager.runs.beside`); nothing before the launch."""
@@ -355,7 +364,7 @@ class Session:
             self.offer,
             self.handle,
             billing_started_at_s=self.meter.billing_started_at_s,
-            cap_usd=self.cap_usd,
+            cap_usd=None if self.cap_usd is None else max(Decimal(0), self.cap_usd - self.meter.given_back_usd),
             longest_s=self.max_duration_s,
             times=end_times(self.engine.name, self.settings),
         )

@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from manager.errors import EngineError, InterruptedRunError, NothingFitsError, StateError
-from manager.launch.engine import Engine, LaunchRequest
+from manager.launch.engine import Engine, LaunchRequest, TellsGivenBack
 from manager.planner.plan import Plan
 from manager.runs.beats import beating
 from manager.runs.clients import this_client
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
-from manager.runs.records import StateChange
+from manager.runs.machine_pieces import NO_MACHINE, pieces
+from manager.runs.records import LAUNCH_ATTEMPT, Charge, StateChange
 from manager.runs.requote import Ask
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, with_limits
 from manager.runs.states import RunState
 from manager.runs.steady import steady
 from manager.runs.teardown import RunOutcome, close_after_error, close_run, release
-from manager.runs.updates import OnUpdate, StateUpdate
+from manager.runs.updates import ChargeUpdate, OnUpdate, StateUpdate
 from manager.runs.verdict import End, EndReason, end_on_request
 from manager.runs.watch import watch
 
@@ -136,6 +137,7 @@ def _end_of_launch(session: Session, request: LaunchRequest, interrupts: Interru
         return _launch_and_watch(session, request, interrupts)
     except NothingFitsError as error:
         session.ledger.add_failed_attempts(session.run_id, [error.message], session.clock())
+        _charge_given_back(session)
         return End(reason=EndReason.NO_CAPACITY, message=error.message, hint=error.hint)
     except EngineError as error:
         return End(reason=EndReason.ENGINE_FAILED, message=error.message, hint=error.hint)
@@ -160,10 +162,37 @@ def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Inte
         session.run_id,
         price_usd_per_hour=launched.offer.price_usd_per_hour,
         billing_started_at_s=launched.billing_started_at_s,
+        charges=_charge_given_back(session, launched.billing_started_at_s),
     )
     session.ledger.store_launched(session.run_id, launched, session.clock())
     session.enter(RunState.RUNNING, launched.offer.key)
     return watch(session, interrupts)
+
+
+def _charge_given_back(session: Session, until_s: float | None = None) -> tuple[Charge, ...]:
+    """Bill what the launch had and gave back before the task began.
+
+    Args:
+        session: of the launch.
+        until_s: start of billing of the machine that trains, up to which the bill shall reach; None: there is none.
+    """
+    if not isinstance(session.engine, TellsGivenBack) or session.handle is None:
+        return ()
+    machines = session.engine.given_back(session.handle)
+    if not machines:
+        return ()
+    begun_s = machines[0].from_s
+    ended_s = max(begun_s if one.to_s is None else one.to_s for one in machines)
+    meter = Meter(session.ledger, session.run_id, price_usd_per_hour=None, billing_started_at_s=begun_s)
+    charges: list[Charge] = []
+    for piece in pieces(machines, from_s=begun_s, to_s=ended_s if until_s is None else until_s):
+        named = piece if piece.what == NO_MACHINE else replace(piece, what=LAUNCH_ATTEMPT)
+        stretch = meter.charge_to(piece.to_s, now_s=session.clock(), piece=named)
+        if stretch is not None:
+            charges.append(stretch)
+            cost = meter.cost_usd()
+            session.tell(ChargeUpdate(run_id=session.run_id, charge=stretch, cost_usd=cost, projected_usd=None))
+    return tuple(charges)
 
 
 def _meter_attempt(session: Session, request: LaunchRequest, started_at_s: float) -> None:
@@ -175,7 +204,7 @@ def _meter_attempt(session: Session, request: LaunchRequest, started_at_s: float
             session.run_id,
             price_usd_per_hour=prices.pop() if len(prices) == 1 else None,
             billing_started_at_s=started_at_s,
-            what="launch attempt",
+            what=LAUNCH_ATTEMPT,
         )
 
 
@@ -190,12 +219,15 @@ def _stoppable(session: Session, interrupts: Interrupts) -> Iterator[None]:
     assert main is not None, "the main thread runs"
 
     def look() -> None:
-        # A ledger that cannot be opened here is met, and reported, by the thread that supervises.
-        with suppress(StateError), session.ledger.reopen() as ledger:
-            while not done.wait(session.settings.stop_poll_s):
-                if ledger.stop_request(session.run_id) is not None:
-                    signal.pthread_kill(main, signal.SIGINT)
-                    return
+        while not done.wait(session.settings.stop_poll_s):
+            # A ledger that cannot be asked is met, and reported, by the thread that supervises; here it is opened and
+            # asked again, for a lock or a server that was away for a moment must not make a whole launch deaf.
+            with suppress(StateError), session.ledger.reopen() as ledger:
+                while ledger.stop_request(session.run_id) is None:
+                    if done.wait(session.settings.stop_poll_s):
+                        return
+                signal.pthread_kill(main, signal.SIGINT)
+                return
 
     thread = threading.Thread(target=look, name="stop-requests", daemon=True)
     thread.start()

@@ -170,9 +170,9 @@ def test_regions_of_all_attempts_are_kept(tmp_path: Path) -> None:
         begin_attempt(tmp_path, offer("m", cloud=cloud, region=region))
     attempt = read_attempt(tmp_path)
     assert attempt is not None
-    assert regions_of(attempt) == (WEST, EAST)
+    assert regions_of(attempt) == (EAST, WEST)
     begin_attempt(tmp_path, offer("m", cloud="aws", region=None))
     keep_provider(tmp_path, {"name": "aws", "name_on_cloud": "tf", "config": {"region": "eu-west-1"}})
     attempt = read_attempt(tmp_path)
     assert attempt is not None
-    assert regions_of(attempt) == (WEST, EAST, "eu-west-1")
+    assert regions_of(attempt) == (EAST, WEST, "eu-west-1")

@@ -37,6 +37,11 @@ FILTERS = (
 )
 
 
+WEST = {"cloud": "aws", "region": "us-west-2", "provider": None}
+LAMBDA = {"cloud": "lambda", "region": "us-south-1", "provider": None}
+LOOK_AT_LAMBDA = ("sky status --refresh tf-job", "look for tf-job in the console of lambda")
+
+
 def by_tag(region: str) -> str:
     where = f"--region {region}"
     return f"aws ec2 terminate-instances {where} --instance-ids $(aws ec2 describe-instances {where} {FILTERS}"
@@ -47,13 +52,14 @@ def by_tag(region: str) -> str:
     [
         (None, ("sky status --refresh tf-job",)),
         (
-            {"cloud": "aws", "region": "us-east-1", "provider": None, "aws_regions": ["us-east-1"]},
+            {"cloud": "aws", "region": "us-east-1", "provider": None},
             (by_tag("us-east-1"),),
         ),
         (
-            {"cloud": "aws", "region": "us-east-1", "provider": None, "aws_regions": ["us-west-2", "us-east-1"]},
-            (by_tag("us-west-2"), by_tag("us-east-1")),
+            {"cloud": "aws", "region": "us-east-1", "provider": None, "earlier": [LAMBDA, WEST]},
+            (by_tag("us-west-2"), by_tag("us-east-1"), *LOOK_AT_LAMBDA),
         ),
+        ({**LAMBDA, "earlier": [WEST]}, (by_tag("us-west-2"), *LOOK_AT_LAMBDA)),
         ({"cloud": "aws", "region": None, "provider": None}, (by_tag("REGION"),)),
         (
             {"cloud": "gcp", "region": "us-central1", "provider": None},
@@ -78,7 +84,7 @@ def test_a_cluster_is_taken_down_then_looked_for(
 
 
 def test_what_aws_says_is_left_is_ended_by_its_ids(tmp_path: Path) -> None:
-    attempt = {"cloud": "aws", "region": "us-east-1", "provider": None, "aws_regions": ["us-east-1"]}
+    attempt = {"cloud": "aws", "region": "us-east-1", "provider": None}
     (tmp_path / "sky-attempt.json").write_text(json.dumps(attempt))
     evidence = left(
         "tf-job (UP)",

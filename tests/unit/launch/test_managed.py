@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -258,3 +259,66 @@ def test_what_is_said_of_skypilots_controller(told: dict[str, Any], can: bool, w
     assert found.can is can
     assert word in found.text
     assert can or found.hint
+
+
+def test_a_machine_on_demand_after_failed_spot_answers_every_thread(stage: Stage) -> None:
+    """The take-down of the managed job had made the worker one thread's own."""
+    stage.play(
+        managed_mode=[{"result": CAN}],
+        managed_launch=[{"error": ["ResourcesUnavailableError", "no spot"]}],
+        down=[{"result": {"existed": False}}],
+        launch=[{"result": LAUNCHED}],
+        status=[{"result": {"cluster": "UP", "job": "RUNNING"}}],
+        cancel=[{"result": {}}],
+    )
+    request = spot(stage)
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    said: list[object] = []
+
+    def another() -> None:
+        said.append(stage.engine.status(handle))
+        try:
+            stage.engine.fetch(handle)
+        except EngineError as error:
+            said.append(error.message)
+
+    thread = threading.Thread(target=another)
+    thread.start()
+    thread.join(30)
+    assert said == [MachineState.RUNNING]
+
+
+def test_a_machine_of_another_region_has_its_own_price(stage: Stage) -> None:
+    """While SkyPilot looks for a place, the time from which it counts stays, and the place changes."""
+    dear = {**FIRST, "region": "us-west-2", "zone": "us-west-2b", "price_usd_per_hour": 0.4}
+    stage.play(
+        managed_mode=[{"result": CAN}],
+        managed_launch=[{"result": {"job_id": 7}}],
+        managed_job=[answer("STARTING", FIRST, cluster="INIT"), answer("RUNNING", dear)],
+    )
+    request = spot(stage)
+    launched = stage.engine.submit(request, stage.engine.reserve(request))
+    assert (launched.offer.region, launched.offer.price_usd_per_hour) == ("us-west-2", Decimal("0.4"))
+    assert isinstance(stage.engine, RecoveringSkyEngine)
+    times = stage.engine.machines(launched.handle)
+    assert times is not None
+    assert [(one.region, one.price_usd_per_hour) for one in times.machines] == [("us-west-2", Decimal("0.4"))]
+
+
+def test_spot_machines_before_one_on_demand_are_counted(stage: Stage) -> None:
+    stage.play(
+        managed_mode=[{"result": CAN}],
+        managed_launch=[{"result": {"job_id": 7}}],
+        managed_job=[
+            answer("STARTING", FIRST, cluster="INIT"),
+            answer("FAILED_NO_RESOURCE", LOST, cluster=None),
+            answer("FAILED_NO_RESOURCE", LOST, cluster=None),
+        ],
+        managed_cancel=[{"result": NO_JOB}],
+        launch=[{"result": LAUNCHED}],
+    )
+    request = spot(stage)
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    assert isinstance(stage.engine, RecoveringSkyEngine)
+    (had,) = stage.engine.given_back(handle)
+    assert (had.from_s, had.to_s, had.price_usd_per_hour) == (1010.0, 1610.0, Decimal("0.36"))
