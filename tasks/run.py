@@ -33,7 +33,7 @@ from tasks.run_store import RunStore
 from tasks.session import Session
 from tasks.stop import Interrupted, StopFlag
 from tasks.task import Task, load_task
-from tasks.together import from_first, largest, on_all, on_first
+from tasks.together import end_group, from_first, largest, on_all, on_first
 
 
 def run(
@@ -138,9 +138,7 @@ def _smaller_where_short(session: Session) -> Iterator[None]:
 
 def _part(alarm: Alarm, accelerator: Accelerator) -> None:
     alarm.disarm()
-    # Gloo still drops the tensors of its last exchange, for which it needs the interpreter that would wait for it.
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    end_group(accelerator)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ meet (a full disk, a damaged checkpoint) goes through here, so that no process w
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -19,6 +20,7 @@ from tasks.protocol import FailureCode
 
 T = TypeVar("T")
 
+_ended: list[object] = []
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others (torch's default for GPUs is 10 minutes): the first one may be writing a
 checkpoint, or another machine still downloading the model."""
@@ -75,6 +77,26 @@ def on_all(accelerator: Accelerator, work: Callable[[], T]) -> T:
             code, message, hint = failure
             raise TaskError(FailureCode(code), message, hint=hint)
     return result
+
+
+def end_group(accelerator: Accelerator) -> None:
+    """Leave the group of processes, once all of them have come here; it is kept until `let_go_of_group`.
+
+    Whoever lets go of it last waits for Gloo's threads to end, and they may still need the interpreter to drop the
+    tensors of the last exchange. A group gives the interpreter up meanwhile; the reducer in a model that was prepared
+    for several processes does not, and must not be the last (pytorch/pytorch#56297).
+    """
+    accelerator.wait_for_everyone()
+    if torch.distributed.is_initialized():
+        _ended.append(torch.distributed.group.WORLD)
+    accelerator.end_training()
+
+
+def let_go_of_group() -> None:
+    """When nothing holds the model any more: end the threads of a group that `end_group` has left."""
+    if _ended:
+        gc.collect()
+        _ended.clear()
 
 
 def share(accelerator: Accelerator, tensor: torch.Tensor) -> None:

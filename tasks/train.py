@@ -123,8 +123,11 @@ def _run_to_end(job_file: Path, out: Path, events: EventWriter, stop: StopFlag) 
             with stop.immediate() if is_alone else nullcontext():
                 # Seconds of imports: a signal is caught, and a finished run recognised, before them.
                 from tasks.run import run
+                from tasks.together import let_go_of_group
             start = partial(run, job, out, events, guard, stop, alarm=alarm, started_s=started_s)
             done = _with_what_fits(lambda: start(store=store, preemption=preemption), events)
+            # Not before: the model was held by the run.
+            let_go_of_group()
         if done is not None:
             _say(f"{out} holds a finished run ({done}); nothing to do.")
     except Interrupted:
