@@ -1,31 +1,36 @@
-"""Machines that a launch had and gave back before its task began: they are billed, and leave less of the cap."""
+"""Machines that a launch had and gave back before its task began: they are billed, and leave less of the cap.
+
+Owns whether there was one and what it leaves of the cap; the bill is written by `manager.runs.supervise`. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from manager.launch.engine import LaunchRequest, MachineTime
+from manager.prices.kubernetes import KUBERNETES
 from manager.prices.offer import Offer
 from manager.prices.slurm import SLURM
 from manager.units import SECONDS_PER_HOUR
 
+_QUEUES = frozenset({SLURM, KUBERNETES})
+NOTHING_LEFT = "machines that were given back have left nothing of the cap, or nobody knows what they cost"
 
-def was_billed(facts: dict[str, Any] | None, offer: Offer, *, is_refused: bool) -> bool:
+
+def was_billed(states: Sequence[str] | None, offer: Offer, *, is_refused: bool) -> bool:
     """Whether a cluster that was taken down had a machine; where nobody knows, it had unless it was refused.
 
     Args:
-        facts: the worker's answer about the provider, before the teardown; None: there was no answer.
+        states: of the machines that the provider said were there, before the teardown; None: nobody knows.
         offer: what the cluster was asked for on.
         is_refused: SkyPilot said that it got none, and did not just take too long.
     """
-    states = None if facts is None else facts.get("states")
     if states is None:
         return not is_refused
-    # A job that waits in Slurm's queue has no node yet; a machine that boots is billed.
-    return any(state == "UP" or offer.cloud != SLURM for state in states)
+    # What waits in a cluster's queue has no node yet; a machine that boots is billed.
+    return any(state == "UP" or offer.cloud not in _QUEUES for state in states)
 
 
 def machine_time(offer: Offer, *, from_s: float, to_s: float) -> MachineTime:

@@ -17,6 +17,7 @@ from typing import Any
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch.aws_end import end_on_aws, left_on_aws, was_on_aws
+from manager.launch.aws_inventory import CLOUD
 from manager.launch.engine import (
     LOG_FILE,
     Evidence,
@@ -33,13 +34,15 @@ from manager.launch.managed_answers import (
     NO_CAPACITY,
     RECOVERING,
     lost_words,
+    machines_had,
     machines_of,
     managed_evidence,
     managed_state,
     no_machine,
     offer_of,
     recovered_words,
-    was_beyond_aws,
+    unasked_clouds,
+    up_from_s,
 )
 from manager.launch.managed_end import end_job
 from manager.launch.managed_record import (
@@ -53,8 +56,8 @@ from manager.launch.managed_record import (
 from manager.launch.managed_stream import ManagedFollower
 from manager.launch.managed_task import dearest, managed_task, spot_offers, wants_recovery, with_stop_requests
 from manager.launch.sky_answers import REFUSED, no_capacity
-from manager.launch.sky_attempt import asked_for_elsewhere, begin_attempt, keep_provider, read_attempt
-from manager.launch.sky_engine import CANCEL_POLL_S, QUERY_TIMEOUT_S, SkyEngine
+from manager.launch.sky_attempt import asked_for_elsewhere, begin_attempt, keep_attempts, keep_provider, read_attempt
+from manager.launch.sky_engine import CANCEL_POLL_S, QUERY_TIMEOUT_S, STATES_TIMEOUT_S, SkyEngine
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_evidence import no_answer
 from manager.launch.sky_stream import ENDED
@@ -94,9 +97,11 @@ class RecoveringSkyEngine(SkyEngine):
             limit_s = request.launch_timeout_s / (2 if demand else 1)
             return self._submit_managed(with_stop_requests(request), handle, limit_s=limit_s)
         except NothingFitsError as error:
+            had_machine = self._has_machine(handle)
             if not self._ends(handle, error):
-                raise
-            self._count_given_back(handle)
+                # It may go on to rent machines: this is no end without one.
+                raise EngineError("; ".join([error.message, *error.__notes__]), hint=error.hint) from error
+            self._give_back(handle, had_machine=had_machine)
             if not demand:
                 raise
             refused = error.message
@@ -215,10 +220,8 @@ class RecoveringSkyEngine(SkyEngine):
         except SkyPilotError as error:
             return no_answer(asked_at_s, error, direct)
         elsewhere = asked_for_elsewhere(handle)
-        not_on_aws = elsewhere is not None or was_beyond_aws(attempt, record.machines)
-        return managed_evidence(
-            handle.name, asked_at_s, answer, direct=direct, was_launched=not_on_aws, elsewhere=elsewhere
-        )
+        unasked = elsewhere is not None or bool(unasked_clouds(attempt, record, answer))
+        return managed_evidence(handle.name, asked_at_s, answer, direct=direct, unasked=unasked, elsewhere=elsewhere)
 
     def ended_at_s(self, handle: Handle) -> float | None:
         """Of a managed job each machine has its own end."""
@@ -243,11 +246,24 @@ class RecoveringSkyEngine(SkyEngine):
             return False
         return True
 
-    def _count_given_back(self, handle: Handle) -> None:
-        record, now_s = _record(handle), self._clock()
-        machines = () if record is None else record.machines
-        ended = (replace(one, to_s=now_s if one.to_s is None else one.to_s) for one in machines)
-        self._given_back.setdefault(handle.name, []).extend(ended)
+    def _has_machine(self, handle: Handle) -> bool:
+        """Whether the provider has a machine of the job now, up or not; one that cannot be asked tells of none."""
+        attempt = read_attempt(Path(handle.run_dir))
+        args = {"name": handle.name, "provider": None if attempt is None else attempt.provider}
+        try:
+            return bool(self._call(handle, "managed_left", args, timeout_s=STATES_TIMEOUT_S)["instances"])
+        except SkyPilotError:
+            return False
+
+    def _give_back(self, handle: Handle, *, had_machine: bool) -> None:
+        """Count the machines that the job had, and ask nobody about places where it only looked for one."""
+        record = _record(handle)
+        machines = () if record is None else machines_had(record, had_last=had_machine, now_s=self._clock())
+        self._given_back.setdefault(handle.name, []).extend(machines)
+        if record is None or record.is_over:
+            # AWS costs one question and knows the run by its tag, wherever it was tried.
+            kept = {one.cloud for one in machines} | (set() if record is None else {CLOUD})
+            keep_attempts(Path(handle.run_dir), kept)
 
     def _submit_managed(self, request: LaunchRequest, handle: Handle, *, limit_s: float) -> Launched:
         run_dir, begun_at_s = Path(handle.run_dir), self._clock()
@@ -317,7 +333,7 @@ class RecoveringSkyEngine(SkyEngine):
         latest = _record(handle) or record
         is_over = answer["job"] is None or bool(answer["job"]["is_over"])
         told = with_machines(latest, machines_of(answer, latest.machines), now_s=now_s)
-        told = replace(told, job_id=job_id, is_over=is_over)
+        told = replace(told, job_id=job_id, is_over=is_over, up_from_s=up_from_s(answer, latest.up_from_s))
         if read_managed(Path(handle.run_dir)) is not None:
             write_managed(Path(handle.run_dir), told)
         return told, answer

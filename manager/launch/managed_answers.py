@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,10 +59,33 @@ def machines_of(answer: dict[str, Any], known: Sequence[MachineTime] = ()) -> li
     return sorted(found, key=lambda one: one.from_s)
 
 
-def was_beyond_aws(attempt: Attempt | None, machines: Sequence[MachineTime]) -> bool:
-    """Whether there may have been a machine of which AWS cannot tell: of all clouds tried, where none is known."""
-    tried = {one.cloud for one in (() if attempt is None else attempt.all)}
-    return bool(({one.cloud for one in machines} or tried) - {CLOUD})
+def up_from_s(answer: dict[str, Any], known: Sequence[float] = ()) -> tuple[float, ...]:
+    """Starts of the machines that were told to be up, now or before."""
+    now_up = (one["from_s"] for one in answer["machines"] if one["is_up"] and one["to_s"] is None)
+    return tuple(sorted({*known, *now_up}))
+
+
+def machines_had(record: ManagedRecord, *, had_last: bool, now_s: float) -> tuple[MachineTime, ...]:
+    """The machines of a job that is over; a stretch in which SkyPilot only looked for a place is none.
+
+    Args:
+        record: of the job.
+        had_last: whether the provider had one at its end, which may not have come up.
+        now_s: end of a machine that is still told, Unix time.
+    """
+    found = [one for one in record.machines if one.from_s in record.up_from_s]
+    if had_last and record.machines and record.machines[-1] not in found:
+        found.append(record.machines[-1])
+    return tuple(replace(one, to_s=now_s if one.to_s is None else one.to_s) for one in found)
+
+
+def unasked_clouds(attempt: Attempt | None, record: ManagedRecord, answer: dict[str, Any]) -> set[str | None]:
+    """Clouds beside AWS, which is asked itself, where the job may have had a machine and nobody has answered."""
+    answered = {CLOUD} if answer["instances"] is None else {CLOUD, answer["provider"]}
+    if not record.machines and record.is_over and record.looked_at_s is not None:
+        return set()
+    tried: Iterable[Attempt | MachineTime] = record.machines or (() if attempt is None else attempt.all)
+    return {one.cloud for one in tried} - answered
 
 
 def _identity(machine: MachineTime) -> tuple[object, ...]:
@@ -105,7 +128,7 @@ def managed_evidence(
     answer: dict[str, Any],
     *,
     direct: Found | None,
-    was_launched: bool,
+    unasked: bool,
     elsewhere: str | None = None,
 ) -> Evidence:
     """What the answers amount to; confirmed only when nobody knows of anything left.
@@ -115,7 +138,7 @@ def managed_evidence(
         asked_at_s: Unix time.
         answer: the worker's.
         direct: what AWS itself answered; None: the run was never there.
-        was_launched: whether there may have been a machine that AWS cannot tell of.
+        unasked: whether there may have been a machine of which nobody was asked.
         elsewhere: machine that the launch was asked for on, where nothing of it is known here; None: it is known here.
     """
     job, instances, launches = answer["job"], answer["instances"], answer["launches"]
@@ -133,13 +156,13 @@ def managed_evidence(
     if instances is not None:
         words.append(f"{answer['provider']} reports {len(instances) or 'no'} instances")
         left += [f"{instance} ({state})" for instance, state in instances.items() if instance not in told]
-    elif was_launched:
+    if unasked:
         words.append(not_asked_words(elsewhere))
     if direct is not None:
         left += [item.told for item in direct.left]
         words += direct_words(direct)
     return Evidence(
-        confirmed=not left and (instances is not None or not was_launched) and (direct is None or not direct.silent),
+        confirmed=not left and not unasked and (direct is None or not direct.silent),
         asked_at_s=asked_at_s,
         source="SkyPilot's table of managed jobs and clusters",
         answer="; ".join(words),

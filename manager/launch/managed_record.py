@@ -42,6 +42,8 @@ class ManagedRecord:
     """Oldest first, as they were last known."""
     looked_at_s: float | None = None
     """When SkyPilot last told them; None: never."""
+    up_from_s: tuple[float, ...] = ()
+    """Starts of those that SkyPilot said to be up: of the others it may only have been looking for a place."""
 
 
 def read_managed(run_dir: Path) -> ManagedRecord | None:
@@ -54,7 +56,8 @@ def read_managed(run_dir: Path) -> ManagedRecord | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         machines = tuple(_machine(one) for one in record.pop("machines"))
-        return ManagedRecord(**record, machines=machines)
+        up_from_s = tuple(record.pop("up_from_s", ()))
+        return ManagedRecord(**record, machines=machines, up_from_s=up_from_s)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, ArithmeticError) as error:

@@ -9,11 +9,14 @@ from manager.errors import NothingFitsError
 from manager.launch.engine import LaunchRequest, MachineState
 from manager.launch.sky_worker import SkyPilotError
 from manager.prices.offer import Offer
+from manager.prices.slurm import SLURM
 from manager.units import usd
 
 REFUSED = frozenset({"ResourcesUnavailableError", "NoCloudAccessError", "UnknownOfferError", "PriceMovedError"})
 """Kinds of error after which the next offer is tried: no capacity or quota, no account, not in SkyPilot's catalog, or
 dearer there than planned."""
+MIN_CLOUD_LAUNCH_S = 600.0
+"""A cloud's machine needs minutes to boot: an equal share of the time is lengthened to this while there is time."""
 GONE = frozenset({"ClusterDoesNotExist", "LookupError"})
 """Kinds of error that say that there is no machine."""
 JOB_STATES = {
@@ -71,3 +74,10 @@ def offer_taken(offer: Offer, answer: dict[str, Any]) -> Offer:
     return replace(
         taken, price_usd_per_hour=price, price_source="SkyPilot, at the launch", price_age_s=None, flags=flags
     )
+
+
+def share_s(offer: Offer, left_s: float, offers_left: int) -> float:
+    """Seconds for this offer. A Slurm partition that is full queues the job for a day, if its site says nothing else;
+    a cloud may hang as well: so none takes the time of those after it."""
+    equal_s = left_s / offers_left
+    return equal_s if offer.cloud == SLURM else min(left_s, max(equal_s, MIN_CLOUD_LAUNCH_S))

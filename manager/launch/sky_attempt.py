@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,29 @@ def read_attempt(run_dir: Path) -> Attempt | None:
     """The latest attempt; None when there was none."""
     try:
         record = json.loads((run_dir / ATTEMPT_FILE).read_text(encoding="utf-8"))
-        return replace(_attempt(record), earlier=tuple(map(_attempt, record.get("earlier") or ())))
+        # Before it kept whole attempts, the file had the regions of AWS alone.
+        regions = [region for region in record.get("aws_regions") or () if region != record["region"]]
+        on_aws = [{"cloud": "aws", "region": region, "provider": None} for region in regions]
+        return replace(_attempt(record), earlier=tuple(map(_attempt, record.get("earlier") or on_aws)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):
         # There was an attempt; what it was is lost.
         return Attempt(cloud=None, region=None, provider=None)
+
+
+def keep_attempts(run_dir: Path, clouds: Collection[str]) -> None:
+    """Forget those of other clouds: SkyPilot, which had the choice among all of them, had no machine there.
+
+    Raises:
+        EngineError: the file cannot be written.
+    """
+    known = read_attempt(run_dir)
+    kept = () if known is None else tuple(one for one in known.all if one.cloud in clouds)
+    if kept:
+        _write(run_dir, replace(kept[-1], earlier=kept[:-1]))
+    else:
+        (run_dir / ATTEMPT_FILE).unlink(missing_ok=True)
 
 
 def reserved_here() -> dict[str, str]:

@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +139,12 @@ def provider(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """What is needed to ask the provider itself about the cluster, while SkyPilot still knows it."""
     record = _record(args["cluster"])
     facts = None if record is None else provider_facts(record["handle"])
-    told: dict[str, Any] = {"existed": record is not None, "provider": facts}
-    if args.get("states") and facts is not None:
-        # Whether its machines are there yet; a provider that does not answer is no reason to keep them.
-        with suppress(Exception):
-            told["states"] = list(instances_of(args["cluster"], facts).values())
-    return told
+    return {"existed": record is not None, "provider": facts}
+
+
+def states(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """States of the machines that the provider, by the facts of `provider`, says are there."""
+    return {"states": list(instances_of(args["cluster"], args["provider"]).values())}
 
 
 def down(args: dict[str, Any], reply: Reply) -> dict[str, Any]:
@@ -263,6 +262,7 @@ OPERATIONS: dict[str, Operation] = sky_managed.OPERATIONS | {
         fetch,
         cancel,
         provider,
+        states,
         down,
         evidence,
         clusters,

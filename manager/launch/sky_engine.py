@@ -28,7 +28,7 @@ from manager.launch.engine import (
     MachineState,
     MachineTime,
 )
-from manager.launch.given_back import machine_time, was_billed, with_cap_left
+from manager.launch.given_back import NOTHING_LEFT, machine_time, was_billed, with_cap_left
 from manager.launch.inventory import AskedInventory
 from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
@@ -38,6 +38,7 @@ from manager.launch.sky_answers import (
     no_capacity,
     offer_taken,
     refusal,
+    share_s,
     state_of,
 )
 from manager.launch.sky_attempt import (
@@ -62,6 +63,8 @@ SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
 QUERY_TIMEOUT_S = 90.0
 FACTS_TIMEOUT_S = 45.0
+STATES_TIMEOUT_S = 20.0
+"""A machine waits for its end meanwhile."""
 DOWN_TIMEOUT_S = 420.0
 FIRST_DOWN_TIMEOUT_S = 150.0
 """Before the provider's own API is tried."""
@@ -71,8 +74,6 @@ FETCH_TIMEOUT_S = 86_400.0
 EVENTS_TIMEOUT_S = 180.0
 CANCEL_POLL_S = 2.0
 TASK_ENDED = frozenset({MachineState.SUCCEEDED, MachineState.FAILED, MachineState.SETUP_FAILED})
-MIN_CLOUD_LAUNCH_S = 600.0
-"""A cloud's machine needs minutes to boot: an equal share of the time is lengthened to this while there is time."""
 
 
 class SkyEngine:
@@ -131,9 +132,9 @@ class SkyEngine:
                     break
                 capped = with_cap_left(request, given_back)
                 if capped is None:
-                    failed.append("machines that were given back have left nothing of the cap")
+                    failed.append(NOTHING_LEFT)
                     break
-                limit_s = _share(offer, left_s, len(request.offers) - index)
+                limit_s = share_s(offer, left_s, len(request.offers) - index)
                 started_at_s = self._clock()
                 write_job(upload_dir, capped, offer, billing_started_s=started_at_s)
                 task = render_task(capped, upload_dir=upload_dir, offers=[offer], billing_started_s=started_at_s)
@@ -326,12 +327,13 @@ class SkyEngine:
         Raises:
             EngineError: as `down`.
         """
-        facts = self._keep_provider(handle, with_states=offer is not None)
+        facts = self._keep_provider(handle)
+        states = None if offer is None or facts is None else self._states(handle, facts)
         existed = self._take_down(handle)
         if facts is not None and facts["provider"] is None and not facts["existed"] and not existed:
             end_attempt(Path(handle.run_dir))
             return False
-        return offer is not None and was_billed(facts, offer, is_refused=is_refused)
+        return offer is not None and was_billed(states, offer, is_refused=is_refused)
 
     def _take_down(self, handle: Handle) -> bool:
         """Whether SkyPilot may have had a cluster to take down."""
@@ -359,11 +361,20 @@ class SkyEngine:
             return None
         return end_on_aws(self._aws, handle.details["run_id"], attempt)
 
-    def _keep_provider(self, handle: Handle, *, with_states: bool = False) -> dict[str, Any] | None:
-        """Store how to ask the provider, while SkyPilot knows; SkyPilot's answer, None where there was none."""
-        args: dict[str, Any] = {"cluster": handle.name, **({"states": True} if with_states else {})}
+    def _states(self, handle: Handle, facts: dict[str, Any]) -> list[str] | None:
+        """States of the machines that the provider says are there; None: it could not be asked."""
+        if facts["provider"] is None:
+            return None
+        args = {"cluster": handle.name, "provider": facts["provider"]}
         try:
-            answer = self._call(handle, "provider", args, timeout_s=FACTS_TIMEOUT_S)
+            return list(self._call(handle, "states", args, timeout_s=STATES_TIMEOUT_S)["states"])
+        except SkyPilotError:
+            return None
+
+    def _keep_provider(self, handle: Handle) -> dict[str, Any] | None:
+        """Store how to ask the provider, while SkyPilot knows; SkyPilot's answer, None where there was none."""
+        try:
+            answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
             if answer["provider"] is not None:
                 keep_provider(Path(handle.run_dir), answer["provider"])
         except EngineError:
@@ -382,10 +393,3 @@ class SkyEngine:
 
     def _log_path(self, handle: Handle) -> Path:
         return Path(handle.run_dir) / SKY_LOG_FILE
-
-
-def _share(offer: Offer, left_s: float, offers_left: int) -> float:
-    """Seconds for this offer. A Slurm partition that is full queues the job for a day, if its site says nothing else;
-    a cloud may hang as well: so none takes the time of those after it."""
-    share_s = left_s / offers_left
-    return share_s if offer.cloud == "slurm" else min(left_s, max(share_s, MIN_CLOUD_LAUNCH_S))

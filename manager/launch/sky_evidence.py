@@ -1,4 +1,8 @@
-"""What is left of a run on SkyPilot: who is asked, and what the answers amount to."""
+"""What is left of a run on SkyPilot: who is asked, and what the answers amount to.
+
+Owns the questions about a plain cluster and the words of evidence; a managed job's are in `managed_answers`. Nothing is
+ended here.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,13 @@ from manager.launch.engine import Evidence, Handle
 from manager.launch.inventory import AskedInventory, Found
 from manager.launch.sky_attempt import Attempt, asked_for_elsewhere, read_attempt
 from manager.launch.sky_worker import SkyPilotError
+from manager.prices.slurm import SLURM
+
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+"""The worker's answer to one question."""
 
 
-def ask_what_is_left(
-    handle: Handle, ask: Callable[[dict[str, Any]], dict[str, Any]], aws: AskedInventory, *, asked_at_s: float
-) -> Evidence:
+def ask_what_is_left(handle: Handle, ask: Ask, aws: AskedInventory, *, asked_at_s: float) -> Evidence:
     """Ask SkyPilot with a forced refresh, and each provider of an attempt where it is known how.
 
     Args:
@@ -32,7 +38,6 @@ def ask_what_is_left(
         direct = left_on_aws(aws, handle.details["run_id"], attempt)
     try:
         answer = ask(provider_question(attempt))
-        earlier = [question and ask(question) for question in earlier_questions(attempt)]
     except SkyPilotError as error:
         return no_answer(asked_at_s, error, direct)
     elsewhere = asked_for_elsewhere(handle)
@@ -45,8 +50,18 @@ def ask_what_is_left(
         was_launched=was_launched and not told_by_aws,
         direct=direct,
         elsewhere=elsewhere,
-        earlier=earlier,
+        earlier=[_answered(ask, question) for question in earlier_questions(attempt)],
     )
+
+
+def _answered(
+    ask: Callable[[dict[str, Any]], dict[str, Any]], question: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The answer about an earlier attempt; None: there is nothing to ask, or nobody answers."""
+    try:
+        return None if question is None else ask(question)
+    except SkyPilotError:
+        return None
 
 
 def evidence_of(
@@ -79,7 +94,7 @@ def evidence_of(
     if answer["launches"]:
         words.append(launches_words(answer["launches"]))
     if instances is not None:
-        words.append(f"{provider} reports {len(instances)} instances" if instances else f"{provider} reports none")
+        words.append(f"{provider} reports {_instances(instances)}")
     elif was_launched:
         words.append(not_asked_words(elsewhere))
     elif direct is None:
@@ -90,10 +105,10 @@ def evidence_of(
     for other in earlier:
         found = None if other is None else other["instances"]
         if other is None or found is None:
-            words.append("the provider of an earlier attempt could not be asked: SkyPilot no longer knows how")
+            words.append("the provider of an earlier attempt could not be asked")
             continue
-        words.append(f"{other['provider']}, asked of an earlier attempt, reports {len(found) or 'no'} instances")
-        left += [f"{instance} ({state})" for instance, state in found.items()]
+        words.append(f"{other['provider']}, asked of an earlier attempt, reports {_instances(found)}")
+        left += [f"{instance} ({state})" for instance, state in found.items() if instance not in (instances or {})]
         source += f"; {other['provider']}"
     if direct is not None:
         left += [item.told for item in direct.left]
@@ -114,7 +129,7 @@ def provider_question(attempt: Attempt | None) -> dict[str, Any]:
     """What the worker needs to ask the provider of an attempt."""
     found: dict[str, Any] = {"provider": None if attempt is None else attempt.provider}
     # Slurm can be asked by the cluster's name alone, but must not answer for another provider.
-    if attempt is not None and attempt.cloud == "slurm" and attempt.region is not None:
+    if attempt is not None and attempt.cloud == SLURM and attempt.region is not None:
         found["slurm_cluster"] = attempt.region
     return found
 
@@ -122,14 +137,17 @@ def provider_question(attempt: Attempt | None) -> dict[str, Any]:
 def earlier_questions(attempt: Attempt | None) -> list[dict[str, Any] | None]:
     """What the worker is asked about attempts before the latest, beyond AWS, which is asked itself; None: nobody knows
     how to ask about one of them."""
-    found: list[dict[str, Any] | None] = []
+    asked = [provider_question(attempt)]
+    is_silent = False
     for one in () if attempt is None else attempt.earlier:
         question = provider_question(one)
-        is_known = any(value is not None for value in question.values())
-        told = {**question, "is_earlier": True} if is_known else None
-        if one.cloud != CLOUD and told not in found:
-            found.append(told)
-    return found
+        if one.cloud == CLOUD or question in asked[1:] or (question == asked[0] and question["provider"] is not None):
+            continue
+        if any(value is not None for value in question.values()):
+            asked.append(question)
+        else:
+            is_silent = True
+    return [*({**question, "is_earlier": True} for question in asked[1:]), *([None] if is_silent else [])]
 
 
 def no_answer(asked_at_s: float, error: SkyPilotError, direct: Found | None) -> Evidence:
@@ -141,6 +159,10 @@ def no_answer(asked_at_s: float, error: SkyPilotError, direct: Found | None) -> 
         answer="; ".join([f"no answer: {error.message}", *([] if direct is None else direct_words(direct))]),
         left=() if direct is None else tuple(item.told for item in direct.left),
     )
+
+
+def _instances(found: dict[str, str]) -> str:
+    return "none" if not found else "1 instance" if len(found) == 1 else f"{len(found)} instances"
 
 
 def launches_words(launches: Sequence[str]) -> str:

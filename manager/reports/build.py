@@ -20,7 +20,8 @@ from manager.reports.quality import (
 )
 from manager.reports.reading import ending, last, number, text, whole
 from manager.reports.timeline import make_timeline, share_phases
-from manager.runs.records import RunEvents, RunRecord
+from manager.runs.machine_pieces import NO_MACHINE
+from manager.runs.records import LAUNCH_ATTEMPT, RunEvents, RunRecord
 from manager.runs.states import MAY_BILL, RunState
 from manager.units import SECONDS_PER_HOUR, format_usd
 from tasks.protocol import Event, EventType, Outcome
@@ -95,8 +96,11 @@ def launched_estimate(record: RunRecord) -> Estimate | None:
 
 
 def _billed_s(record: RunRecord) -> float | None:
-    if record.charges:
-        return sum(charge.to_s - charge.from_s for charge in record.charges)
+    machines = [one for one in record.charges if one.what != NO_MACHINE]
+    if machines:
+        # What a launch gave back is on the bill, and no time of the job; without a job it is all there is.
+        own = [one for one in machines if one.what != LAUNCH_ATTEMPT] or machines
+        return sum(one.to_s - one.from_s for one in own)
     if record.billing_started_at_s is None or record.billing_ended_at_s is None:
         return None
     return record.billing_ended_at_s - record.billing_started_at_s

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from manager.reports.model import EarlierStop, Gauge, Report, Score
 from manager.runs.states import RunState
 from manager.runs.verdict import EndReason, end_from_history
-from manager.units import format_bytes, format_duration, format_hours, format_seconds, format_usd
+from manager.units import SECONDS_PER_HOUR, format_bytes, format_duration, format_hours, format_seconds, format_usd
 from tasks.kinds import UNBOUNDED
 from tasks.protocol import Outcome
 
@@ -302,10 +302,14 @@ def stop_sentence(report: Report) -> str | None:
 
 
 def bill_sentence(report: Report) -> str:
-    """The bill as price times time."""
+    """The bill as price times time, where it is no more than that."""
     if report.billed_s is None:
         return "Nothing was billed."
     if report.price_usd_per_hour is None or report.cost_usd is None:
         return f"{format_seconds(report.billed_s)} billed at an unknown price."
-    price = f"${report.price_usd_per_hour.normalize():f}/h"
-    return f"{format_seconds(report.billed_s)} at {price} = {usd_column([report.cost_usd])[0]}"
+    at_price = f"{format_seconds(report.billed_s)} at ${report.price_usd_per_hour.normalize():f}/h"
+    cost = usd_column([report.cost_usd])[0]
+    exact = report.price_usd_per_hour * Decimal(report.billed_s) / SECONDS_PER_HOUR
+    if abs(exact - report.cost_usd) <= report.price_usd_per_hour / SECONDS_PER_HOUR:
+        return f"{at_price} = {cost}"
+    return f"{at_price}; {cost} with machines of another price and those that the launch gave back"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
-from manager.runs.records import Charge
+from manager.runs.records import LAUNCH_ATTEMPT, Charge
 from manager.units import SECONDS_PER_HOUR, usd
 
 
@@ -30,6 +31,15 @@ def charge(
     return Charge(
         at_s=at_s, from_s=from_s, to_s=to_s, price_usd_per_hour=price_usd_per_hour, amount_usd=amount, what=what
     )
+
+
+def given_back_usd(charges: Iterable[Charge]) -> Decimal:
+    """What a launch cost before it had the machine that trains: a cap has so much less for that one.
+
+    An amount that is unknown counts as nothing: no cap is kept where a price is unknown.
+    """
+    had = (one.amount_usd for one in charges if one.what == LAUNCH_ATTEMPT and one.amount_usd is not None)
+    return sum(had, Decimal(0))
 
 
 def _meter(time_s: float, price_usd_per_hour: Decimal) -> Decimal:

@@ -94,11 +94,14 @@ def _probed_hours(probed_s: float, billed_s: float, since_s: float, *, may_end_e
     return _hours(billed_s + low_s, billed_s + left_s, billed_s + left_s * (1 + PROBE_SPREAD))
 
 
-def project_usd(hours: Interval | None, price_usd_per_hour: Decimal | None) -> MoneyInterval | None:
-    """Dollars at the launch price; None when hours or price are unknown."""
+def project_usd(
+    hours: Interval | None, price_usd_per_hour: Decimal | None, *, before_usd: Decimal = Decimal(0)
+) -> MoneyInterval | None:
+    """Dollars at the launch price, behind those of machines that the launch gave back; None: hours or price unknown."""
     if hours is None or price_usd_per_hour is None:
         return None
-    return MoneyInterval.of(hours, price_usd_per_hour)
+    before = MoneyInterval(low=before_usd, expected=before_usd, high=before_usd)
+    return MoneyInterval.sum([MoneyInterval.of(hours, price_usd_per_hour), before])
 
 
 def _samples_left(progress: Progress, profile: WorkloadProfile) -> int:

@@ -22,7 +22,7 @@ from manager.runs.clients import Client, is_here, this_client
 from manager.runs.fetch_limit import planned_fetch_s
 from manager.runs.interrupts import Interrupts
 from manager.runs.ledger import Ledger
-from manager.runs.records import RunRecord
+from manager.runs.records import LAUNCH_ATTEMPT, RunRecord
 from manager.runs.session import Clock, Meter, Session, SuperviseSettings, Voice, end_times
 from manager.runs.states import FINAL, MAY_BILL, RunState
 from manager.runs.steady import steady
@@ -303,7 +303,7 @@ class _Reconciliation:
             price_usd_per_hour=record.plan.choice.offer.price_usd_per_hour if local and record.plan.choice else None,
             billing_started_at_s=next(c.at_s for c in record.history if c.state is RunState.LAUNCHING),
             charges=record.charges,
-            what="launch attempt",
+            what=LAUNCH_ATTEMPT,
         )
 
     def _machine(self, session: Session) -> tuple[MachineState, str | None]:

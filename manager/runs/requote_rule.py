@@ -99,7 +99,7 @@ class RequoteRule:
             session.offer,
             billed_s=max(0.0, at_s - session.meter.billing_started_at_s),
             price_usd_per_hour=session.meter.price_usd_per_hour,
-            cap_usd=session.cap_usd,
+            cap_usd=session.cap_left_usd(),
         )
         return self._renewed
 

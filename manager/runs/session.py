@@ -12,7 +12,7 @@ from manager.launch.engine import Engine, GuardName, Handle, LaunchRequest, Tell
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.runs.beside import beside_usd
-from manager.runs.charges import charge
+from manager.runs.charges import charge, given_back_usd
 from manager.runs.home_guard import EndTimes, HomeLimit, home_limit, teardown_s
 from manager.runs.ledger import Ledger, MissingEventsError
 from manager.runs.machine_pieces import NO_MACHINE, Piece, limit_price, pieces
@@ -99,10 +99,14 @@ def limit_of(record: RunRecord, settings: SuperviseSettings) -> HomeLimit | None
         record.offer,
         record.handle,
         billing_started_at_s=record.billing_started_at_s,
-        cap_usd=record.cap_usd,
+        cap_usd=_cap_left(record.cap_usd, given_back_usd(record.charges)),
         longest_s=longest_duration_s(record.handle),
         times=end_times(record.engine, settings),
     )
+
+
+def _cap_left(cap_usd: Decimal | None, spent_usd: Decimal) -> Decimal | None:
+    return None if cap_usd is None else max(Decimal(0), cap_usd - spent_usd)
 
 
 def _limit(
@@ -178,9 +182,8 @@ class Meter:
 
     @property
     def given_back_usd(self) -> Decimal:
-        """What was billed before the machine that trains; of unknown price, nothing: there no cap is kept."""
-        before = [one for one in self._charges if one.to_s <= self.billing_started_at_s]
-        return sum((one.amount_usd for one in before if one.amount_usd is not None), Decimal(0))
+        """Of the charges; see `manager.runs.charges.given_back_usd`."""
+        return given_back_usd(self._charges)
 
     def charge_to(self, to_s: float, *, now_s: float, piece: Piece | None = None) -> Charge | None:
         """Store the stretch up to to_s; None when the bill already reaches it.
@@ -344,16 +347,17 @@ class Session:
             now_s=self.clock(),
             may_end_early=self.plan.spec.may_end_early,
         )
-        ahead, before = project_usd(hours, self.meter.price_usd_per_hour), self.meter.given_back_usd
-        if ahead is None:
-            return None
-        return MoneyInterval(low=ahead.low + before, expected=ahead.expected + before, high=ahead.high + before)
+        return project_usd(hours, self.meter.price_usd_per_hour, before_usd=self.meter.given_back_usd)
 
     def beside_usd(self, now_s: float) -> Decimal:
         """What the plan counts besides the machine up to now (`manager.runs.beside`); nothing before the launch."""
         if self.meter is None or self.offer is None:
             return Decimal(0)
         return beside_usd(self.plan, self.offer, now_s - self.meter.billing_started_at_s)
+
+    def cap_left_usd(self) -> Decimal | None:
+        """Of the cap, what the machine that trains may cost; None: no cap."""
+        return _cap_left(self.cap_usd, Decimal(0) if self.meter is None else self.meter.given_back_usd)
 
     def limit(self) -> HomeLimit | None:
         """The first of cap and longest duration; None: there is none, it cannot be told yet, or is not kept here."""
@@ -364,7 +368,7 @@ class Session:
             self.offer,
             self.handle,
             billing_started_at_s=self.meter.billing_started_at_s,
-            cap_usd=None if self.cap_usd is None else max(Decimal(0), self.cap_usd - self.meter.given_back_usd),
+            cap_usd=self.cap_left_usd(),
             longest_s=self.max_duration_s,
             times=end_times(self.engine.name, self.settings),
         )

@@ -170,33 +170,42 @@ def _launch_and_watch(session: Session, request: LaunchRequest, interrupts: Inte
 
 
 def _charge_given_back(session: Session, until_s: float | None = None) -> tuple[Charge, ...]:
-    """Bill what the launch had and gave back before the task began.
+    """Bill what the launch had and gave back before the task began; the charges of the run, which are its first.
+
+    Called again it goes on where the bill stands.
 
     Args:
         session: of the launch.
         until_s: start of billing of the machine that trains, up to which the bill shall reach; None: there is none.
     """
+    charges = session.ledger.run(session.run_id).charges
     if not isinstance(session.engine, TellsGivenBack) or session.handle is None:
-        return ()
+        return charges
     machines = session.engine.given_back(session.handle)
     if not machines:
-        return ()
-    begun_s = machines[0].from_s
-    ended_s = max(begun_s if one.to_s is None else one.to_s for one in machines)
-    meter = Meter(session.ledger, session.run_id, price_usd_per_hour=None, billing_started_at_s=begun_s)
-    charges: list[Charge] = []
-    for piece in pieces(machines, from_s=begun_s, to_s=ended_s if until_s is None else until_s):
+        return charges
+    ended_s = max(one.from_s if one.to_s is None else one.to_s for one in machines)
+    meter = Meter(
+        session.ledger,
+        session.run_id,
+        price_usd_per_hour=None,
+        billing_started_at_s=machines[0].from_s,
+        charges=charges,
+    )
+    for piece in pieces(machines, from_s=meter.billed_to_s, to_s=ended_s if until_s is None else until_s):
         named = piece if piece.what == NO_MACHINE else replace(piece, what=LAUNCH_ATTEMPT)
         stretch = meter.charge_to(piece.to_s, now_s=session.clock(), piece=named)
         if stretch is not None:
-            charges.append(stretch)
             cost = meter.cost_usd()
             session.tell(ChargeUpdate(run_id=session.run_id, charge=stretch, cost_usd=cost, projected_usd=None))
-    return tuple(charges)
+    return session.ledger.run(session.run_id).charges
 
 
 def _meter_attempt(session: Session, request: LaunchRequest, started_at_s: float) -> None:
-    """A launch that broke may have been billed: at the offer's price when there was one offer, else nobody knows."""
+    """A launch that broke may have been billed: at the offer's price when there was one offer, else nobody knows.
+
+    Machines that it had given back before are known.
+    """
     if session.meter is None:
         prices = {offer.price_usd_per_hour for offer in request.offers}
         session.meter = Meter(
@@ -204,6 +213,7 @@ def _meter_attempt(session: Session, request: LaunchRequest, started_at_s: float
             session.run_id,
             price_usd_per_hour=prices.pop() if len(prices) == 1 else None,
             billing_started_at_s=started_at_s,
+            charges=_charge_given_back(session),
             what=LAUNCH_ATTEMPT,
         )
 

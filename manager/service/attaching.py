@@ -11,7 +11,7 @@ from decimal import Decimal
 from manager.errors import ExitCode, TeardownUnconfirmedError, TunefareError
 from manager.planner.plan import Plan
 from manager.runs.changes import Changes, Marks
-from manager.runs.charges import charge
+from manager.runs.charges import charge, given_back_usd
 from manager.runs.ledger import Ledger
 from manager.runs.projection import Progress, project_hours, project_usd
 from manager.runs.records import Charge, RunRecord, total_usd
@@ -99,6 +99,7 @@ class _Retelling:
         self._plan = plan
         self._progress = Progress()
         self._charges: list[Charge] = []
+        self._given_back_usd = Decimal(0)
         self._waiting: list[tuple[float, Update]] = []
         self._price: Decimal | None = None
         self._billing_started_at_s: float | None = None
@@ -110,6 +111,7 @@ class _Retelling:
         """
         self._price = None if news.offer is None else news.offer.price_usd_per_hour
         self._billing_started_at_s = news.billing_started_at_s
+        self._given_back_usd += given_back_usd(news.charges)
         found, self._waiting = self._waiting, []
         found += [(one.at_s, StateUpdate(run_id=self._run_id, change=one)) for one in news.states]
         found += [(one.time_s, self._event(one)) for one in news.events]
@@ -136,7 +138,8 @@ class _Retelling:
         if started_at_s is None:
             return None
         to_s = max(at_s, started_at_s)
-        return charge(from_s=started_at_s, to_s=to_s, price_usd_per_hour=self._price, at_s=at_s).amount_usd
+        own = charge(from_s=started_at_s, to_s=to_s, price_usd_per_hour=self._price, at_s=at_s).amount_usd
+        return None if own is None else own + self._given_back_usd
 
     def _projected_usd(self, at_s: float) -> MoneyInterval | None:
         if self._billing_started_at_s is None:
@@ -148,4 +151,4 @@ class _Retelling:
             now_s=at_s,
             may_end_early=self._plan.spec.may_end_early,
         )
-        return project_usd(hours, self._price)
+        return project_usd(hours, self._price, before_usd=self._given_back_usd)

@@ -9,7 +9,7 @@ from manager.launch.engine import Evidence
 from manager.prices.offer import Offer
 from manager.reports.timeline import clock_shift_s
 from manager.runs.changes import Changes
-from manager.runs.charges import charge
+from manager.runs.charges import charge, given_back_usd
 from manager.runs.clients import Client
 from manager.runs.projection import Progress
 from manager.runs.records import Charge, StateChange
@@ -55,6 +55,8 @@ class RunDigest:
         """Newest value of each curve, by split and name."""
         self._most_points = most_points
         self._curves: dict[tuple[str, str], Curve] = {}
+        self.given_back_usd = Decimal(0)
+        """What the launch cost before it had the machine that trains."""
         self._charged: Decimal | None = Decimal(0)
         self._billed_to_s: float | None = None
         self._started_s: float | None = None
@@ -129,6 +131,7 @@ class RunDigest:
         )
 
     def _take_charge(self, stretch: Charge) -> None:
+        self.given_back_usd += given_back_usd([stretch])
         amount = stretch.amount_usd
         self._charged = None if self._charged is None or amount is None else self._charged + amount
         self._billed_to_s = stretch.to_s

@@ -85,7 +85,7 @@ def look_ahead(plan: Plan, digest: RunDigest, now_s: float) -> Ahead:
         if hours is not None:
             steps = digest.progress.steps
             return Ahead(
-                usd=project_usd(hours, digest.offer.price_usd_per_hour),
+                usd=project_usd(hours, digest.offer.price_usd_per_hour, before_usd=digest.given_back_usd),
                 beside_usd=beside_usd(plan, digest.offer, hours.expected * SECONDS_PER_HOUR),
                 left_s=_left_s(hours, now_s - billing),
                 basis=f"{steps:,} {'step' if steps == 1 else 'steps'} so far",

@@ -303,7 +303,11 @@ def _left_for(context: Context) -> LeftFor:
             return None
         from manager.service.budgets import cap_of_budgets  # as below: a first plan has no use for the ledger
 
-        return cap_of_budgets(context, project)
+        try:
+            return cap_of_budgets(context, project)
+        except LedgerAwayError:
+            # A plan says that when its market is read; the launch asks again, and is refused.
+            return None
 
     return left
 

@@ -15,7 +15,12 @@ from typing import Any
 from manager.launch.sky_wire import Operation, Reply, serve
 
 FOLDER = Path(sys.argv[1])
-DEFAULTS = {"provider": {"existed": False, "provider": None}, "down": {"existed": False}}
+DEFAULTS = {
+    "provider": {"existed": False, "provider": None},
+    "down": {"existed": False},
+    "states": {"states": []},
+    "managed_left": {"instances": None},
+}
 
 
 def operation(name: str) -> Operation:
@@ -61,7 +66,20 @@ def copy(items: list[list[str]]) -> dict[str, Any]:
     return {"fetched": fetched, "missing": missing}
 
 
-NAMES = ("launch", "tail", "status", "run", "fetch", "cancel", "provider", "down", "evidence", "clusters", "check")
+NAMES = [
+    "launch",
+    "tail",
+    "status",
+    "run",
+    "fetch",
+    "cancel",
+    "provider",
+    "states",
+    "down",
+    "evidence",
+    "clusters",
+    "check",
+]
 MANAGED = ("mode", "launch", "job", "tail", "cancel", "left", "jobs")
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -12,15 +13,22 @@ from typing import Any
 import pytest
 
 from manager.errors import NothingFitsError
-from manager.launch import sky_engine
+from manager.launch import sky_answers
+from manager.launch.aws_end import regions_of
 from manager.launch.engine import LaunchRequest
 from manager.launch.inventory import Found, Rented, RentedKind
 from manager.launch.sky_attempt import Attempt, begin_attempt, end_attempt, read_attempt
 from manager.prices.ask_in_time import Answer
+from manager.reports.build import build_report
+from manager.reports.wording import bill_sentence
+from manager.runs.charges import charge, given_back_usd
 from manager.runs.ledger import Ledger
+from manager.runs.projection import project_usd
 from manager.runs.records import LAUNCH_ATTEMPT
 from manager.runs.states import RunState
 from manager.runs.supervise import RunOrder, supervise
+from manager.runs.updates import ChargeUpdate, Update
+from manager.units import Interval
 from tasks.job import parse_job
 from tests.support.sky_stage import LAUNCHED, NO_CLUSTER, NOBODY_ASKED, Stage, offer
 from tests.unit.runs.samples import plan
@@ -68,7 +76,7 @@ LEFT = Rented(
 
 @pytest.fixture(autouse=True)
 def _no_least_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sky_engine, "MIN_CLOUD_LAUNCH_S", 0.0)
+    monkeypatch.setattr(sky_answers, "MIN_CLOUD_LAUNCH_S", 0.0)
 
 
 @pytest.fixture
@@ -78,8 +86,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.engine.close()
 
 
-def facts(provider: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
-    return {"result": {"existed": True, "provider": provider, **more}}
+def facts(provider: dict[str, Any] | None) -> dict[str, Any]:
+    return {"result": {"existed": True, "provider": provider}}
+
+
+def there(*states: str) -> list[dict[str, Any]]:
+    return [{"result": {"states": list(states)}}]
 
 
 def two_offers(stage: Stage, **changes: Any) -> LaunchRequest:
@@ -110,8 +122,8 @@ def test_a_fall_back_that_is_refused_does_not_hide_the_machine_before_it(tmp_pat
 @pytest.mark.parametrize(
     ("known", "answer", "confirmed", "word"),
     [
-        (ON_LAMBDA, GONE, True, "lambda, asked of an earlier attempt, reports no instances"),
-        (ON_LAMBDA, {**GONE, "instances": {"vm-7": "UP"}}, False, "reports 1 instances"),
+        (ON_LAMBDA, GONE, True, "lambda, asked of an earlier attempt, reports none"),
+        (ON_LAMBDA, {**GONE, "instances": {"vm-7": "UP"}}, False, "reports 1 instance"),
         (None, GONE, False, "the provider of an earlier attempt could not be asked"),
     ],
 )
@@ -156,6 +168,7 @@ def test_attempts_are_kept_until_they_are_known_to_have_come_to_nothing(tmp_path
         ("aws", ["INIT"], True),
         ("aws", [], False),
         ("slurm", ["INIT"], False),
+        ("kubernetes", ["INIT"], False),
         ("aws", None, True),
     ],
 )
@@ -165,8 +178,8 @@ def test_a_machine_that_did_not_come_up_in_time_is_billed(
     stage = Stage(tmp_path, aws=Aws())
     ticks = itertools.count(1000.0, 100.0)
     stage.engine._clock = lambda: next(ticks)
-    told = {} if states is None else {"states": states}
-    stage.play(launch=[TIMED_OUT], provider=[facts(ON_LAMBDA, **told)], evidence=[{"result": GONE}])
+    told = [{"error": ["ConnectionError", "refused"]}] if states is None else there(*states)
+    stage.play(launch=[TIMED_OUT], provider=[facts(ON_LAMBDA)], states=told, evidence=[{"result": GONE}])
     request = stage.request(offer("big", "36", cloud=cloud, region=EAST), launch_timeout_s=1.0)
     with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
         order = RunOrder(request=request, plan=plan(), cap_usd=None)
@@ -181,7 +194,8 @@ def test_a_machine_that_did_not_come_up_in_time_is_billed(
 def test_the_bill_of_a_fall_back_has_the_machine_before_it(stage: Stage, tmp_path: Path) -> None:
     stage.play(
         launch=[TIMED_OUT, {"result": {**LAUNCHED, "price_usd_per_hour": 0.8}}],
-        provider=[facts(ON_LAMBDA, states=["UP"])],
+        provider=[facts(ON_LAMBDA)],
+        states=there("UP"),
         evidence=[{"result": GONE}],
     )
     ticks = itertools.count(1000.0, 100.0)
@@ -207,7 +221,8 @@ def test_the_bill_of_a_fall_back_has_the_machine_before_it(stage: Stage, tmp_pat
 def test_it_leaves_less_of_the_cap(stage: Stage, cap: float, left: float | None) -> None:
     stage.play(
         launch=[TIMED_OUT, {"result": LAUNCHED}],
-        provider=[facts(ON_LAMBDA, states=["UP"])],
+        provider=[facts(ON_LAMBDA)],
+        states=there("UP"),
         evidence=[{"result": GONE}],
     )
     ticks = itertools.count(1000.0, 100.0)
@@ -224,3 +239,113 @@ def test_it_leaves_less_of_the_cap(stage: Stage, cap: float, left: float | None)
     stage.engine.submit(request, handle)
     (file,) = stage.folder.rglob("upload/**/job.json")
     assert parse_job(file.read_text()).guard.max_usd == pytest.approx(left)
+
+
+def test_an_earlier_provider_that_is_silent_does_not_hide_what_skypilot_says(stage: Stage) -> None:
+    stage.play(
+        launch=[TIMED_OUT, {"result": LAUNCHED}],
+        provider=[facts(ON_LAMBDA)],
+        evidence=[
+            {"result": {"cluster": "UP", "launches": [], "provider": "slurm", "instances": {"node-7": "UP"}}},
+            {"error": ["ConnectionError", "key expired"]},
+        ],
+    )
+    request = two_offers(stage)
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    evidence = stage.engine.evidence(handle)
+    assert not evidence.confirmed
+    assert evidence.left == ("tf-demo-1 (UP)", "node-7 (UP)")
+
+
+def test_two_partitions_of_one_cluster_are_asked_about_once(stage: Stage) -> None:
+    on_slurm = {"name": "slurm", "name_on_cloud": "tf", "config": {"cluster": "lab"}}
+    stage.play(
+        launch=[TIMED_OUT, {"result": {**LAUNCHED, "provider": on_slurm}}],
+        provider=[facts(on_slurm)],
+        evidence=[{"result": {**GONE, "provider": "slurm", "instances": {"7": "UP"}}}],
+    )
+    request = stage.request(offer("a100b"), offer("a100"), launch_timeout_s=2.0)
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    assert stage.engine.evidence(handle).left == ("7 (UP)",)
+    assert len(stage.calls("evidence")) == 1
+
+
+def test_a_file_of_the_version_before_keeps_its_regions(tmp_path: Path) -> None:
+    record = {"cloud": "aws", "region": EAST, "provider": None, "aws_regions": [WEST, EAST]}
+    (tmp_path / "sky-attempt.json").write_text(json.dumps(record))
+    known = read_attempt(tmp_path)
+    assert known is not None
+    assert regions_of(known) == (WEST, EAST)
+
+
+def test_an_error_after_a_machine_that_was_given_back_leaves_it_on_the_bill(stage: Stage, tmp_path: Path) -> None:
+    stage.play(
+        launch=[TIMED_OUT, {"error": ["SomethingElse", "boom"]}],
+        provider=[facts(ON_LAMBDA)],
+        states=there("UP"),
+        evidence=[{"result": GONE}],
+    )
+    ticks = itertools.count(1000.0, 100.0)
+    stage.engine._clock = lambda: next(ticks)
+    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
+        order = RunOrder(request=two_offers(stage), plan=plan(), cap_usd=None)
+        supervise(order, stage.engine, ledger, lambda: 1400.0, lambda update: None, FAST)
+        run = ledger.run("demo-1")
+    first, rest = run.charges
+    assert (first.to_s, first.amount_usd) == (1100.0, Decimal("0.1"))
+    assert (rest.from_s, rest.to_s, rest.amount_usd) == (1100.0, 1400.0, None)
+
+
+def test_an_error_while_it_is_billed_loses_nothing_of_the_bill(stage: Stage, tmp_path: Path) -> None:
+    stage.play(
+        launch=[TIMED_OUT, {"result": LAUNCHED}],
+        provider=[facts(ON_LAMBDA)],
+        states=there("UP"),
+        evidence=[{"result": GONE}],
+    )
+    ticks = itertools.count(1000.0, 100.0)
+    stage.engine._clock = lambda: next(ticks)
+    charges: list[Update] = []
+
+    def tell(update: Update) -> None:
+        if isinstance(update, ChargeUpdate):
+            charges.append(update)
+            if len(charges) == 1:
+                raise RuntimeError("the listener broke")
+
+    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
+        order = RunOrder(request=two_offers(stage), plan=plan(), cap_usd=None)
+        with pytest.raises(RuntimeError):
+            supervise(order, stage.engine, ledger, lambda: 1400.0, tell, FAST)
+        run = ledger.run("demo-1")
+    assert run.charges[0].to_s == 1100.0
+    assert run.charges[-1].to_s == 1400.0
+    assert run.cost_usd is None
+
+
+def test_a_projection_has_what_was_given_back() -> None:
+    first = charge(from_s=0.0, to_s=3600.0, price_usd_per_hour=Decimal(1), at_s=0.0, what=LAUNCH_ATTEMPT)
+    own = charge(from_s=3600.0, to_s=7200.0, price_usd_per_hour=Decimal(5), at_s=0.0)
+    assert given_back_usd([first, own]) == Decimal(1)
+    projected = project_usd(
+        Interval(low=1.0, expected=2.0, high=3.0), Decimal(5), before_usd=given_back_usd([first, own])
+    )
+    assert projected is not None
+    assert (projected.low, projected.high) == (Decimal(6), Decimal(16))
+
+
+def test_the_report_counts_the_jobs_own_time_and_says_what_else_was_billed(stage: Stage, tmp_path: Path) -> None:
+    stage.play(
+        launch=[TIMED_OUT, {"result": {**LAUNCHED, "price_usd_per_hour": 0.8}}],
+        provider=[facts(ON_LAMBDA)],
+        states=there("UP"),
+        evidence=[{"result": GONE}],
+    )
+    ticks = itertools.count(1000.0, 100.0)
+    stage.engine._clock = lambda: next(ticks)
+    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
+        order = RunOrder(request=two_offers(stage), plan=plan(), cap_usd=None)
+        supervise(order, stage.engine, ledger, lambda: 1400.0, lambda update: None, FAST)
+        report = build_report(ledger.run_events("demo-1"))
+    assert report.billed_s == 200.0
+    assert bill_sentence(report).endswith("$0.1444 with machines of another price and those that the launch gave back")

@@ -14,6 +14,7 @@ import pytest
 from manager.errors import EngineError, NothingFitsError
 from manager.launch.engine import MachineNews, MachineState, SpotRecovery
 from manager.launch.managed import NO_MANAGED, RecoveringSkyEngine
+from manager.launch.managed_answers import unasked_clouds
 from manager.launch.managed_check import managed_of
 from manager.launch.managed_record import DEAREST, MANAGED_FILE, read_managed
 from tasks.job import parse_job
@@ -21,7 +22,7 @@ from tasks.protocol import Event
 from tasks.stop_request import STOP_OBJECT
 from tasks.stores.event_parts import put_part
 from tasks.stores.opening import open_store
-from tests.support.sky_stage import LAUNCHED, Stage, event_line, log_line
+from tests.support.sky_stage import LAUNCHED, Stage, event_line, log_line, offer
 from tests.unit.launch.managed_stage import (
     CAN,
     CANCELLED,
@@ -30,6 +31,7 @@ from tests.unit.launch.managed_stage import (
     GONE,
     LOST,
     NO_JOB,
+    NOTHING,
     SECOND,
     answer,
     launch,
@@ -136,7 +138,7 @@ def test_where_spot_is_gone_everywhere_a_machine_on_demand_is_taken_once_the_job
     )
     request = spot(stage)
     if not ends:
-        with pytest.raises(NothingFitsError):
+        with pytest.raises(EngineError, match="could not be ended"):
             stage.engine.submit(request, stage.engine.reserve(request))
         assert not stage.calls("launch")
         return
@@ -305,20 +307,53 @@ def test_a_machine_of_another_region_has_its_own_price(stage: Stage) -> None:
     assert [(one.region, one.price_usd_per_hour) for one in times.machines] == [("us-west-2", Decimal("0.4"))]
 
 
-def test_spot_machines_before_one_on_demand_are_counted(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("is_up", "instances", "is_counted"), [(True, {}, True), (False, {"i-1": "INIT"}, True), (False, {}, False)]
+)
+def test_spot_machines_before_one_on_demand_are_counted(
+    stage: Stage, is_up: bool, instances: dict[str, str], is_counted: bool
+) -> None:
+    """SkyPilot counts the time from when it looks for a place: that alone is no machine."""
     stage.play(
         managed_mode=[{"result": CAN}],
         managed_launch=[{"result": {"job_id": 7}}],
         managed_job=[
-            answer("STARTING", FIRST, cluster="INIT"),
-            answer("FAILED_NO_RESOURCE", LOST, cluster=None),
-            answer("FAILED_NO_RESOURCE", LOST, cluster=None),
+            answer("STARTING", {**FIRST, "is_up": is_up}, cluster="INIT"),
+            answer("FAILED_NO_RESOURCE", {**LOST, "is_up": False}, cluster=None),
         ],
+        managed_left=[{"result": {"instances": instances}}],
         managed_cancel=[{"result": NO_JOB}],
         launch=[{"result": LAUNCHED}],
     )
     request = spot(stage)
     handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
     assert isinstance(stage.engine, RecoveringSkyEngine)
-    (had,) = stage.engine.given_back(handle)
-    assert (had.from_s, had.to_s, had.price_usd_per_hour) == (1010.0, 1610.0, Decimal("0.36"))
+    had = [(one.from_s, one.to_s, one.price_usd_per_hour) for one in stage.engine.given_back(handle)]
+    assert had == [(1010.0, 1610.0, Decimal("0.36"))] * is_counted
+
+
+def test_clouds_where_spot_was_only_looked_for_are_not_asked_at_the_end(stage: Stage) -> None:
+    on_gcp = {"name": "gcp", "name_on_cloud": "tf", "config": {}}
+    stage.play(
+        managed_mode=[{"result": CAN}],
+        managed_launch=[{"error": ["ResourcesUnavailableError", "no spot"]}],
+        launch=[{"result": {**LAUNCHED, "provider": on_gcp}}],
+        evidence=[{"result": {"cluster": None, "launches": [], "provider": "gcp", "instances": {}}}],
+    )
+    request = spot(
+        stage,
+        offer("g2", "0.2", cloud="gcp", region="europe-west4", use_spot=True, accelerator="L4"),
+        offer("vm", "0.2", cloud="lambda", region="us-south-1", use_spot=True, accelerator="L4"),
+        offer("g2", "0.7", cloud="gcp", region="us-central1", use_spot=False, accelerator="L4"),
+    )
+    handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
+    assert stage.engine.evidence(handle).confirmed
+
+
+@pytest.mark.parametrize(("provider", "silent"), [("aws", {"gcp"}), ("gcp", set())])
+def test_one_cloud_does_not_answer_for_another(stage: Stage, provider: str, silent: set[str]) -> None:
+    on_gcp = {**LOST, "cloud": "gcp", "region": "us-central1"}
+    handle = running(stage, answer("RUNNING", on_gcp, SECOND))
+    record = read_managed(Path(handle.run_dir))
+    assert record is not None
+    assert unasked_clouds(None, record, {**NOTHING, "provider": provider, "instances": {}}) == silent

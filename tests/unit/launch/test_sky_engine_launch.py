@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from manager.errors import EngineError, NothingFitsError
-from manager.launch import sky_engine
+from manager.launch import sky_answers
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyPilotError
 from tasks.job import parse_job
@@ -95,7 +95,7 @@ def test_a_launch_that_hangs_is_given_up_and_taken_down(stage: Stage) -> None:
 
 
 def test_a_cloud_that_hangs_leaves_time_for_the_next(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sky_engine, "MIN_CLOUD_LAUNCH_S", 0.0)
+    monkeypatch.setattr(sky_answers, "MIN_CLOUD_LAUNCH_S", 0.0)
     stage.play(launch=[{"hang": True}, {"result": LAUNCHED}])
     request = stage.request(offer("g5.xlarge", cloud="aws"), offer("g6.xlarge", cloud="aws"), launch_timeout_s=4.0)
     launched = stage.engine.submit(request, stage.engine.reserve(request))
