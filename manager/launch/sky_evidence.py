@@ -54,9 +54,7 @@ def ask_what_is_left(handle: Handle, ask: Ask, aws: AskedInventory, *, asked_at_
     )
 
 
-def _answered(
-    ask: Callable[[dict[str, Any]], dict[str, Any]], question: dict[str, Any] | None
-) -> dict[str, Any] | None:
+def _answered(ask: Ask, question: dict[str, Any] | None) -> dict[str, Any] | None:
     """The answer about an earlier attempt; None: there is nothing to ask, or nobody answers."""
     try:
         return None if question is None else ask(question)

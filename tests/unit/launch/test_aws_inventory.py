@@ -148,10 +148,14 @@ class _Refusing:
         self._session = session
 
     def can_paginate(self, operation: str) -> bool:
-        return operation != self._session.operation and bool(self._client.can_paginate(operation))
+        return not self._refuses(operation) and bool(self._client.can_paginate(operation))
 
     def __getattr__(self, name: str) -> Any:
-        return self._refuse if name == self._session.operation else getattr(self._client, name)
+        return self._refuse if self._refuses(name) else getattr(self._client, name)
+
+    def _refuses(self, name: str) -> bool:
+        # A thread that was left to itself goes on to the next kind, maybe when moto plays no account any more.
+        return name == self._session.operation or self._session.let_go.is_set()
 
     def _refuse(self, **_: Any) -> Any:
         if self._session.error is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.connections import python_path
 
-ROUNDS = 50
+ROUNDS = 30
 """Without the order of `tasks.together` one of some twenty hangs."""
 PROGRAM = """
 import os, sys
