@@ -42,8 +42,6 @@ def client_environment(layout: Layout, *, api_port: int, cloud_port: int) -> dic
         "AWS_ACCESS_KEY_ID": CLIENT_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": "lab",
         "AWS_DEFAULT_REGION": "us-east-1",
-        # At home there is no metadata service; asked for credentials it would be looked for beyond loopback.
-        "AWS_EC2_METADATA_DISABLED": "true",
         # The controllers of managed jobs ask public addresses whether there is a network.
         HOOK_VARIABLE: str(_HOOK),
         PROBE_VARIABLE: f"http://127.0.0.1:{cloud_port}/imds/",

@@ -42,6 +42,8 @@ def sky_environment(layout: LabLayout, *, home: Path, tmp: Path, api_port: int) 
         "TMPDIR": str(tmp),
         "SKYPILOT_API_SERVER_LOCAL_PORT": str(api_port),
         "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+        # At home there is no metadata service; asked for credentials the AWS CLI would look for it beyond loopback.
+        "AWS_EC2_METADATA_DISABLED": "true",
         "SKYPILOT_POD_MEMORY_GB_LIMIT": MEMORY_GB,
         layout.marker: str(layout.root),
     }
