@@ -20,7 +20,7 @@ LONG = {"epochs": 4000, "eval_every_steps": 1000, "checkpoint_every_steps": 100}
 """Training that only ends when it is ended."""
 
 
-WHILE_IT_RUNS = {"epochs": 480, "eval_every_steps": 1200}
+WHILE_IT_RUNS = {"epochs": 240, "eval_every_steps": 1200}
 """Training that takes many heartbeats on any machine, and then ends well."""
 ENDED = frozenset(map(str, FINAL))
 
