@@ -342,6 +342,8 @@ def _read_file(file: Path) -> dict[str, str]:
 
 
 def _nearest(name: str) -> str:
+    if name == "home":
+        return "the state folder is no setting: TUNEFARE_HOME names it"
     near = difflib.get_close_matches(name, _BY_NAME, n=1)
     return f"did you mean `{near[0]}`?" if near else f"known settings: {', '.join(_BY_NAME)}"
 

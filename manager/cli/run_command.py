@@ -193,4 +193,7 @@ def _check_alone(file: Path, on: str | None) -> None:
     if file != DEFAULT_FILE:
         raise UsageError(f"{file} and --plan are two questions", hint="give a run file, or --plan ID")
     if on is not None:
-        raise UsageError("--on would choose another machine than the plan", hint="plan anew: tunefare run --on ...")
+        raise UsageError(
+            "a saved plan has its machine already, and --on chooses one",
+            hint="leave out --on; for another machine plan anew: tunefare run --on ...",
+        )

@@ -127,6 +127,11 @@ def _show_compared(run_ids: Sequence[str], *, as_json: bool) -> int:
     return ExitCode.DONE
 
 
+_ROOM_FOR_SECONDS = 90
+"""Columns from which on a start is told with its year and to the second."""
+_YEAR = len("2026-")
+
+
 def _print(found: Sequence[RunSummary]) -> None:
     from manager.units import format_usd  # only for tables
 
@@ -136,7 +141,9 @@ def _print(found: Sequence[RunSummary]) -> None:
     table.add_column("cost", justify="right", no_wrap=True)
     if is_wide:
         table.add_column("of estimate", justify="right", no_wrap=True)
-    for title in ("state", "run", "started (UTC)"):
+    # Dollars and the id, which has to be typed, are whole on any terminal.
+    table.add_column("state", no_wrap=is_wide, overflow="fold", min_width=None if is_wide else 11)
+    for title in ("run", "started (UTC)"):
         table.add_column(title, no_wrap=True)
     if is_wide:
         table.add_column("before -> after tuning", no_wrap=True)
@@ -144,6 +151,8 @@ def _print(found: Sequence[RunSummary]) -> None:
     for run in found:
         cells = [format_usd(run.cost_usd), _ratio(run), *_names(run), _metric(run), escape(run.machine or "-")]
         if not is_wide:
+            if screen.width < _ROOM_FOR_SECONDS:
+                cells[4] = cells[4][_YEAR:].rpartition(":")[0]
             del cells[5], cells[1]
         table.add_row(*cells)
     screen.print(table)

@@ -143,7 +143,7 @@ class RequoteRule:
     def _settle(self, renewed: Requote, why: str) -> None:
         """Without an answer only a cap ends a run: training until then would be paid for nothing."""
         if renewed.breaks_cap:
-            self._stop(renewed, f"{why}, and the cap would be broken")
+            self._stop(renewed, f"as {why}, and the cap would be broken")
         else:
             self._go_on(f"the quote is exceeded; {why}, and the run goes on: it keeps its cap")
 

@@ -93,7 +93,7 @@ def test_its_price_has_moved_past_the_cap(shell: Shell) -> None:
     ("arguments", "message"),
     [
         (("--plan", "zzz"), "there is no saved plan zzz"),
-        (("--plan", "zzz", "--on", "aws"), "--on would choose another machine"),
+        (("--plan", "zzz", "--on", "aws"), "a saved plan has its machine already"),
         (("other.yaml", "--plan", "zzz"), "other.yaml and --plan are two questions"),
         (("--replan",), "--replan is for --plan"),
         (("--plan", "zzz", "--yes"), "--yes needs --max-usd"),

@@ -58,6 +58,17 @@ def test_a_wide_terminal_has_estimate_and_metric(shell: Shell, monkeypatch: pyte
     assert "accuracy 19.1% -> 96.9%  aws 1x L4" in line
 
 
+def test_dollars_and_ids_are_whole_at_80_columns(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = "bbc-news-minilm-20261122-cvfn"
+    keep(shell.folder, **{run_id: RunState.RUNNING})
+    monkeypatch.setenv("COLUMNS", "80")
+    done = shell.run("runs")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(run_id in line and " 11-14 22:13" in line and "$" in line for line in lines)
+    assert "aws" in done.stdout
+
+
 def test_a_part_of_them(shell: Shell) -> None:
     keep(shell.folder, one=RunState.SUCCEEDED, two=RunState.FAILED, three=RunState.RUNNING)
     assert listed(shell.good("runs", "--since", "2023-11-15")) == ["three", "two"]

@@ -78,7 +78,7 @@ def test_without_an_answer_in_time_the_safe_choice_is_made_and_told_before(conte
     assert outcome.record.state is RunState.STOPPED
     rows = renewed_quote(context, RUN)[1]
     assert rows[1].text == "without an answer it is ended, for its cap would be broken"
-    assert rows[-1].text == "ended nobody answered, and the cap would be broken"
+    assert rows[-1].text == "ended as nobody answered, and the cap would be broken"
 
 
 def test_the_terminal_may_be_faster(context: Context) -> None:
