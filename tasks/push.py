@@ -122,8 +122,15 @@ def files_to_push(folder: Path) -> list[str]:
 
 
 def _push(folder: Path, files: list[str], repo: str, private: bool, update: bool, say: Say) -> dict[str, Any]:
-    from huggingface_hub import CommitOperationAdd, HfApi  # Deferred: heavy, and its settings are read at its import.
+    # Deferred: heavy, and its settings are read at its import.
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
+    if get_token() is None:
+        raise TaskError(
+            FailureCode.BAD_JOB,
+            "Nobody is logged in to the hub; nothing was sent.",
+            hint="Set HF_TOKEN to a token that may write, or run `hf auth login`.",
+        )
     api = HfApi()
     made = api.create_repo(repo, private=private, exist_ok=True)
     there = api.model_info(made.repo_id)

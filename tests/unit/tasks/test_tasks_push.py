@@ -91,6 +91,13 @@ def test_a_refused_token_is_told_and_not_tried_again(
     assert hub.repositories == {}
 
 
+def test_without_a_login_nothing_is_asked(hub: HubStage, folder: Path) -> None:
+    (answer,) = push(hub, folder, token="")
+    assert "Nobody is logged in" in answer["message"]
+    assert "HF_TOKEN" in answer["hint"]
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize("part", ["/api/repos/create", "/preupload/", "/objects/batch", "/commit/"])
 def test_a_hub_that_fails_for_a_while_is_asked_again(hub: HubStage, folder: Path, part: str) -> None:
     hub.faults = [(part, 503), (part, 500)]
