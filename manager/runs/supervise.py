@@ -178,19 +178,19 @@ def _charge_given_back(session: Session, until_s: float | None = None) -> tuple[
         session: of the launch.
         until_s: start of billing of the machine that trains, up to which the bill shall reach; None: there is none.
     """
-    charges = session.ledger.run(session.run_id).charges
     if not isinstance(session.engine, TellsGivenBack) or session.handle is None:
-        return charges
+        return ()
     machines = session.engine.given_back(session.handle)
     if not machines:
-        return charges
+        # The ordinary launch: nothing is charged yet, and the ledger need not be asked.
+        return ()
     ended_s = max(one.from_s if one.to_s is None else one.to_s for one in machines)
     meter = Meter(
         session.ledger,
         session.run_id,
         price_usd_per_hour=None,
         billing_started_at_s=machines[0].from_s,
-        charges=charges,
+        charges=session.ledger.run(session.run_id).charges,
     )
     for piece in pieces(machines, from_s=meter.billed_to_s, to_s=ended_s if until_s is None else until_s):
         named = piece if piece.what == NO_MACHINE else replace(piece, what=LAUNCH_ATTEMPT)

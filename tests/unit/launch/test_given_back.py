@@ -24,7 +24,7 @@ from manager.reports.wording import bill_sentence
 from manager.runs.charges import charge, given_back_usd
 from manager.runs.ledger import Ledger
 from manager.runs.projection import project_usd
-from manager.runs.records import LAUNCH_ATTEMPT
+from manager.runs.records import LAUNCH_ATTEMPT, RunEvents
 from manager.runs.states import RunState
 from manager.runs.supervise import RunOrder, supervise
 from manager.runs.updates import ChargeUpdate, Update
@@ -97,6 +97,16 @@ def there(*states: str) -> list[dict[str, Any]]:
 def two_offers(stage: Stage, **changes: Any) -> LaunchRequest:
     first = offer("gpu_1x_a10", "3.60", cloud="lambda", region="us-south-1")
     return stage.request(first, offer("g6.xlarge", "0.80", cloud="aws", region=EAST), launch_timeout_s=2.0, **changes)
+
+
+def supervised(stage: Stage, request: LaunchRequest) -> RunEvents:
+    """A run to its end, at whose launch the engine's clock goes on by 100 s with each look; it ends at 1400 s."""
+    ticks = itertools.count(1000.0, 100.0)
+    stage.engine._clock = lambda: next(ticks)
+    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
+        order = RunOrder(request=request, plan=plan(), cap_usd=None)
+        supervise(order, stage.engine, ledger, lambda: 1400.0, lambda update: None, FAST)
+        return ledger.run_events("demo-1")
 
 
 def test_a_fall_back_that_is_refused_does_not_hide_the_machine_before_it(tmp_path: Path) -> None:
@@ -191,19 +201,14 @@ def test_a_machine_that_did_not_come_up_in_time_is_billed(
     assert run.cost_usd == (Decimal(1) if is_billed else Decimal(0))
 
 
-def test_the_bill_of_a_fall_back_has_the_machine_before_it(stage: Stage, tmp_path: Path) -> None:
+def test_the_bill_of_a_fall_back_has_the_machine_before_it(stage: Stage) -> None:
     stage.play(
         launch=[TIMED_OUT, {"result": {**LAUNCHED, "price_usd_per_hour": 0.8}}],
         provider=[facts(ON_LAMBDA)],
         states=there("UP"),
         evidence=[{"result": GONE}],
     )
-    ticks = itertools.count(1000.0, 100.0)
-    stage.engine._clock = lambda: next(ticks)
-    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
-        order = RunOrder(request=two_offers(stage), plan=plan(), cap_usd=None)
-        supervise(order, stage.engine, ledger, lambda: 1400.0, lambda update: None, FAST)
-        run = ledger.run("demo-1")
+    run = supervised(stage, two_offers(stage)).record
     before, between, *own = run.charges
     assert (before.what, before.from_s, before.to_s, before.amount_usd) == (
         LAUNCH_ATTEMPT,
@@ -278,19 +283,14 @@ def test_a_file_of_the_version_before_keeps_its_regions(tmp_path: Path) -> None:
     assert regions_of(known) == (WEST, EAST)
 
 
-def test_an_error_after_a_machine_that_was_given_back_leaves_it_on_the_bill(stage: Stage, tmp_path: Path) -> None:
+def test_an_error_after_a_machine_that_was_given_back_leaves_it_on_the_bill(stage: Stage) -> None:
     stage.play(
         launch=[TIMED_OUT, {"error": ["SomethingElse", "boom"]}],
         provider=[facts(ON_LAMBDA)],
         states=there("UP"),
         evidence=[{"result": GONE}],
     )
-    ticks = itertools.count(1000.0, 100.0)
-    stage.engine._clock = lambda: next(ticks)
-    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
-        order = RunOrder(request=two_offers(stage), plan=plan(), cap_usd=None)
-        supervise(order, stage.engine, ledger, lambda: 1400.0, lambda update: None, FAST)
-        run = ledger.run("demo-1")
+    run = supervised(stage, two_offers(stage)).record
     first, rest = run.charges
     assert (first.to_s, first.amount_usd) == (1100.0, Decimal("0.1"))
     assert (rest.from_s, rest.to_s, rest.amount_usd) == (1100.0, 1400.0, None)
@@ -334,18 +334,13 @@ def test_a_projection_has_what_was_given_back() -> None:
     assert (projected.low, projected.high) == (Decimal(6), Decimal(16))
 
 
-def test_the_report_counts_the_jobs_own_time_and_says_what_else_was_billed(stage: Stage, tmp_path: Path) -> None:
+def test_the_report_counts_the_jobs_own_time_and_says_what_else_was_billed(stage: Stage) -> None:
     stage.play(
         launch=[TIMED_OUT, {"result": {**LAUNCHED, "price_usd_per_hour": 0.8}}],
         provider=[facts(ON_LAMBDA)],
         states=there("UP"),
         evidence=[{"result": GONE}],
     )
-    ticks = itertools.count(1000.0, 100.0)
-    stage.engine._clock = lambda: next(ticks)
-    with Ledger.open(tmp_path / "ledger.sqlite3") as ledger:
-        order = RunOrder(request=two_offers(stage), plan=plan(), cap_usd=None)
-        supervise(order, stage.engine, ledger, lambda: 1400.0, lambda update: None, FAST)
-        report = build_report(ledger.run_events("demo-1"))
+    report = build_report(supervised(stage, two_offers(stage)))
     assert report.billed_s == 200.0
     assert bill_sentence(report).endswith("$0.1444 with machines of another price and those that the launch gave back")
