@@ -111,8 +111,21 @@ def interval_usd(interval: MoneyInterval | None) -> str:
     figures = (interval.expected, interval.low, interval.high)
     expected, low, high = map(format_usd, figures)
     if low == high and _TEN_CENTS <= interval.low < interval.high:
-        expected, low, high = (f"${value.quantize(_HUNDREDTH_CENT, rounding=ROUND_HALF_UP):,}" for value in figures)
+        expected, low, high = (_rounded_usd(value, _HUNDREDTH_CENT) for value in figures)
     return f"{expected} ({low} to {high})"
+
+
+def apart_usd(one: Decimal, other: Decimal) -> tuple[str, str]:
+    """`$1.0004` and `$1.0000`: two amounts that are compared, with as many digits as tell them apart."""
+    told = format_usd(one), format_usd(other)
+    if told[0] != told[1] or one == other:
+        return told
+    place = Decimal(1).scaleb((one - other).adjusted())
+    return _rounded_usd(one, place), _rounded_usd(other, place)
+
+
+def _rounded_usd(value: Decimal, place: Decimal) -> str:
+    return f"${value.quantize(place, rounding=ROUND_HALF_UP):,f}"
 
 
 def tick_usd(value: float, digits: int = 4) -> str:

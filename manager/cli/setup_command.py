@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
     config = typer.Typer(help="Settings of this user.", no_args_is_help=True, rich_markup_mode=None)
     config.command("show")(config_show)
-    config.command("set")(config_set)
+    # A value may begin with a minus: what is wrong with it the setting says.
+    config.command("set", context_settings={"ignore_unknown_options": True})(config_set)
     config.command("unset")(config_unset)
     app.add_typer(config, name="config")
 

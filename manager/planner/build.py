@@ -34,7 +34,7 @@ from manager.planner.variant import StepVariant
 from manager.prices.offer import Offer
 from manager.prices.price_rules import RULES
 from manager.spec.model import Budget, RunSpec, Where, spec_content
-from manager.units import format_hours, format_usd
+from manager.units import apart_usd, format_hours, format_usd
 from manager.workload.profile import WorkloadProfile
 
 __all__ = ["Planner", "explain_no_choice"]
@@ -236,9 +236,10 @@ def _own_notes(limits: Budget, budget_cap: BudgetCap | None, chosen: Sequence[Es
         return notes
     best, cap, deadline = chosen[0], limits.max_usd, limits.deadline_hours
     if cap is not None and best.cost_usd is not None and best.cost_usd.high > cap:
+        high, most = apart_usd(best.cost_usd.high, cap)
         notes.append(
-            f"the chosen offer may cost up to {format_usd(best.cost_usd.high)}, more than the cap of "
-            f"{format_usd(cap)}: the run is stopped at the cap, perhaps before its last step"
+            f"the chosen offer may cost up to {high}, more than the cap of "
+            f"{most}: the run is stopped at the cap, perhaps before its last step"
         )
     if deadline is not None and best.hours is not None and best.hours.high > deadline:
         notes.append(

@@ -13,7 +13,7 @@ from manager.planner.plan import BudgetCap, Estimate, Plan
 from manager.prices.market import Rental
 from manager.prices.offer import Offer
 from manager.spec.model import Budget, RunSpec, Where, accelerator_wish
-from manager.units import Interval, MoneyInterval, format_hours, format_usd
+from manager.units import Interval, MoneyInterval, apart_usd, format_hours, format_usd
 from manager.workload.host_memory import CHECKPOINT, EXPORT, LOADING
 
 REASON_CLOUD = "cloud not allowed"
@@ -89,7 +89,8 @@ def beyond_limits(budget: Budget, estimate: Estimate) -> str | None:
         told = f"{format_hours(hours_at(budget, hours))} {_end_told(budget)}"
         return f"{REASON_DEADLINE}: {told}, deadline {format_hours(deadline)}"
     if cap is not None and cost is not None and cost_at(budget, cost) > cap:
-        return f"{REASON_BUDGET}: {format_usd(cost_at(budget, cost))} {_end_told(budget)}, cap {format_usd(cap)}"
+        told, most = apart_usd(cost_at(budget, cost), cap)
+        return f"{REASON_BUDGET}: {told} {_end_told(budget)}, cap {most}"
     return None
 
 
@@ -142,18 +143,19 @@ def explain_no_choice(plan: Plan) -> NothingFitsError | OverBudgetError:
 def _over_budget(plan: Plan) -> OverBudgetError:
     """Offers that keep to the deadline come first among the rejected, the cheapest of them first; then the fastest."""
     budget, left = plan.limits, plan.budget_cap
-    cap, deadline, end = format_usd(budget.max_usd), format_hours(budget.deadline_hours), _end_told(budget)
+    deadline, end = format_hours(budget.deadline_hours), _end_told(budget)
     dear = next((estimate for estimate in plan.rejected if _kind(estimate) == REASON_BUDGET), None)
     late = [estimate for estimate in plan.rejected if _kind(estimate) == REASON_DEADLINE and estimate.hours]
     if budget.max_usd is not None and dear is not None:
         late = [one for one in late if one.cost_usd and cost_at(budget, one.cost_usd) <= budget.max_usd]
     parts = []
-    if dear is not None and dear.cost_usd is not None:
+    if dear is not None and dear.cost_usd is not None and budget.max_usd is not None:
         in_time = " in time" if budget.deadline_hours is not None else ""
         why = "" if left is None else f": {left.text}"
+        told, most = apart_usd(cost_at(budget, dear.cost_usd), budget.max_usd)
         parts.append(
             f"the cheapest offer that carries the job{in_time}, {_named(dear)}, costs "
-            f"{format_usd(cost_at(budget, dear.cost_usd))} ({end}): more than the cap of {cap}{why}"
+            f"{told} ({end}): more than the cap of {most}{why}"
         )
     if late and late[0].hours is not None:
         within = " within the cap" if dear is not None else ""

@@ -28,6 +28,7 @@ from manager.planner.fixed_phases import (
 from manager.planner.judge import Judgement
 from manager.planner.plan import Assumption
 from manager.planner.preemption import Preemption, best_interval_steps
+from manager.planner.probe import PROBE, probe_s
 from manager.planner.shape import LOCAL
 from manager.planner.spot import EXPECTED, Ends, SpotBand, SpotRun, spot_band
 from manager.planner.storage import ExtraRates, disk_need, extra_rates, rented_gib
@@ -104,7 +105,7 @@ class PhaseBook:
         """
         parts = self._sums(judgement, cloud, use_spot=use_spot, calibration=calibration)
         fixed, name = parts.fixed, parts.name
-        before = (*fixed.before, Timed("baseline", *parts.test_s, name))
+        before = (*fixed.before, Timed(PROBE, *parts.probe_s, name), Timed("baseline", *parts.test_s, name))
         work = (Timed(TRAINING, *parts.training_s, name), Timed(EVALUATION, *parts.validation_s, name))
         after = (Timed("final", *parts.test_s, name), *fixed.after)
         if not use_spot:
@@ -141,13 +142,20 @@ class PhaseBook:
         test_s = computed(seconds.test_s, data.test_samples)
         training_s = computed(seconds.training_s, profile.samples_seen)
         validation_s = computed(seconds.validation_s, profile.evaluations * data.validation_samples)
+        probed_s = probe_s(
+            judgement,
+            training_s=training_s,
+            validation_s=validation_s,
+            checkpoint_s=_checkpoint_s(profile, fixed),
+        )
         return _Parts(
             fixed=fixed,
             name=name,
+            probe_s=probed_s,
             test_s=test_s,
             training_s=training_s,
             validation_s=validation_s,
-            before_s=_plus(fixed.before_s, test_s),
+            before_s=_plus(fixed.before_s, _plus(probed_s, test_s)),
             work_s=_plus(training_s, validation_s),
             after_s=_plus(test_s, fixed.after_s),
         )
@@ -221,6 +229,7 @@ class _Parts(NamedTuple):
     fixed: FixedPhases
     name: str
     """Of the assumption that computed seconds rest on."""
+    probe_s: Ends
     test_s: Ends
     training_s: Ends
     validation_s: Ends
@@ -258,12 +267,16 @@ def _spot_run(parts: _Parts, judgement: Judgement) -> SpotRun:
         work_s=parts.work_s,
         after_s=_less(parts.after_s, moved_s),
         moved_s=moved_s,
-        checkpoint_s=per_rate(judgement.variant.profile.checkpoint_bytes, rows["disk_rate"], unit=MEGA),
+        checkpoint_s=_checkpoint_s(judgement.variant.profile, parts.fixed),
         recovery_s=parts.fixed.before_s,
         wait_s=seconds_of(rows[WAIT]),
         rate_per_hour=(rate.low, rate.expected, rate.high),
         nodes=machine.num_nodes,
     )
+
+
+def _checkpoint_s(profile: WorkloadProfile, fixed: FixedPhases) -> Ends:
+    return per_rate(profile.checkpoint_bytes, fixed.rows["disk_rate"], unit=MEGA)
 
 
 def _plus(one: Ends, other: Ends) -> Ends:

@@ -24,7 +24,7 @@ class CostLine:
     """One line of a bill."""
 
     name: str
-    """boot, setup, download, baseline, training, evaluation, checkpoints, final, saving, fetch, teardown ..."""
+    """boot, setup, download, probe, baseline, training, evaluation, checkpoints, final, saving, fetch, teardown ..."""
     quantity: Interval
     unit: str
     """Of quantity and of the unit price: `h`, `GiB` ..."""

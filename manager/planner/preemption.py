@@ -1,12 +1,12 @@
 """What preemptions add to a run on spot machines: expected billed time, checkpoints, and when on demand is cheaper.
 
 Preemptions come as a Poisson process while a machine is billed. A run has three parts: `before_s`, from the request to
-the first training step (boot, set-up, download, start, baseline), which begins anew when a preemption hits it; the
-training, cut by checkpoints, of which the work since the last one is lost and a recovery (boot, set-up, download,
-start, but no baseline) comes on top; and `after_s`, behind the last checkpoint (final evaluation, saving, bringing
-home), which begins anew after a recovery. Recoveries can be preempted as well. Waiting for capacity is not billed and
-stands apart. `moved_s` goes on where it stood: results that come home file by file. Real preemptions come in clusters,
-which the band of the assumed rate stands for.
+the first training step (boot, set-up, download, start, probe, baseline), which begins anew when a preemption hits it;
+the training, cut by checkpoints, of which the work since the last one is lost and a recovery (boot, set-up, download,
+start, but neither probe nor baseline) comes on top; and `after_s`, behind the last checkpoint (final evaluation,
+saving, bringing home), which begins anew after a recovery. Recoveries can be preempted as well. Waiting for capacity is
+not billed and stands apart. `moved_s` goes on where it stood: results that come home file by file. Real preemptions
+come in clusters, which the band of the assumed rate stands for.
 
 The time of one attempt of length x that is repeated until it comes through, e^(lambda R) (e^(lambda x) - 1) / lambda,
 summed over T / tau segments of tau + delta, is the complete model of J. T. Daly, "A higher order estimate of the

@@ -22,7 +22,7 @@ class SpotRun(NamedTuple):
     """A run on spot machines without any preemption; times in seconds, as `planner.preemption` divides them."""
 
     before_s: Ends
-    """From the request to the first step: boot, set-up, download, start, data, baseline."""
+    """From the request to the first step: boot, set-up, download, start, data, probe, baseline."""
     work_s: Ends
     """Training and the evaluations in it, without checkpoints."""
     after_s: Ends

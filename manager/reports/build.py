@@ -23,7 +23,7 @@ from manager.reports.timeline import make_timeline, share_phases
 from manager.runs.machine_pieces import NO_MACHINE
 from manager.runs.records import LAUNCH_ATTEMPT, RunEvents, RunRecord
 from manager.runs.states import MAY_BILL, RunState
-from manager.units import SECONDS_PER_HOUR, format_usd
+from manager.units import SECONDS_PER_HOUR, apart_usd, format_usd
 from tasks.protocol import Event, EventType, Outcome
 
 
@@ -242,7 +242,8 @@ def _warnings(record: RunRecord, events: tuple[Event, ...], price: Decimal | Non
         message = f"ran on a fall-back ({_label(record.offer)}), the plan had chosen {_label(choice.offer)}"
         found.append(Notice(code="fall_back", message=message))
     if record.cap_usd is not None and record.cost_usd is not None and record.cost_usd > record.cap_usd:
-        message = f"cost {format_usd(record.cost_usd)} is over the cap of {format_usd(record.cap_usd)}"
+        spent, cap = apart_usd(record.cost_usd, record.cap_usd)
+        message = f"cost {spent} is over the cap of {cap}"
         found.append(Notice(code="over_cap", message=message))
     return tuple(dict.fromkeys(found))
 

@@ -27,7 +27,7 @@ PLAN_LINES: dict[str, tuple[str, ...]] = {
     "provisioning": ("boot",),
     "setup": ("setup", "start"),
     "loading": ("download", "data"),
-    "probe": (),
+    "probe": ("probe",),
     "baseline": ("baseline",),
     "training": ("training",),
     "evaluation": ("evaluation",),

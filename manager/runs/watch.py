@@ -18,7 +18,7 @@ from manager.runs.stop_requests import StopRequests
 from manager.runs.streamed_log import StreamedLog
 from manager.runs.updates import LogUpdate
 from manager.runs.verdict import End, EndReason, end_on_request
-from manager.units import format_duration, format_usd
+from manager.units import apart_usd, format_duration, format_usd
 from tasks.protocol import Event
 
 MAX_BATCH = 500
@@ -191,8 +191,8 @@ class _Watch:
         projected = self._surely_costs()
         if projected is None or projected <= cap:
             return None
-        message = f"it would cost at least {format_usd(projected)}, the cap is {format_usd(cap)}"
-        return End(reason=EndReason.CAP, message=message)
+        least, most = apart_usd(projected, cap)
+        return End(reason=EndReason.CAP, message=f"it would cost at least {least}, the cap is {most}")
 
     def _surely_costs(self) -> Decimal | None:
         """Low end of the projection, where it rests on enough steps and on a count of steps that was not guessed."""

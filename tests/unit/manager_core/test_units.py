@@ -10,6 +10,7 @@ from manager.units import (
     LEAST_USD,
     Interval,
     MoneyInterval,
+    apart_usd,
     format_bytes,
     format_hours,
     format_seconds,
@@ -122,3 +123,17 @@ def test_a_change_in_dollars_has_its_sign(value: str | None, text: str) -> None:
 )
 def test_a_tick_in_dollars_has_no_exponent(value: float, digits: int, text: str) -> None:
     assert tick_usd(value, digits=digits) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("1.0004", "1", ("$1.0004", "$1.0000")),
+        ("3.10", "1", ("$3.10", "$1.00")),
+        ("1", "1.00", ("$1.00", "$1.00")),
+        ("1234.5601", "1234.56", ("$1,234.5601", "$1,234.5600")),
+        ("0.0501", "0.05", ("$0.0501", "$0.0500")),
+    ],
+)
+def test_amounts_that_are_compared_differ_where_they_do(one: str, other: str, told: tuple[str, str]) -> None:
+    assert apart_usd(Decimal(one), Decimal(other)) == told

@@ -170,6 +170,13 @@ def test_a_wrong_value_on_the_command_line_ends_with_2(shell: Shell) -> None:
     assert "none of auto, dark, light, terminal" in done.stderr
 
 
+def test_a_value_that_begins_with_a_minus_is_no_option(shell: Shell) -> None:
+    done = shell.run("config", "set", "stop_grace_s", "-5")
+    assert done.code == 2
+    assert "'-5'" in done.stderr
+    assert "No such option" not in done.stderr
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_settings_can_be_read_on_any_terminal(shell: Shell, columns: int) -> None:
     shell.monkeypatch.setenv("COLUMNS", str(columns))
