@@ -66,9 +66,11 @@ class Guard:
         if final_s <= self.limit_s:
             return None
         self._warned = True
-        cost, cap = self.cost_usd(final_s), self.cost_usd(self.limit_s)
-        dollars = "" if cost is None or cap is None else f" (${cost:.4f} against a cap of ${cap:.4f})"
         return (
-            f"The run is projected to need {final_s:.0f} s{dollars} and will stop at the cap of {self.limit_s:.0f} s "
-            f"with a checkpoint."
+            f"The run is projected to need {self._told(final_s)} where its caps leave {self._told(self.limit_s)} "
+            f"to the training program; it will stop there with a checkpoint."
         )
+
+    def _told(self, billed_s: float) -> str:
+        cost = self.cost_usd(billed_s)
+        return f"{billed_s:.0f} s" if cost is None else f"{billed_s:.0f} s (${cost:.4f})"

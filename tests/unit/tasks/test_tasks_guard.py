@@ -67,7 +67,8 @@ def test_a_projection_over_the_cap_is_told_once() -> None:
     assert guard.projection(999.0) is None
     warning = guard.projection(2000.0)
     assert warning is not None
-    assert "$2.0000 against a cap of $1.0000" in warning
+    assert "($2.0000) where its caps leave" in warning
+    assert "($1.0000) to the training program" in warning
     assert guard.projection(3000.0) is None
 
 
