@@ -36,6 +36,14 @@ def left_on_aws(inventory: AskedInventory, run_id: str, attempt: Attempt) -> Fou
     return inventory.find(regions, run_id=run_id)
 
 
+def maybe_on_aws(inventory: AskedInventory, run_id: str, attempt: Attempt | None) -> bool:
+    """Whether AWS has an instance of the run, or a region where it was tried does not say."""
+    if attempt is None or not was_on_aws(attempt):
+        return False
+    found = left_on_aws(inventory, run_id, attempt)
+    return bool(found.silent) or any(item.kind is RentedKind.INSTANCE for item in found.items)
+
+
 def end_on_aws(inventory: AskedInventory, run_id: str, attempt: Attempt) -> tuple[str, ...]:
     """Ask AWS for the end of everything that is under the run's tag; what it did not do, a sentence each."""
     found = left_on_aws(inventory, run_id, attempt)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from manager.launch.engine import LaunchRequest, MachineTime
 from manager.prices.kubernetes import KUBERNETES
@@ -19,31 +20,41 @@ _QUEUES = frozenset({SLURM, KUBERNETES})
 NOTHING_LEFT = "machines that were given back have left nothing of the cap, or nobody knows what they cost"
 
 
-def was_billed(states: Sequence[str] | None, offer: Offer, *, is_refused: bool) -> bool:
+def was_billed(states: Sequence[str] | None, cloud: str | None, *, is_refused: bool) -> bool:
     """Whether a cluster that was taken down had a machine; where nobody knows, it had unless it was refused.
 
     Args:
         states: of the machines that the provider said were there, before the teardown; None: nobody knows.
-        offer: what the cluster was asked for on.
+        cloud: where the cluster was asked for; None: it is not known.
         is_refused: SkyPilot said that it got none, and did not just take too long.
     """
     if states is None:
         return not is_refused
     # What waits in a cluster's queue has no node yet; a machine that boots is billed.
-    return any(state == "UP" or offer.cloud not in _QUEUES for state in states)
+    return any(state == "UP" or cloud not in _QUEUES for state in states)
 
 
-def machine_time(offer: Offer, *, from_s: float, to_s: float) -> MachineTime:
+def machine_time(offer: Offer, *, from_s: float, to_s: float | None = None) -> MachineTime:
     """The time of an offer's machine, Unix times in seconds: from the request, as for a launch that succeeds."""
     return MachineTime(
         from_s=from_s,
-        to_s=max(from_s, to_s),
+        to_s=None if to_s is None else max(from_s, to_s),
         price_usd_per_hour=offer.price_usd_per_hour,
         cloud=offer.cloud,
         region=offer.region,
         zone=None,
         instance_type=offer.instance_type,
     )
+
+
+def machine_of(record: dict[str, Any]) -> MachineTime:
+    """A machine as a file of the run's folder has it.
+
+    Raises:
+        KeyError, TypeError, ArithmeticError: it is none.
+    """
+    price = record["price_usd_per_hour"]
+    return MachineTime(**{**record, "price_usd_per_hour": None if price is None else Decimal(price)})
 
 
 def with_cap_left(request: LaunchRequest, machines: Sequence[MachineTime]) -> LaunchRequest | None:

@@ -57,9 +57,10 @@ from manager.launch.managed_stream import ManagedFollower
 from manager.launch.managed_task import dearest, managed_task, spot_offers, wants_recovery, with_stop_requests
 from manager.launch.sky_answers import REFUSED, no_capacity
 from manager.launch.sky_attempt import asked_for_elsewhere, begin_attempt, keep_attempts, keep_provider, read_attempt
-from manager.launch.sky_engine import CANCEL_POLL_S, QUERY_TIMEOUT_S, STATES_TIMEOUT_S, SkyEngine
+from manager.launch.sky_engine import CANCEL_POLL_S, QUERY_TIMEOUT_S, SkyEngine
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_evidence import no_answer
+from manager.launch.sky_facts import STATES_TIMEOUT_S
 from manager.launch.sky_stream import ENDED
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError
@@ -230,7 +231,9 @@ class RecoveringSkyEngine(SkyEngine):
     def machines(self, handle: Handle) -> MachineTimes | None:
         """The machines that the run had, as they were last told; see TellsMachines."""
         record = _record(handle)
-        if record is None or record.looked_at_s is None or not record.machines:
+        if record is None:
+            return super().machines(handle)
+        if record.looked_at_s is None or not record.machines:
             return None
         is_settled = record.is_over and record.machines[-1].to_s is not None
         known_to_s = record.looked_at_s if is_settled else record.looked_at_s - SETTLED_S

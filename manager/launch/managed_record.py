@@ -10,12 +10,11 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from manager.errors import EngineError
 from manager.launch.engine import MachineTime
+from manager.launch.given_back import machine_of
 
 MANAGED_FILE = "managed-job.json"
 DEAREST = "dearest_usd_per_hour"
@@ -55,7 +54,7 @@ def read_managed(run_dir: Path) -> ManagedRecord | None:
     path = run_dir / MANAGED_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        machines = tuple(_machine(one) for one in record.pop("machines"))
+        machines = tuple(machine_of(one) for one in record.pop("machines"))
         up_from_s = tuple(record.pop("up_from_s", ()))
         return ManagedRecord(**record, machines=machines, up_from_s=up_from_s)
     except FileNotFoundError:
@@ -96,8 +95,3 @@ def with_machines(record: ManagedRecord, told: Iterable[MachineTime], *, now_s: 
     known = {one.from_s: one for one in record.machines}
     known |= {one.from_s: one for one in told}
     return replace(record, machines=tuple(known[at_s] for at_s in sorted(known)), looked_at_s=now_s)
-
-
-def _machine(record: dict[str, Any]) -> MachineTime:
-    price = record.pop("price_usd_per_hour")
-    return MachineTime(**record, price_usd_per_hour=None if price is None else Decimal(price))

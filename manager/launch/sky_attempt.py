@@ -1,4 +1,5 @@
-"""The attempts to launch, in a file of the run's folder: whom to ask for the evidence after the teardown.
+"""The attempts to launch, in a file of the run's folder: whom to ask for the evidence after the teardown, and what a
+launch is billed that never came through.
 
 Owns `sky-attempt.json`. An attempt is written before SkyPilot is asked to launch, and stays beside those after it until
 it is known to have come to no machine, so that one provider never answers for another. An attempt without facts of its
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.engine import Handle
+from manager.launch.engine import Handle, MachineTime
+from manager.launch.given_back import machine_of, machine_time
 from manager.prices.offer import Offer
 
 ATTEMPT_FILE = "sky-attempt.json"
@@ -34,6 +36,8 @@ class Attempt:
     """As in the offer; on Slurm the cluster."""
     provider: dict[str, Any] | None
     """How to ask the provider itself about the machine; None is unknown."""
+    machine: MachineTime | None = None
+    """That it may have come to, billed from the request on, with no time where it came to none; None is unknown."""
     earlier: tuple[Attempt, ...] = ()
     """Those before it that may have come to a machine, the oldest first; they have none of their own here."""
 
@@ -43,8 +47,13 @@ class Attempt:
         return (*self.earlier, replace(self, earlier=()))
 
 
-def begin_attempt(run_dir: Path, offer: Offer) -> None:
+def begin_attempt(run_dir: Path, offer: Offer, *, at_s: float | None = None) -> None:
     """Note this attempt beside those before it.
+
+    Args:
+        run_dir: of the run.
+        offer: what SkyPilot is asked for.
+        at_s: Unix time from which its machine is billed; None: its bill is kept elsewhere.
 
     Raises:
         EngineError: the file cannot be written.
@@ -52,7 +61,8 @@ def begin_attempt(run_dir: Path, offer: Offer) -> None:
     known = read_attempt(run_dir)
     new = Attempt(cloud=offer.cloud, region=offer.region, provider=None)
     earlier = () if known is None else tuple(one for one in known.all if one != new)
-    _write(run_dir, replace(new, earlier=earlier))
+    machine = None if at_s is None else machine_time(offer, from_s=at_s)
+    _write(run_dir, replace(new, machine=machine, earlier=earlier))
 
 
 def keep_provider(run_dir: Path, facts: dict[str, Any]) -> None:
@@ -63,6 +73,35 @@ def keep_provider(run_dir: Path, facts: dict[str, Any]) -> None:
     """
     attempt = read_attempt(run_dir) or Attempt(cloud=None, region=None, provider=None)
     _write(run_dir, replace(attempt, provider=facts))
+
+
+def close_attempt(run_dir: Path, *, gone_s: float | None) -> None:
+    """The latest attempt's machine is gone since this Unix time; None: it came to none, which costs nothing.
+
+    Raises:
+        EngineError: the file cannot be written.
+    """
+    known = read_attempt(run_dir)
+    if known is not None and known.machine is not None and known.machine.to_s is None:
+        begun_s = known.machine.from_s
+        to_s = begun_s if gone_s is None else max(begun_s, gone_s)
+        _write(run_dir, replace(known, machine=replace(known.machine, to_s=to_s)))
+
+
+def asked_for(run_dir: Path) -> tuple[MachineTime, ...] | None:
+    """Machines that the attempts may have come to, the oldest first; None: of one nobody knows.
+
+    One attempt is over when the next begins.
+    """
+    known = read_attempt(run_dir)
+    found: list[MachineTime] = []
+    for one in () if known is None else known.all:
+        if one.machine is None:
+            return None
+        if found and found[-1].to_s is None:
+            found[-1] = replace(found[-1], to_s=max(found[-1].from_s, one.machine.from_s))
+        found.append(one.machine)
+    return tuple(found)
 
 
 def end_attempt(run_dir: Path) -> None:
@@ -88,7 +127,7 @@ def read_attempt(run_dir: Path) -> Attempt | None:
         return replace(_attempt(record), earlier=tuple(map(_attempt, record.get("earlier") or on_aws)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError):
         # There was an attempt; what it was is lost.
         return Attempt(cloud=None, region=None, provider=None)
 
@@ -122,7 +161,8 @@ def asked_for_elsewhere(handle: Handle) -> str | None:
 
 
 def _attempt(record: dict[str, Any]) -> Attempt:
-    return Attempt(cloud=record["cloud"], region=record["region"], provider=record["provider"])
+    machine = None if record.get("machine") is None else machine_of(record["machine"])
+    return Attempt(cloud=record["cloud"], region=record["region"], provider=record["provider"], machine=machine)
 
 
 def _write(run_dir: Path, attempt: Attempt) -> None:
@@ -131,7 +171,7 @@ def _write(run_dir: Path, attempt: Attempt) -> None:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         with new.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(attempt), indent=2) + "\n")
+            file.write(json.dumps(asdict(attempt), indent=2, default=str) + "\n")
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)

@@ -8,6 +8,7 @@ the cluster down first.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.aws_end import end_on_aws, last_end_on_aws, was_on_aws
+from manager.launch.aws_end import end_on_aws, last_end_on_aws, maybe_on_aws, was_on_aws
 from manager.launch.aws_inventory import AwsInventory
 from manager.launch.engine import (
     LOG_FILE,
@@ -27,22 +28,18 @@ from manager.launch.engine import (
     MachineNews,
     MachineState,
     MachineTime,
+    MachineTimes,
 )
 from manager.launch.given_back import NOTHING_LEFT, machine_time, was_billed, with_cap_left
 from manager.launch.inventory import AskedInventory
 from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
-from manager.launch.sky_answers import (
-    GONE,
-    REFUSED,
-    no_capacity,
-    offer_taken,
-    refusal,
-    share_s,
-    state_of,
-)
+from manager.launch.sky_answers import GONE, REFUSED, no_capacity, offer_taken, refusal, share_s, state_of
 from manager.launch.sky_attempt import (
+    asked_for,
+    asked_for_elsewhere,
     begin_attempt,
+    close_attempt,
     end_attempt,
     keep_provider,
     read_attempt,
@@ -50,6 +47,7 @@ from manager.launch.sky_attempt import (
 )
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_evidence import ask_what_is_left
+from manager.launch.sky_facts import keep_facts, states_of
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
@@ -62,9 +60,6 @@ DEADMAN_LOG = "deadman.log"
 SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
 QUERY_TIMEOUT_S = 90.0
-FACTS_TIMEOUT_S = 45.0
-STATES_TIMEOUT_S = 20.0
-"""A machine waits for its end meanwhile."""
 DOWN_TIMEOUT_S = 420.0
 FIRST_DOWN_TIMEOUT_S = 150.0
 """Before the provider's own API is tried."""
@@ -72,6 +67,7 @@ DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 86_400.0
 """Supervision waits as long as the plan says that it may take, and no longer."""
 EVENTS_TIMEOUT_S = 180.0
+LAST_EVENTS_TIMEOUT_S = 30.0
 CANCEL_POLL_S = 2.0
 TASK_ENDED = frozenset({MachineState.SUCCEEDED, MachineState.FAILED, MachineState.SETUP_FAILED})
 
@@ -138,15 +134,15 @@ class SkyEngine:
                 started_at_s = self._clock()
                 write_job(upload_dir, capped, offer, billing_started_s=started_at_s)
                 task = render_task(capped, upload_dir=upload_dir, offers=[offer], billing_started_s=started_at_s)
-                begin_attempt(Path(handle.run_dir), offer)
+                begin_attempt(Path(handle.run_dir), offer, at_s=started_at_s)
                 try:
                     answer = self._launch(handle, task, timeout_s=limit_s)
                 except SkyPilotError as error:
                     if error.kind not in REFUSED and error.kind != "Timeout":
                         raise
                     failed.append(refusal(offer, error))
-                    if self._give_up(handle, offer, is_refused=error.kind in REFUSED):
-                        given_back.append(machine_time(offer, from_s=started_at_s, to_s=self._clock()))
+                    if (gone_s := self._give_up(handle, is_refused=error.kind in REFUSED)) is not None:
+                        given_back.append(machine_time(offer, from_s=started_at_s, to_s=gone_s))
                 else:
                     return self._launched(handle, offer, answer, started_at_s, failed)
         except BaseException as error:
@@ -253,12 +249,15 @@ class SkyEngine:
         if self._worker(handle).take_over():
             # The time is over, and SkyPilot needs some to start anew: the provider itself is asked before.
             self._end_at_provider(handle)
-        attempt = read_attempt(Path(handle.run_dir))
-        if attempt is None or attempt.provider is None:
-            self._keep_provider(handle)
+        attempt, was_launched = read_attempt(Path(handle.run_dir)), "job_id" in handle.details
+        if was_launched and (attempt is None or attempt.provider is None):
+            keep_facts(self._worker(handle), handle)
         trouble: EngineError | None = None
         try:
-            self._take_down(handle)
+            if was_launched:
+                self._take_down(handle)
+            else:
+                self._give_up(handle, forgets=False)
         except EngineError as error:
             trouble = error
         # What SkyPilot has lost sight of is still billed.
@@ -277,6 +276,13 @@ class SkyEngine:
     def ended_at_s(self, handle: Handle) -> float | None:
         """When a machine on AWS ended of itself, as EC2 says; see TellsEnd."""
         return last_end_on_aws(self._aws, handle.details["run_id"], read_attempt(Path(handle.run_dir)))
+
+    def machines(self, handle: Handle) -> MachineTimes | None:
+        """Of a launch that gave no task a start: those that it may have come to; see TellsMachines."""
+        if "job_id" in handle.details or asked_for_elsewhere(handle) is not None:
+            return None
+        asked = asked_for(Path(handle.run_dir))
+        return None if asked is None else MachineTimes(machines=asked, known_to_s=math.inf)
 
     def given_back(self, handle: Handle) -> tuple[MachineTime, ...]:
         """Machines of attempts that gave no task a start; see TellsGivenBack."""
@@ -307,33 +313,52 @@ class SkyEngine:
     def _abandon(self, handle: Handle, reason: BaseException) -> None:
         self._worker(handle).kill()
         try:
-            self._give_up(handle)
+            # Whose API server died may have a task at work by now. Who interrupts a launch waits for nothing.
+            self._give_up(handle, brings_events=isinstance(reason, Exception))
         except EngineError as error:
             reason.add_note(f"and the teardown failed: {error.message}")
 
-    def _read_events(self, handle: Handle) -> bytes:
+    def _read_events(self, handle: Handle, *, timeout_s: float = EVENTS_TIMEOUT_S) -> bytes:
         """The events file of the machine, all of it; empty when there is none yet."""
         local = Path(handle.run_dir) / EVENTS_FILE
         source = f"{remote_dir(handle.details['run_id'])}/{EVENTS_FILE}"
         args = {"cluster": handle.name, "items": [(source, str(local))]}
-        answer = self._call(handle, "fetch", args, timeout_s=EVENTS_TIMEOUT_S)
+        answer = self._call(handle, "fetch", args, timeout_s=timeout_s)
         return local.read_bytes() if answer["fetched"] else b""
 
-    def _give_up(self, handle: Handle, offer: Offer | None = None, *, is_refused: bool = False) -> bool:
-        """Take an attempt down; one that SkyPilot had no cluster for, before and after, has left nothing to ask about.
+    def _give_up(
+        self, handle: Handle, *, is_refused: bool = False, brings_events: bool = False, forgets: bool = True
+    ) -> float | None:
+        """Take an attempt down; Unix time until which its machine is billed, None: it had none.
 
-        True: there was a machine of the offer, which is billed.
+        One that SkyPilot had no cluster for, before and after, had none.
+
+        Args:
+            handle: of the run.
+            is_refused: SkyPilot said that it got no machine.
+            brings_events: the task may have begun, and what it wrote would go with the machine.
+            forgets: nobody is asked any more about an attempt that had no machine.
 
         Raises:
             EngineError: as `down`.
         """
-        facts = self._keep_provider(handle)
-        states = None if offer is None or facts is None else self._states(handle, facts)
+        run_dir = Path(handle.run_dir)
+        attempt = read_attempt(run_dir)
+        facts = keep_facts(self._worker(handle), handle)
+        if brings_events and facts is not None and facts["existed"]:
+            with suppress(EngineError, OSError):
+                self._read_events(handle, timeout_s=LAST_EVENTS_TIMEOUT_S)
+        states = states_of(self._worker(handle), handle, facts)
+        hidden = not forgets and maybe_on_aws(self._aws, handle.details["run_id"], attempt)
         existed = self._take_down(handle)
-        if facts is not None and facts["provider"] is None and not facts["existed"] and not existed:
-            end_attempt(Path(handle.run_dir))
-            return False
-        return offer is not None and was_billed(states, offer, is_refused=is_refused)
+        if facts is not None and facts["provider"] is None and not facts["existed"] and not existed and not hidden:
+            states = []
+            if forgets:
+                end_attempt(run_dir)
+        cloud = None if attempt is None else attempt.cloud
+        gone_s = self._clock() if was_billed(states, cloud, is_refused=is_refused) else None
+        close_attempt(run_dir, gone_s=gone_s)
+        return gone_s
 
     def _take_down(self, handle: Handle) -> bool:
         """Whether SkyPilot may have had a cluster to take down."""
@@ -360,28 +385,6 @@ class SkyEngine:
         if attempt is None or not was_on_aws(attempt):
             return None
         return end_on_aws(self._aws, handle.details["run_id"], attempt)
-
-    def _states(self, handle: Handle, facts: dict[str, Any]) -> list[str] | None:
-        """States of the machines that the provider says are there; None: it could not be asked."""
-        if facts["provider"] is None:
-            return None
-        args = {"cluster": handle.name, "provider": facts["provider"]}
-        try:
-            return list(self._call(handle, "states", args, timeout_s=STATES_TIMEOUT_S)["states"])
-        except SkyPilotError:
-            return None
-
-    def _keep_provider(self, handle: Handle) -> dict[str, Any] | None:
-        """Store how to ask the provider, while SkyPilot knows; SkyPilot's answer, None where there was none."""
-        try:
-            answer = self._call(handle, "provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
-            if answer["provider"] is not None:
-                keep_provider(Path(handle.run_dir), answer["provider"])
-        except EngineError:
-            # Facts for the evidence are worth a question, never a delay of the teardown; without them the evidence
-            # is unconfirmed.
-            return None
-        return answer
 
     def _call(self, handle: Handle, op: str, args: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         return self._worker(handle).call(op, args, timeout_s=timeout_s)

@@ -17,7 +17,7 @@ from manager.runs.home_guard import EndTimes, HomeLimit, home_limit, teardown_s
 from manager.runs.ledger import Ledger, MissingEventsError
 from manager.runs.machine_pieces import NO_MACHINE, Piece, limit_price, pieces
 from manager.runs.projection import Progress, project_hours, project_usd
-from manager.runs.records import Charge, RunRecord, StateChange, total_usd
+from manager.runs.records import LAUNCH_ATTEMPT, Charge, RunRecord, StateChange, total_usd
 from manager.runs.requote import Ask
 from manager.runs.states import RunState
 from manager.runs.updates import ChargeUpdate, EventUpdate, LogUpdate, OnUpdate, StateUpdate, Update
@@ -305,7 +305,10 @@ class Session:
             self._tell_charge(self.meter.charge_to(to_s, now_s=self.clock()))
             return
         for piece in pieces(times.machines, from_s=self.meter.billed_to_s, to_s=min(to_s, times.known_to_s)):
-            self._tell_charge(self.meter.charge_to(piece.to_s, now_s=self.clock(), piece=piece))
+            # A launch that never came through has no offer.
+            attempt = self.offer is None and piece.what != NO_MACHINE
+            named = replace(piece, what=LAUNCH_ATTEMPT) if attempt else piece
+            self._tell_charge(self.meter.charge_to(piece.to_s, now_s=self.clock(), piece=named))
 
     def _tell_charge(self, stretch: Charge | None) -> None:
         if stretch is not None and self.meter is not None:

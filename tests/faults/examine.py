@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
-from manager.runs.records import RunRecord
+from manager.runs.records import LAUNCH_ATTEMPT, RunRecord
 from manager.runs.states import FINAL, RunState
 from manager.units import SECONDS_PER_HOUR
 from tests.faults.stage import Scene, read_run, stored_seqs
@@ -93,17 +93,25 @@ def _state_defects(record: RunRecord) -> list[str]:
     was_launched = any(change.state is RunState.LAUNCHING for change in record.history)
     if was_launched and not (record.evidence and record.evidence[-1].confirmed):
         return ["no evidence that it is gone"]
+    if record.charges and record.cost_usd is None:
+        return ["nobody knows what it cost"]
     return []
 
 
 def _cost_error_s(record: RunRecord) -> float | None:
     """The ledger's sum against price x time, in seconds of this price."""
-    if record.offer is None or record.billing_started_at_s is None or record.billing_ended_at_s is None:
+    if record.billing_ended_at_s is None or record.cost_usd is None or not record.charges:
         return None
-    price, cost = record.offer.price_usd_per_hour, record.cost_usd
+    # A launch that never came through took the chosen offer, the first that it asked for.
+    choice, cost = record.plan.choice, record.cost_usd
+    assert choice is not None, "a run has a chosen offer"
+    price = (record.offer or choice.offer).price_usd_per_hour
     assert price is not None, "the price of the stage is known"
-    assert cost is not None, "so is the cost"
-    billed_s = Decimal(record.billing_ended_at_s) - Decimal(record.billing_started_at_s)
+    if record.billing_started_at_s is None:
+        attempts = [one for one in record.charges if one.what == LAUNCH_ATTEMPT]
+        billed_s = sum((Decimal(one.to_s) - Decimal(one.from_s) for one in attempts), Decimal(0))
+    else:
+        billed_s = Decimal(record.billing_ended_at_s) - Decimal(record.billing_started_at_s)
     return float(abs(cost - price * billed_s / SECONDS_PER_HOUR) / (price / SECONDS_PER_HOUR))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.support.planning import judge_machine
 STEPS = ProbeChoice().steps
 
 
-def _seconds(on: Offer | None = None, **training: int) -> tuple[dict[str, tuple[float, float, float]], int]:
+def _seconds(on: Offer | None = None, **training: Any) -> tuple[dict[str, tuple[float, float, float]], int]:
     """Low, expected and high seconds of each phase, and the run's optimizer steps; samples are 100 or 400 tokens."""
     spec = make_spec(**training)
     means = (PaddedMean(samples=1, tokens=100.0), PaddedMean(samples=spec.training.batch_size, tokens=100.0))
@@ -59,11 +60,11 @@ def test_a_run_of_fewer_steps_than_are_timed_has_no_more_of_them() -> None:
 
 
 def test_a_machine_after_a_preemption_does_not_probe_again() -> None:
-    spec, use = make_spec(), {"cloud": "aws", "calibration": None}
+    spec = make_spec()
     profile = make_profile("minilm", spec, make_data())
     found = judge_machine(profile, make_traces("minilm", spec), make_gpu_offer("L4"), accelerator("L4"),
                           shipped_assumptions(), None)  # fmt: skip
-    run = PhaseBook(assumptions=shipped_assumptions()).spot_run(found.judgement, **use)
+    run = PhaseBook(assumptions=shipped_assumptions()).spot_run(found.judgement, cloud="aws", calibration=None)
     seconds = {phase.name: phase.expected_s for phase in found.timed}
     again = sum(seconds[name] for name in ("boot", "setup", "download", "start", "data"))
     assert run.recovery_s[1] == pytest.approx(again)

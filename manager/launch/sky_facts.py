@@ -1,0 +1,44 @@
+"""What is known of a cluster's provider before its teardown, for which a machine does not wait long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from manager.errors import EngineError
+from manager.launch.engine import Handle
+from manager.launch.sky_attempt import keep_provider
+from manager.launch.sky_worker import SkyPilotError, SkyWorker
+
+FACTS_TIMEOUT_S = 45.0
+STATES_TIMEOUT_S = 20.0
+
+
+def keep_facts(worker: SkyWorker, handle: Handle) -> dict[str, Any] | None:
+    """Store how to ask the provider, while SkyPilot knows; SkyPilot's answer, None where there was none."""
+    try:
+        answer = worker.call("provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
+        if answer["provider"] is not None:
+            keep_provider(Path(handle.run_dir), answer["provider"])
+    except EngineError:
+        # Facts for the evidence are worth a question, never a delay of the teardown; without them the evidence is
+        # unconfirmed.
+        return None
+    return answer
+
+
+def states_of(worker: SkyWorker, handle: Handle, facts: dict[str, Any] | None) -> list[str] | None:
+    """States of the machines that the provider says are there; None: it could not be asked.
+
+    Args:
+        worker: of the run.
+        handle: of the run.
+        facts: as `keep_facts` told them.
+    """
+    if facts is None or facts["provider"] is None:
+        return None
+    args = {"cluster": handle.name, "provider": facts["provider"]}
+    try:
+        return list(worker.call("states", args, timeout_s=STATES_TIMEOUT_S)["states"])
+    except SkyPilotError:
+        return None

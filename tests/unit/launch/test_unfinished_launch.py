@@ -1,0 +1,161 @@
+"""A launch whose client died, or whose API server did: its machine is billed at its price, its events come home."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.launch.sky_attempt import ATTEMPT_FILE, asked_for, begin_attempt, close_attempt, read_attempt
+from manager.launch.sky_engine import SkyEngine
+from manager.prices.offer import Offer
+from manager.runs.ledger import Ledger
+from manager.runs.reconcile import reconcile
+from manager.runs.records import LAUNCH_ATTEMPT, RunRecord
+from manager.runs.states import RunState
+from manager.runs.supervise import RunOrder, supervise
+from tasks.protocol import EVENTS_FILE, EventType
+from tests.support.sky_stage import NO_CLUSTER, NOBODY_ASKED, SilentAws, Stage, event_line, offer
+from tests.unit.runs.samples import plan
+from tests.unit.runs.supervising_client import FAST
+
+ON_LAMBDA: dict[str, Any] = {"name": "lambda", "name_on_cloud": "tf", "config": {}}
+KNOWN: dict[str, Any] = {"existed": True, "provider": ON_LAMBDA}
+UP: dict[str, Any] = {"cluster": None, "launches": [], "provider": "lambda", "instances": {"vm-7": "UP"}}
+BEGUN_S, NOW_S = 1000.0, 1360.0
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def play_machine(stage: Stage) -> None:
+    """One that is up until it is taken down."""
+    stage.play(
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": ["UP"]}}],
+        down=[{"result": {"existed": True}}],
+        evidence=[{"result": UP}, {"result": {**UP, "instances": {}}}],
+    )
+
+
+def play_nothing(stage: Stage) -> None:
+    stage.play(
+        provider=[{"result": NO_CLUSTER}], down=[{"result": {"existed": False}}], evidence=[{"result": NOBODY_ASKED}]
+    )
+
+
+def on_lambda(price: str | None = "3.60") -> Offer:
+    return offer("gpu_1x_a10", price, cloud="lambda", region="us-south-1")
+
+
+def reconciled(stage: Stage, *offers: Offer) -> RunRecord:
+    """The run of a client that died in its last launch of these, one every 60 s."""
+    stage.engine._clock = lambda: NOW_S
+    handle = stage.engine.reserve(stage.request(*offers))
+    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
+        ledger.create_run("demo-1", plan(), Path(handle.run_dir), "sky", None, BEGUN_S)
+        ledger.store_handle("demo-1", handle, BEGUN_S)
+        ledger.transition("demo-1", RunState.LAUNCHING, BEGUN_S)
+        for number, one in enumerate(offers):
+            begin_attempt(Path(handle.run_dir), one, at_s=BEGUN_S + 60 * number)
+        (found,) = reconcile(ledger, {"sky": stage.engine}, lambda: NOW_S, lambda update: None, settings=FAST)
+        assert found.error is None
+        stage.engine.close()
+        return ledger.run("demo-1")
+
+
+def test_the_machine_of_a_launch_without_its_client_is_billed_at_its_price(stage: Stage) -> None:
+    play_machine(stage)
+    run = reconciled(stage, on_lambda())
+    (charge,) = run.charges
+    assert (charge.what, charge.from_s, charge.to_s) == (LAUNCH_ATTEMPT, BEGUN_S, NOW_S)
+    assert run.cost_usd == Decimal("0.36")
+
+
+def test_a_launch_that_came_to_no_machine_costs_nothing(stage: Stage) -> None:
+    play_nothing(stage)
+    run = reconciled(stage, on_lambda())
+    assert run.cost_usd == Decimal(0)
+    assert not [charge for charge in run.charges if charge.what == LAUNCH_ATTEMPT]
+
+
+def test_an_account_that_is_silent_may_have_a_machine_that_skypilot_has_lost(stage: Stage) -> None:
+    assert isinstance(stage.engine._aws, SilentAws)
+    play_nothing(stage)
+    run = reconciled(stage, offer("g6.xlarge", "3.60", cloud="aws", region="us-east-1"))
+    assert run.cost_usd == Decimal("0.36")
+
+
+def test_each_attempt_is_billed_at_its_own_price(stage: Stage) -> None:
+    play_machine(stage)
+    run = reconciled(stage, on_lambda("3.60"), on_lambda("7.20"))
+    # Of the first nobody knows when it was given back: until the second was asked for at the latest.
+    assert run.cost_usd == Decimal("0.06") + Decimal("0.60")
+
+
+def test_of_an_unknown_price_the_cost_is_unknown(stage: Stage) -> None:
+    play_machine(stage)
+    assert reconciled(stage, on_lambda(None)).cost_usd is None
+
+
+@pytest.mark.parametrize(("gone_s", "seconds"), [(1090.0, 90.0), (None, 0.0), (900.0, 0.0)])
+def test_a_closed_attempt_has_its_time(tmp_path: Path, gone_s: float | None, seconds: float) -> None:
+    begin_attempt(tmp_path, on_lambda(), at_s=BEGUN_S)
+    close_attempt(tmp_path, gone_s=gone_s)
+    close_attempt(tmp_path, gone_s=5000.0)
+    machines = asked_for(tmp_path)
+    assert machines is not None
+    (machine,) = machines
+    assert machine.to_s is not None
+    assert machine.to_s - machine.from_s == seconds
+    assert machine.price_usd_per_hour == Decimal("3.60")
+
+
+def test_an_attempt_of_which_no_machine_was_written_down_is_unknown(tmp_path: Path) -> None:
+    assert asked_for(tmp_path) == ()
+    begin_attempt(tmp_path, on_lambda(), at_s=BEGUN_S)
+    begin_attempt(tmp_path, offer("g6.xlarge", cloud="aws", region="us-east-1"))
+    assert asked_for(tmp_path) is None
+    file = tmp_path / ATTEMPT_FILE
+    file.write_text(file.read_text().replace('"3.60"', '"dear"'))
+    known = read_attempt(tmp_path)
+    assert known is not None
+    assert known.cloud is None
+    assert asked_for(tmp_path) is None
+
+
+def test_what_a_task_wrote_while_skypilot_was_away_is_brought_before_its_machine_goes(stage: Stage) -> None:
+    stage.play(
+        launch=[{"error": ["ConnectionError", "the API server is gone"]}],
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": ["UP"]}}],
+        down=[{"result": {"existed": True}}],
+        evidence=[{"result": {**UP, "instances": {}}}],
+    )
+    stage.machine_file(EVENTS_FILE, "".join(event_line(seq, EventType.PHASE) + "\n" for seq in (0, 1)))
+    asked: list[str] = []
+    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
+        order = RunOrder(request=stage.request(on_lambda()), plan=plan(), cap_usd=None)
+        supervise(order, stage.engine, ledger, lambda: NOW_S, lambda update: None, FAST)
+        assert [event.seq for event in ledger.events("demo-1")] == [0, 1]
+    stage.engine.close()
+    asked = [json.loads(line)[0] for line in (stage.folder / "calls.jsonl").read_text().splitlines()]
+    assert asked.index("fetch") < asked.index("down")
+
+
+def test_who_interrupts_a_launch_does_not_wait_for_events(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    stage.play(provider=[{"result": KNOWN}], down=[{"result": {"existed": True}}])
+    monkeypatch.setattr(SkyEngine, "_launch", interrupted)
+    request = stage.request(on_lambda())
+    with pytest.raises(KeyboardInterrupt):
+        stage.engine.submit(request, stage.engine.reserve(request))
+    stage.engine.close()
+    assert not stage.calls("fetch")
