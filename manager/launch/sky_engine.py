@@ -47,7 +47,7 @@ from manager.launch.sky_attempt import (
 )
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_evidence import ask_what_is_left
-from manager.launch.sky_facts import keep_facts, states_of
+from manager.launch.sky_facts import LAST_EVENTS_TIMEOUT_S, keep_facts, states_of
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
@@ -67,7 +67,6 @@ DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 86_400.0
 """Supervision waits as long as the plan says that it may take, and no longer."""
 EVENTS_TIMEOUT_S = 180.0
-LAST_EVENTS_TIMEOUT_S = 30.0
 CANCEL_POLL_S = 2.0
 TASK_ENDED = frozenset({MachineState.SUCCEEDED, MachineState.FAILED, MachineState.SETUP_FAILED})
 
@@ -136,7 +135,8 @@ class SkyEngine:
                 task = render_task(capped, upload_dir=upload_dir, offers=[offer], billing_started_s=started_at_s)
                 begin_attempt(Path(handle.run_dir), offer, at_s=started_at_s)
                 try:
-                    answer = self._launch(handle, task, timeout_s=limit_s)
+                    args = {"cluster": handle.name, "task": task}
+                    answer = self._call(handle, "launch", args, timeout_s=max(limit_s, 1.0))
                 except SkyPilotError as error:
                     if error.kind not in REFUSED and error.kind != "Timeout":
                         raise
@@ -293,10 +293,6 @@ class SkyEngine:
         while self._workers:
             self._workers.popitem()[1].close()
 
-    def _launch(self, handle: Handle, task: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        args = {"cluster": handle.name, "task": task}
-        return self._call(handle, "launch", args, timeout_s=max(timeout_s, 1.0))
-
     def _launched(
         self, handle: Handle, offer: Offer, answer: dict[str, Any], started_at_s: float, failed: list[str]
     ) -> Launched:
@@ -329,15 +325,14 @@ class SkyEngine:
     def _give_up(
         self, handle: Handle, *, is_refused: bool = False, brings_events: bool = False, forgets: bool = True
     ) -> float | None:
-        """Take an attempt down; Unix time until which its machine is billed, None: it had none.
-
-        One that SkyPilot had no cluster for, before and after, had none.
+        """Take an attempt down; Unix time until which its machine is billed, None: it had none, as SkyPilot knew before
+        and after, or said (`is_refused`).
 
         Args:
             handle: of the run.
-            is_refused: SkyPilot said that it got no machine.
-            brings_events: the task may have begun, and what it wrote would go with the machine.
-            forgets: nobody is asked any more about an attempt that had no machine.
+            is_refused: SkyPilot got no machine.
+            brings_events: a task may have begun, and what it wrote would go with the machine.
+            forgets: the launch has just been made, so that nobody need be asked again about one without a machine.
 
         Raises:
             EngineError: as `down`.
@@ -349,12 +344,17 @@ class SkyEngine:
             with suppress(EngineError, OSError):
                 self._read_events(handle, timeout_s=LAST_EVENTS_TIMEOUT_S)
         states = states_of(self._worker(handle), handle, facts)
-        hidden = not forgets and maybe_on_aws(self._aws, handle.details["run_id"], attempt)
+        was_there = (run_dir / EVENTS_FILE).is_file()
+        was_there = was_there or (not forgets and maybe_on_aws(self._aws, handle.details["run_id"], attempt))
         existed = self._take_down(handle)
-        if facts is not None and facts["provider"] is None and not facts["existed"] and not existed and not hidden:
+        knew_none = facts is not None and facts["provider"] is None and not facts["existed"] and not existed
+        if knew_none and not was_there:
             states = []
             if forgets:
                 end_attempt(run_dir)
+        elif not states and not forgets:
+            # Long after the launch it may have been there and have ended by itself.
+            states = None
         cloud = None if attempt is None else attempt.cloud
         gone_s = self._clock() if was_billed(states, cloud, is_refused=is_refused) else None
         close_attempt(run_dir, gone_s=gone_s)

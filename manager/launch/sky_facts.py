@@ -12,6 +12,7 @@ from manager.launch.sky_worker import SkyPilotError, SkyWorker
 
 FACTS_TIMEOUT_S = 45.0
 STATES_TIMEOUT_S = 20.0
+LAST_EVENTS_TIMEOUT_S = 30.0
 
 
 def keep_facts(worker: SkyWorker, handle: Handle) -> dict[str, Any] | None:

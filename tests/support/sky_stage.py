@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from manager.errors import EngineError
 from manager.launch.engine import Handle, LaunchRequest
@@ -98,13 +100,22 @@ class Stage:
         lines = [json.loads(line) for line in (self.folder / "calls.jsonl").read_text().splitlines()]
         return [call for call in lines if not names or call[0] in names]
 
+    def at_launch(self, monkeypatch: pytest.MonkeyPatch, does: Callable[[float], Any]) -> None:
+        """In place of SkyPilot's launch, with its time limit in seconds."""
+        call = SkyWorker.call
+
+        def called(worker: SkyWorker, op: str, args: dict[str, Any], *, timeout_s: float) -> Any:
+            return does(timeout_s) if op == "launch" else call(worker, op, args, timeout_s=timeout_s)
+
+        monkeypatch.setattr(SkyWorker, "call", called)
+
     def machine_file(self, name: str, content: str) -> None:
         (self.folder / "machine").mkdir(exist_ok=True)
         (self.folder / "machine" / name).write_text(content)
 
 
-def event_line(seq: int, kind: EventType = EventType.TRAIN) -> str:
-    return Event(seq=seq, time_s=1.0, type=kind, data={"step": seq}).to_line()
+def event_line(seq: int, kind: EventType = EventType.TRAIN, *, at_s: float = 1.0) -> str:
+    return Event(seq=seq, time_s=at_s, type=kind, data={"step": seq}).to_line()
 
 
 def log_line(seq: int) -> str:

@@ -7,7 +7,6 @@ import pytest
 
 from manager.errors import EngineError, NothingFitsError
 from manager.launch import sky_answers
-from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyPilotError
 from tasks.job import parse_job
 from tasks.protocol import Event, EventType
@@ -106,12 +105,12 @@ def test_a_cloud_that_hangs_leaves_time_for_the_next(stage: Stage, monkeypatch: 
 def test_a_cloud_is_given_the_minutes_that_a_boot_needs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
 
-    def refuse(*_: object, timeout_s: float) -> None:
+    def refuse(timeout_s: float) -> None:
         limits.append(timeout_s)
         raise SkyPilotError("ResourcesUnavailableError", "full")
 
     stage.play()
-    monkeypatch.setattr(SkyEngine, "_launch", refuse)
+    stage.at_launch(monkeypatch, refuse)
     request = stage.request(*[offer(f"g{n}", cloud="aws") for n in range(9)], launch_timeout_s=900.0)
     with pytest.raises(NothingFitsError):
         stage.engine.submit(request, stage.engine.reserve(request))
@@ -135,11 +134,11 @@ def test_a_slurm_partition_that_queues_leaves_time_for_the_next(stage: Stage) ->
 
 
 def test_ctrl_c_in_a_launch_takes_the_cluster_down(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object, **__: object) -> None:
+    def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
     stage.play()
-    monkeypatch.setattr(SkyEngine, "_launch", interrupt)
+    stage.at_launch(monkeypatch, interrupt)
     request = stage.request(offer("a100b"))
     with pytest.raises(KeyboardInterrupt):
         stage.engine.submit(request, stage.engine.reserve(request))

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from manager.launch.sky_attempt import ATTEMPT_FILE, asked_for, begin_attempt, close_attempt, read_attempt
-from manager.launch.sky_engine import SkyEngine
 from manager.prices.offer import Offer
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import reconcile
@@ -91,6 +90,24 @@ def test_an_account_that_is_silent_may_have_a_machine_that_skypilot_has_lost(sta
     assert run.cost_usd == Decimal("0.36")
 
 
+def test_a_machine_that_wrote_events_was_there_whatever_skypilot_knows_by_now(stage: Stage) -> None:
+    play_nothing(stage)
+    (stage.folder / "run").mkdir()
+    (stage.folder / "run" / EVENTS_FILE).write_text(event_line(0, EventType.PHASE, at_s=BEGUN_S + 90) + "\n")
+    # Nobody can say that it is gone, so that it is billed until now.
+    assert reconciled(stage, on_lambda()).cost_usd == Decimal("0.36")
+
+
+def test_a_machine_that_its_provider_has_no_more_may_have_ended_by_itself(stage: Stage) -> None:
+    stage.play(
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": []}}],
+        down=[{"result": {"existed": True}}],
+        evidence=[{"error": ["ConnectionError", "no answer"]}, {"result": {**UP, "instances": {}}}],
+    )
+    assert reconciled(stage, on_lambda()).cost_usd == Decimal("0.36")
+
+
 def test_each_attempt_is_billed_at_its_own_price(stage: Stage) -> None:
     play_machine(stage)
     run = reconciled(stage, on_lambda("3.60"), on_lambda("7.20"))
@@ -149,11 +166,11 @@ def test_what_a_task_wrote_while_skypilot_was_away_is_brought_before_its_machine
 
 
 def test_who_interrupts_a_launch_does_not_wait_for_events(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> Any:
+    def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
     stage.play(provider=[{"result": KNOWN}], down=[{"result": {"existed": True}}])
-    monkeypatch.setattr(SkyEngine, "_launch", interrupted)
+    stage.at_launch(monkeypatch, interrupted)
     request = stage.request(on_lambda())
     with pytest.raises(KeyboardInterrupt):
         stage.engine.submit(request, stage.engine.reserve(request))
