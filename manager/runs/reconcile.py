@@ -361,6 +361,7 @@ class _Reconciliation:
         # A client that was killed at once has charged nothing, and the machine was there all the same.
         known = [change.at_s for change in record.history if change.state is RunState.RUNNING]
         known += [_taken_down_s(session, record) or billed_to_s] if told_s is None else [told_s]
+        known += session.machine_ends_s()
         return max([billed_to_s, *(event.time_s for event in events[-1:]), *seen, *known])
 
     def _gone(self, session: Session) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from manager.errors import InterruptedRunError
-from manager.launch.engine import Engine, GuardName, Handle, LaunchRequest, TellsMachines
+from manager.launch.engine import Engine, GuardName, Handle, LaunchRequest, MachineTimes, TellsMachines
 from manager.planner.plan import Plan
 from manager.prices.offer import Offer
 from manager.runs.beside import beside_usd
@@ -298,9 +298,7 @@ class Session:
         """
         if self.meter is None:
             return
-        times = None
-        if isinstance(self.engine, TellsMachines) and self.handle is not None:
-            times = self.engine.machines(self.handle)
+        times = self._machine_times()
         if times is None:
             self._tell_charge(self.meter.charge_to(to_s, now_s=self.clock()))
             return
@@ -309,6 +307,16 @@ class Session:
             attempt = self.offer is None and piece.what != NO_MACHINE
             named = replace(piece, what=LAUNCH_ATTEMPT) if attempt else piece
             self._tell_charge(self.meter.charge_to(piece.to_s, now_s=self.clock(), piece=named))
+
+    def machine_ends_s(self) -> list[float]:
+        """Unix times at which machines ended, where the engine tells of them one by one."""
+        times = self._machine_times()
+        return [] if times is None else [one.to_s for one in times.machines if one.to_s is not None]
+
+    def _machine_times(self) -> MachineTimes | None:
+        if not isinstance(self.engine, TellsMachines) or self.handle is None:
+            return None
+        return self.engine.machines(self.handle)
 
     def _tell_charge(self, stretch: Charge | None) -> None:
         if stretch is not None and self.meter is not None:

@@ -162,6 +162,7 @@ def _last_sign_s(session: Session) -> float | None:
     if session.handle is not None and isinstance(session.engine, TellsEnd):
         told_s = session.engine.ended_at_s(session.handle)
     known = [] if told_s is None else [told_s]
+    known += session.machine_ends_s()
     return max([session.meter.billed_to_s, *(event.time_s for event in events[-1:]), *known])
 
 

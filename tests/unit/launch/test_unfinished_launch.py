@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -163,6 +164,27 @@ def test_what_a_task_wrote_while_skypilot_was_away_is_brought_before_its_machine
     stage.engine.close()
     asked = [json.loads(line)[0] for line in (stage.folder / "calls.jsonl").read_text().splitlines()]
     assert asked.index("fetch") < asked.index("down")
+
+
+def test_a_machine_that_a_failed_launch_took_down_is_billed_to_its_end(stage: Stage) -> None:
+    stage.play(
+        launch=[{"error": ["ConnectionError", "the API server is gone"]}],
+        status=[{"result": {"cluster": None, "job": None}}],
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": ["UP"]}}],
+        down=[{"result": {"existed": True}}],
+        evidence=[{"result": {**UP, "instances": {}}}],
+    )
+    ticks = itertools.count(BEGUN_S, 90.0)
+    stage.engine._clock = lambda: next(ticks)
+    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
+        order = RunOrder(request=stage.request(on_lambda(), on_lambda("9")), plan=plan(), cap_usd=None)
+        supervise(order, stage.engine, ledger, itertools.count(BEGUN_S, 1.0).__next__, lambda update: None, FAST)
+        run = ledger.run("demo-1")
+    stage.engine.close()
+    attempts = [charge for charge in run.charges if charge.what == LAUNCH_ATTEMPT]
+    assert [charge.to_s for charge in attempts] == [BEGUN_S + 90]
+    assert run.cost_usd == sum((charge.amount_usd or Decimal(0) for charge in attempts), Decimal(0)) > Decimal("0.08")
 
 
 def test_who_interrupts_a_launch_does_not_wait_for_events(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
