@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
-from manager.runs.records import LAUNCH_ATTEMPT, RunRecord
+from manager.runs.machine_pieces import NO_MACHINE
+from manager.runs.records import RunRecord
 from manager.runs.states import FINAL, RunState
 from manager.units import SECONDS_PER_HOUR
 from tests.faults.stage import Scene, read_run, stored_seqs
@@ -108,8 +109,9 @@ def _cost_error_s(record: RunRecord) -> float | None:
     price = (record.offer or choice.offer).price_usd_per_hour
     assert price is not None, "the price of the stage is known"
     if record.billing_started_at_s is None:
-        attempts = [one for one in record.charges if one.what == LAUNCH_ATTEMPT]
-        billed_s = sum((Decimal(one.to_s) - Decimal(one.from_s) for one in attempts), Decimal(0))
+        # Where a full disk refused the launch's own record, the charges alone know that there was a machine.
+        had = [one for one in record.charges if one.what != NO_MACHINE]
+        billed_s = sum((Decimal(one.to_s) - Decimal(one.from_s) for one in had), Decimal(0))
     else:
         billed_s = Decimal(record.billing_ended_at_s) - Decimal(record.billing_started_at_s)
     return float(abs(cost - price * billed_s / SECONDS_PER_HOUR) / (price / SECONDS_PER_HOUR))
