@@ -5,7 +5,7 @@ Owns whether there was one and what it leaves of the cap; the bill is written by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -32,6 +32,12 @@ def was_billed(states: Sequence[str] | None, cloud: str | None, *, is_refused: b
         return not is_refused
     # What waits in a cluster's queue has no node yet; a machine that boots is billed.
     return any(state == "UP" or cloud not in _QUEUES for state in states)
+
+
+def is_waiting(cloud: str | None, ask: Callable[[], Sequence[str] | None]) -> bool:
+    """Whether all that was asked for waits in a cluster's queue, as its provider says; nobody asks others."""
+    states = ask() if cloud in _QUEUES else None
+    return bool(states) and not was_billed(states, cloud, is_refused=False)
 
 
 def machine_time(offer: Offer, *, from_s: float, to_s: float | None = None) -> MachineTime:

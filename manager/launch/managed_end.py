@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from manager.launch.sky_engine import CANCEL_POLL_S, DOWN_TIMEOUT_S
+from manager.launch.sky_down import DOWN_TIMEOUT_S
+from manager.launch.sky_engine import CANCEL_POLL_S
 from manager.launch.sky_worker import SkyPilotError
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,14 +79,32 @@ def keep_provider(run_dir: Path, facts: dict[str, Any]) -> None:
 def close_attempt(run_dir: Path, *, gone_s: float | None) -> None:
     """The latest attempt's machine is gone since this Unix time; None: it came to none, which costs nothing.
 
-    Raises:
-        EngineError: the file cannot be written.
+    A disk that is full does not make a machine that is gone one that may be there: it is billed to its end's evidence.
     """
     known = read_attempt(run_dir)
-    if known is not None and known.machine is not None and known.machine.to_s is None:
+    if known is not None and known.machine is not None and is_open(known):
         begun_s = known.machine.from_s
         to_s = begun_s if gone_s is None else max(begun_s, gone_s)
-        _write(run_dir, replace(known, machine=replace(known.machine, to_s=to_s)))
+        with suppress(EngineError):
+            _write(run_dir, replace(known, machine=replace(known.machine, to_s=to_s)))
+
+
+def reopen_attempt(run_dir: Path) -> None:
+    """The latest attempt's machine is there, whatever was said of its end."""
+    known = read_attempt(run_dir)
+    if known is not None and known.machine is not None and not is_open(known):
+        with suppress(EngineError):
+            _write(run_dir, replace(known, machine=replace(known.machine, to_s=None)))
+
+
+def is_open(attempt: Attempt | None) -> bool:
+    """Whether nobody knows of an end of its machine."""
+    return attempt is not None and attempt.machine is not None and attempt.machine.to_s is None
+
+
+def cloud_of(attempt: Attempt | None) -> str | None:
+    """Where it was asked for; None: it is not known."""
+    return None if attempt is None else attempt.cloud
 
 
 def asked_for(run_dir: Path) -> tuple[MachineTime, ...] | None:

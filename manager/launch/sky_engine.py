@@ -30,24 +30,29 @@ from manager.launch.engine import (
     MachineTime,
     MachineTimes,
 )
-from manager.launch.given_back import NOTHING_LEFT, machine_time, was_billed, with_cap_left
+from manager.launch.given_back import NOTHING_LEFT, is_waiting, machine_time, was_billed, with_cap_left
 from manager.launch.inventory import AskedInventory
 from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
 from manager.launch.sky_answers import GONE, REFUSED, no_capacity, offer_taken, refusal, share_s, state_of
 from manager.launch.sky_attempt import (
+    Attempt,
     asked_for,
     asked_for_elsewhere,
     begin_attempt,
     close_attempt,
+    cloud_of,
     end_attempt,
+    is_open,
     keep_provider,
     read_attempt,
+    reopen_attempt,
     reserved_here,
 )
+from manager.launch.sky_down import take_down
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_evidence import ask_what_is_left
-from manager.launch.sky_facts import LAST_EVENTS_TIMEOUT_S, keep_facts, states_of
+from manager.launch.sky_facts import LAST_EVENTS_TIMEOUT_S, keep_facts, knew_none, states_of
 from manager.launch.sky_stream import Follower
 from manager.launch.sky_upload import stage_upload, write_job
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
@@ -60,10 +65,6 @@ DEADMAN_LOG = "deadman.log"
 SKY_LOG_FILE = "sky.log"
 """In the run's folder: what SkyPilot said."""
 QUERY_TIMEOUT_S = 90.0
-DOWN_TIMEOUT_S = 420.0
-FIRST_DOWN_TIMEOUT_S = 150.0
-"""Before the provider's own API is tried."""
-DOWN_ATTEMPTS = 3
 FETCH_TIMEOUT_S = 86_400.0
 """Supervision waits as long as the plan says that it may take, and no longer."""
 EVENTS_TIMEOUT_S = 180.0
@@ -249,15 +250,16 @@ class SkyEngine:
         if self._worker(handle).take_over():
             # The time is over, and SkyPilot needs some to start anew: the provider itself is asked before.
             self._end_at_provider(handle)
-        attempt, was_launched = read_attempt(Path(handle.run_dir)), "job_id" in handle.details
-        if was_launched and (attempt is None or attempt.provider is None):
+        attempt = read_attempt(Path(handle.run_dir))
+        is_unbegun = "job_id" not in handle.details and is_open(attempt)
+        if not is_unbegun and (attempt is None or attempt.provider is None):
             keep_facts(self._worker(handle), handle)
         trouble: EngineError | None = None
         try:
-            if was_launched:
-                self._take_down(handle)
+            if is_unbegun:
+                self._end_unbegun(handle, is_new=False)
             else:
-                self._give_up(handle, forgets=False)
+                self._take_down(handle)
         except EngineError as error:
             trouble = error
         # What SkyPilot has lost sight of is still billed.
@@ -271,7 +273,11 @@ class SkyEngine:
         def ask(question: dict[str, Any]) -> dict[str, Any]:
             return self._call(handle, "evidence", {"cluster": handle.name, **question}, timeout_s=QUERY_TIMEOUT_S)
 
-        return ask_what_is_left(handle, ask, self._aws, asked_at_s=self._clock())
+        found = ask_what_is_left(handle, ask, self._aws, asked_at_s=self._clock())
+        if found.left and "job_id" not in handle.details:
+            # Whatever SkyPilot said of its end: it is billed on.
+            reopen_attempt(Path(handle.run_dir))
+        return found
 
     def ended_at_s(self, handle: Handle) -> float | None:
         """When a machine on AWS ended of itself, as EC2 says; see TellsEnd."""
@@ -310,7 +316,7 @@ class SkyEngine:
         self._worker(handle).kill()
         try:
             # Whose API server died may have a task at work by now. Who interrupts a launch waits for nothing.
-            self._give_up(handle, brings_events=isinstance(reason, Exception))
+            self._end_unbegun(handle, is_new=True, brings_events=isinstance(reason, Exception))
         except EngineError as error:
             reason.add_note(f"and the teardown failed: {error.message}")
 
@@ -322,62 +328,57 @@ class SkyEngine:
         answer = self._call(handle, "fetch", args, timeout_s=timeout_s)
         return local.read_bytes() if answer["fetched"] else b""
 
-    def _give_up(
-        self, handle: Handle, *, is_refused: bool = False, brings_events: bool = False, forgets: bool = True
-    ) -> float | None:
-        """Take an attempt down; Unix time until which its machine is billed, None: it had none, as SkyPilot knew before
-        and after, or said (`is_refused`).
-
-        Args:
-            handle: of the run.
-            is_refused: SkyPilot got no machine.
-            brings_events: a task may have begun, and what it wrote would go with the machine.
-            forgets: the launch has just been made, so that nobody need be asked again about one without a machine.
+    def _give_up(self, handle: Handle, *, is_refused: bool) -> float | None:
+        """Take an attempt down that came to its end; Unix time until which its machine is billed, None: it had none.
 
         Raises:
             EngineError: as `down`.
         """
-        run_dir = Path(handle.run_dir)
-        attempt = read_attempt(run_dir)
-        facts = keep_facts(self._worker(handle), handle)
-        if brings_events and facts is not None and facts["existed"]:
-            with suppress(EngineError, OSError):
-                self._read_events(handle, timeout_s=LAST_EVENTS_TIMEOUT_S)
-        states = states_of(self._worker(handle), handle, facts)
-        was_there = (run_dir / EVENTS_FILE).is_file()
-        was_there = was_there or (not forgets and maybe_on_aws(self._aws, handle.details["run_id"], attempt))
-        existed = self._take_down(handle)
-        knew_none = facts is not None and facts["provider"] is None and not facts["existed"] and not existed
-        if knew_none and not was_there:
-            states = []
-            if forgets:
-                end_attempt(run_dir)
-        elif not states and not forgets:
-            # Long after the launch it may have been there and have ended by itself.
-            states = None
-        cloud = None if attempt is None else attempt.cloud
-        gone_s = self._clock() if was_billed(states, cloud, is_refused=is_refused) else None
+        run_dir, worker = Path(handle.run_dir), self._worker(handle)
+        attempt, facts = read_attempt(run_dir), keep_facts(worker, handle)
+        states = states_of(worker, handle, facts)
+        if knew_none(attempt, facts, existed=self._take_down(handle)):
+            end_attempt(run_dir)
+            return None
+        gone_s = self._clock() if was_billed(states, cloud_of(attempt), is_refused=is_refused) else None
         close_attempt(run_dir, gone_s=gone_s)
         return gone_s
 
+    def _end_unbegun(self, handle: Handle, *, is_new: bool, brings_events: bool = False) -> None:
+        """Take down a launch that broke; where it may have had a machine, that is billed until now.
+
+        Args:
+            handle: of the run.
+            is_new: the launch has just been made: nobody need be asked again about one that had no machine.
+            brings_events: a task may have begun meanwhile, and what it wrote would go with the machine.
+
+        Raises:
+            EngineError: as `down`.
+        """
+        run_dir, worker = Path(handle.run_dir), self._worker(handle)
+        attempt, facts = read_attempt(run_dir), keep_facts(worker, handle)
+        if brings_events and facts is not None and facts["existed"]:
+            with suppress(EngineError, OSError):
+                self._read_events(handle, timeout_s=LAST_EVENTS_TIMEOUT_S)
+        waits = is_waiting(cloud_of(attempt), lambda: states_of(worker, handle, facts))
+        existed = self._take_down(handle)
+        had_none = knew_none(attempt, facts, existed=existed) and not self._was_there(handle, attempt)
+        if had_none and is_new:
+            end_attempt(run_dir)
+        else:
+            close_attempt(run_dir, gone_s=None if had_none or waits else self._clock())
+
+    def _was_there(self, handle: Handle, attempt: Attempt | None) -> bool:
+        """Whether anything but SkyPilot tells of a machine: its events, or AWS."""
+        if (Path(handle.run_dir) / EVENTS_FILE).is_file():
+            return True
+        return maybe_on_aws(self._aws, handle.details["run_id"], attempt) or self.ended_at_s(handle) is not None
+
     def _take_down(self, handle: Handle) -> bool:
-        """Whether SkyPilot may have had a cluster to take down."""
-        for attempt in range(1, DOWN_ATTEMPTS + 1):
-            on_aws = was_on_aws(read_attempt(Path(handle.run_dir)))
-            # Where there is another path, a SkyPilot that hangs does not keep the machine alive.
-            timeout_s = FIRST_DOWN_TIMEOUT_S if on_aws and attempt == 1 else DOWN_TIMEOUT_S
-            try:
-                answer = self._call(handle, "down", {"cluster": handle.name}, timeout_s=timeout_s)
-                return attempt > 1 or answer.get("existed") is not False
-            except SkyPilotError as error:
-                if attempt == DOWN_ATTEMPTS:
-                    raise EngineError(
-                        f"cluster {handle.name} could not be taken down: {error.message}",
-                        hint=f"Run `sky down {handle.name}`, and look at the provider's own console.",
-                    ) from error
-                self._end_at_provider(handle)
-                self._sleep(2.0**attempt)
-        raise AssertionError("the last attempt returns or raises")
+        """Whether SkyPilot may have had a cluster to take down; raises as `down`."""
+        worker, on_aws = self._worker(handle), was_on_aws(read_attempt(Path(handle.run_dir)))
+        end = lambda: self._end_at_provider(handle)  # noqa: E731
+        return take_down(worker, handle, sleep=self._sleep, end_at_provider=end, is_reached=on_aws)
 
     def _end_at_provider(self, handle: Handle) -> tuple[str, ...] | None:
         """End on AWS what has the run's tag; what it refused, or None where no provider can be asked past SkyPilot."""

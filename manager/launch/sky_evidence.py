@@ -143,9 +143,15 @@ def earlier_questions(attempt: Attempt | None) -> list[dict[str, Any] | None]:
             continue
         if any(value is not None for value in question.values()):
             asked.append(question)
-        else:
+        elif not _is_known_at(one, attempt):
             is_silent = True
     return [*({**question, "is_earlier": True} for question in asked[1:]), *([None] if is_silent else [])]
+
+
+def _is_known_at(one: Attempt, latest: Attempt | None) -> bool:
+    """Whether another attempt at the same place tells how to ask there: clusters of a run have one name."""
+    known = () if latest is None else [other for other in latest.all if other.provider is not None]
+    return (one.cloud, one.region) in [(other.cloud, other.region) for other in known]
 
 
 def no_answer(asked_at_s: float, error: SkyPilotError, direct: Found | None) -> Evidence:

@@ -7,7 +7,7 @@ from typing import Any
 
 from manager.errors import EngineError
 from manager.launch.engine import Handle
-from manager.launch.sky_attempt import keep_provider
+from manager.launch.sky_attempt import Attempt, keep_provider
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
 
 FACTS_TIMEOUT_S = 45.0
@@ -26,6 +26,19 @@ def keep_facts(worker: SkyWorker, handle: Handle) -> dict[str, Any] | None:
         # unconfirmed.
         return None
     return answer
+
+
+def knew_none(attempt: Attempt | None, facts: dict[str, Any] | None, *, existed: bool) -> bool:
+    """Whether SkyPilot had no cluster before a teardown and after it, nor ever told of the attempt's provider.
+
+    Args:
+        attempt: that was taken down, as it was known before.
+        facts: as `keep_facts` told them.
+        existed: whether SkyPilot may have had a cluster to take down.
+    """
+    if facts is None or (attempt is not None and attempt.provider is not None):
+        return False
+    return facts["provider"] is None and not facts["existed"] and not existed
 
 
 def states_of(worker: SkyWorker, handle: Handle, facts: dict[str, Any] | None) -> list[str] | None:

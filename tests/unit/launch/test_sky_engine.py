@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from manager.errors import EngineError, NothingFitsError
-from manager.launch import sky_engine
+from manager.launch import sky_down, sky_engine
 from manager.launch.engine import LOG_FILE, Engine, LaunchRequest, MachineState
 from manager.launch.sky_engine import SkyEngine
 from manager.launch.sky_worker import SkyWorker
@@ -88,7 +88,7 @@ def test_down_that_never_works_is_an_error(stage: Stage) -> None:
     stage.play(down=[{"error": ["RuntimeError", "permission denied"]}])
     with pytest.raises(EngineError, match="permission denied"):
         stage.engine.down(stage.handle())
-    assert len(stage.calls("down")) == sky_engine.DOWN_ATTEMPTS
+    assert len(stage.calls("down")) == sky_down.DOWN_ATTEMPTS
 
 
 def test_evidence_is_confirmed_only_when_nothing_is_left(stage: Stage) -> None:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from manager.launch.sky_attempt import ATTEMPT_FILE, asked_for, begin_attempt, close_attempt, read_attempt
+from manager.errors import EngineError
+from manager.launch import sky_attempt
+from manager.launch.inventory import Found
+from manager.launch.sky_attempt import (
+    ATTEMPT_FILE,
+    Attempt,
+    asked_for,
+    begin_attempt,
+    close_attempt,
+    keep_provider,
+    read_attempt,
+)
+from manager.launch.sky_evidence import earlier_questions
+from manager.launch.sky_worker import SkyPilotError
 from manager.prices.offer import Offer
 from manager.runs.ledger import Ledger
 from manager.runs.reconcile import reconcile
@@ -119,6 +133,114 @@ def test_each_attempt_is_billed_at_its_own_price(stage: Stage) -> None:
 def test_of_an_unknown_price_the_cost_is_unknown(stage: Stage) -> None:
     play_machine(stage)
     assert reconciled(stage, on_lambda(None)).cost_usd is None
+
+
+def test_a_machine_that_is_left_is_billed_on_whatever_skypilot_said_of_its_end(stage: Stage) -> None:
+    stage.play(
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": ["UP"]}}],
+        down=[{"result": {"existed": True}}],
+        evidence=[{"result": UP}],
+    )
+    run = reconciled(stage, on_lambda())
+    assert run.state is RunState.UNCONFIRMED
+    later_s = NOW_S + 36_000
+    stage.engine._clock = lambda: later_s
+    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
+        reconcile(ledger, {"sky": stage.engine}, lambda: later_s, lambda update: None, settings=FAST)
+        assert ledger.run("demo-1").cost_usd == Decimal("36.36")
+    stage.engine.close()
+
+
+def test_a_machine_that_skypilot_knew_once_was_there(stage: Stage) -> None:
+    play_nothing(stage)
+    stage.engine._clock = lambda: NOW_S
+    handle = stage.engine.reserve(stage.request(on_lambda()))
+    begin_attempt(Path(handle.run_dir), on_lambda(), at_s=BEGUN_S)
+    keep_provider(Path(handle.run_dir), ON_LAMBDA)
+    stage.engine.down(handle)
+    stage.engine.close()
+    assert machine_s(Path(handle.run_dir)) == NOW_S - BEGUN_S
+
+
+class EndedOnAws(SilentAws):
+    """EC2 has no instance of the run any more, and knows when it ended."""
+
+    def find(self, regions: Iterable[str], *, run_id: str | None = None) -> Found:
+        return Found()
+
+    def ended_at_s(self, regions: Iterable[str], *, run_id: str) -> float | None:
+        return BEGUN_S + 180
+
+
+def test_an_end_that_ec2_tells_is_the_end_of_a_machine_that_skypilot_has_forgotten(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, aws=EndedOnAws())
+    play_nothing(stage)
+    run = reconciled(stage, offer("g6.xlarge", "3.60", cloud="aws", region="us-east-1"))
+    assert run.cost_usd == Decimal("0.18")
+
+
+def test_a_launch_that_broke_with_a_machine_that_is_gone_by_now_is_billed(stage: Stage) -> None:
+    stage.play(
+        launch=[{"error": ["CommandError", "set-up was cut off"]}],
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": []}}],
+        down=[{"result": {"existed": True}}],
+    )
+    request = stage.request(on_lambda())
+    ticks = itertools.count(BEGUN_S, 90.0)
+    stage.engine._clock = lambda: next(ticks)
+    with pytest.raises(SkyPilotError):
+        stage.engine.submit(request, stage.engine.reserve(request))
+    stage.engine.close()
+    assert machine_s(request.run_dir) == 90.0
+
+
+def test_what_waits_in_a_queue_has_no_node_and_costs_nothing(stage: Stage) -> None:
+    stage.play(
+        launch=[{"error": ["ConnectionError", "the API server is gone"]}],
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": ["INIT"]}}],
+        down=[{"result": {"existed": True}}],
+    )
+    request = stage.request(offer("a100"))
+    ticks = itertools.count(BEGUN_S, 90.0)
+    stage.engine._clock = lambda: next(ticks)
+    with pytest.raises(SkyPilotError):
+        stage.engine.submit(request, stage.engine.reserve(request))
+    stage.engine.close()
+    assert machine_s(request.run_dir) == 0.0
+
+
+def test_a_full_disk_does_not_make_a_take_down_fail(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    play_machine(stage)
+    handle = stage.engine.reserve(stage.request(on_lambda()))
+    begin_attempt(Path(handle.run_dir), on_lambda(), at_s=BEGUN_S)
+
+    def full(run_dir: Path, attempt: Attempt) -> None:
+        raise EngineError("no space left on device")
+
+    monkeypatch.setattr(sky_attempt, "_write", full)
+    stage.engine.down(handle)
+    stage.engine.close()
+
+
+def test_attempts_at_one_place_are_asked_about_once_by_what_one_of_them_told(tmp_path: Path) -> None:
+    for at_s in (BEGUN_S, BEGUN_S + 60):
+        begin_attempt(tmp_path, on_lambda(), at_s=at_s)
+    keep_provider(tmp_path, ON_LAMBDA)
+    assert earlier_questions(read_attempt(tmp_path)) == []
+    begin_attempt(tmp_path, offer("h100", cloud="lambda", region="us-west-1"), at_s=BEGUN_S + 90)
+    begin_attempt(tmp_path, offer("n1", cloud="gcp", region="us-west1"), at_s=BEGUN_S + 120)
+    assert earlier_questions(read_attempt(tmp_path))[-1] is None
+
+
+def machine_s(run_dir: Path) -> float | None:
+    """Billed seconds of the latest attempt's machine; None: nobody knows of its end."""
+    known = read_attempt(run_dir)
+    assert known is not None
+    assert known.machine is not None
+    return None if known.machine.to_s is None else known.machine.to_s - known.machine.from_s
 
 
 @pytest.mark.parametrize(("gone_s", "seconds"), [(1090.0, 90.0), (None, 0.0), (900.0, 0.0)])
