@@ -344,7 +344,7 @@ class _Reconciliation:
         if request is not None and end.reason is EndReason.CLIENT_GONE:
             end = end_on_request(request)
         ended_at_s = self._ended_at_s(session, record)
-        outcome = close_run(session, end, self._interrupts, ended_at_s=ended_at_s)
+        outcome = close_run(session, end, self._interrupts, ended_at_s=ended_at_s, was_told=False)
         return Reconciled(run_id=record.run_id, action=ReconcileAction.CLOSED, outcome=outcome)
 
     def _ended_at_s(self, session: Session, record: RunRecord) -> float | None:

@@ -66,7 +66,14 @@ class _Errors:
             self.first = None
 
 
-def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s: float | None = None) -> RunOutcome:
+def close_run(
+    session: Session,
+    end: End,
+    interrupts: Interrupts,
+    *,
+    ended_at_s: float | None = None,
+    was_told: bool = True,
+) -> RunOutcome:
     """Take the run down and write how it ended: a final state with evidence, or UNCONFIRMED.
 
     Args:
@@ -75,6 +82,8 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
         interrupts: counts the user's signals; one that comes while results are fetched ends the fetch.
         ended_at_s: Unix time at which the machine had ended already, unless events that come home now prove that it
             lived on; None: it ends now, or, where it turns out to be gone, with its last sign of life.
+        was_told: whether a task that may be at work was told to end; one that was not is told before its results are
+            fetched, for what it writes after that goes with its machine.
 
     Raises:
         TeardownUnconfirmedError: something is left for all that is known, and another error came on top of it.
@@ -85,7 +94,8 @@ def close_run(session: Session, end: End, interrupts: Interrupts, *, ended_at_s:
     machine = MachineState.UNKNOWN
     evidence: Evidence | None = None
     if session.handle is not None:
-        machine = _bring_home(session, session.handle, errors, end, interrupts)
+        was_told = was_told and end.reason is not EndReason.ERROR
+        machine = _bring_home(session, session.handle, errors, end, interrupts, was_told=was_told)
         evidence = _take_down(session, session.handle, errors)
         # A task that was killed may have written after its events were fetched; now nobody writes any more.
         errors.attempt(lambda: store_missing_events(session), None)
@@ -177,7 +187,9 @@ def _enter_teardown(session: Session, end: End) -> None:
         session.enter(RunState.TEARING_DOWN, end.detail)
 
 
-def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, interrupts: Interrupts) -> MachineState:
+def _bring_home(
+    session: Session, handle: Handle, errors: _Errors, end: End, interrupts: Interrupts, *, was_told: bool
+) -> MachineState:
     """Results and events from a machine that may not answer any more; what it knew of the task.
 
     In a thread and for a limited time, for until it is through the machine is billed.
@@ -189,9 +201,9 @@ def _bring_home(session: Session, handle: Handle, errors: _Errors, end: End, int
     def ask_and_fetch() -> None:
         nonlocal machine, brought
         machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
-        if end.reason is EndReason.ERROR and machine in _AT_WORK:
-            # Nobody has told the task to end, and what it writes after the fetch goes with the machine.
-            engine.attempt(lambda: session.engine.cancel(handle, grace_s=session.settings.cancel_grace_s), None)
+        if not was_told and machine in _AT_WORK:
+            grace_s = 0.0 if end.reason is EndReason.STOP_NOW else session.settings.cancel_grace_s
+            engine.attempt(lambda: session.engine.cancel(handle, grace_s=grace_s), None)
         engine.attempt(lambda: session.engine.fetch(handle), None)
         # A machine that is gone has left in the run's store what it had; one that answered has the same.
         if engine.first is not None:

@@ -320,3 +320,17 @@ def test_who_interrupts_a_launch_does_not_wait_for_events(stage: Stage, monkeypa
         stage.engine.submit(request, stage.engine.reserve(request))
     stage.engine.close()
     assert not stage.calls("fetch")
+
+
+def test_a_task_that_still_works_is_told_to_end_before_its_events_are_fetched(stage: Stage) -> None:
+    stage.play(
+        status=[{"result": {"cluster": "UP", "job": "RUNNING"}}, {"result": {"cluster": "UP", "job": "SUCCEEDED"}}],
+        run=[{"result": {"out": "asked"}}],
+        provider=[{"result": KNOWN}],
+        down=[{"result": {"existed": True}}],
+        evidence=[{"result": UP}, {"result": {**UP, "instances": {}}}],
+    )
+    reconciled(stage, on_lambda())
+    asked = [op for op, _ in stage.calls("run", "fetch", "down")]
+    assert asked[:2] == ["run", "fetch"]
+    assert "down" in asked
