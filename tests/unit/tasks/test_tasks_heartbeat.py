@@ -231,7 +231,7 @@ sys.exit(tasks.train.main(sys.argv[1:]))
     ("guard", "expected"),
     [
         (GuardChoice(price_usd_per_hour=3600.0, max_usd=6.0, heartbeat_s=2.0), 0),
-        (GuardChoice(hang_s=3.0, heartbeat_s=1.0), 1),
+        (GuardChoice(hang_s=9.0, heartbeat_s=1.0), 1),
     ],
     ids=["cap", "hang"],
 )
