@@ -222,7 +222,7 @@ class TellsEnd(Protocol):
 
 @runtime_checkable
 class TellsMachines(Protocol):
-    """An engine whose runs may have several machines, one after the other."""
+    """An engine whose runs may have several machines, one after the other, or had some in a launch that broke."""
 
     def machines(self, handle: Handle) -> MachineTimes | None:
         """What is known of them here, without asking anybody; None: it is one machine from start to end."""

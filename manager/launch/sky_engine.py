@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -376,9 +377,8 @@ class SkyEngine:
 
     def _take_down(self, handle: Handle) -> bool:
         """Whether SkyPilot may have had a cluster to take down; raises as `down`."""
-        worker, on_aws = self._worker(handle), was_on_aws(read_attempt(Path(handle.run_dir)))
-        end = lambda: self._end_at_provider(handle)  # noqa: E731
-        return take_down(worker, handle, sleep=self._sleep, end_at_provider=end, is_reached=on_aws)
+        end, on_aws = partial(self._end_at_provider, handle), was_on_aws(read_attempt(Path(handle.run_dir)))
+        return take_down(self._worker(handle), handle, sleep=self._sleep, end_at_provider=end, is_reached=on_aws)
 
     def _end_at_provider(self, handle: Handle) -> tuple[str, ...] | None:
         """End on AWS what has the run's tag; what it refused, or None where no provider can be asked past SkyPilot."""

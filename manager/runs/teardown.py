@@ -94,7 +94,6 @@ def close_run(
     machine = MachineState.UNKNOWN
     evidence: Evidence | None = None
     if session.handle is not None:
-        was_told = was_told and end.reason is not EndReason.ERROR
         machine = _bring_home(session, session.handle, errors, end, interrupts, was_told=was_told)
         evidence = _take_down(session, session.handle, errors)
         # A task that was killed may have written after its events were fetched; now nobody writes any more.
@@ -145,7 +144,7 @@ def close_after_error(session: Session, error: BaseException, interrupts: Interr
         StateError: as in `close_run`.
     """
     end = End(reason=EndReason.ERROR, message=str(error) or type(error).__name__)
-    outcome = close_run(session, end, interrupts)
+    outcome = close_run(session, end, interrupts, was_told=False)
     if isinstance(outcome.error, TeardownUnconfirmedError):
         raise outcome.error from error
 

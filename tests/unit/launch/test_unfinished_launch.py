@@ -181,35 +181,11 @@ def test_an_end_that_ec2_tells_is_the_end_of_a_machine_that_skypilot_has_forgott
 
 
 def test_a_launch_that_broke_with_a_machine_that_is_gone_by_now_is_billed(stage: Stage) -> None:
-    stage.play(
-        launch=[{"error": ["CommandError", "set-up was cut off"]}],
-        provider=[{"result": KNOWN}],
-        states=[{"result": {"states": []}}],
-        down=[{"result": {"existed": True}}],
-    )
-    request = stage.request(on_lambda())
-    ticks = itertools.count(BEGUN_S, 90.0)
-    stage.engine._clock = lambda: next(ticks)
-    with pytest.raises(SkyPilotError):
-        stage.engine.submit(request, stage.engine.reserve(request))
-    stage.engine.close()
-    assert machine_s(request.run_dir) == 90.0
+    assert broken_launch_s(stage, on_lambda(), states=[]) == 90.0
 
 
 def test_what_waits_in_a_queue_has_no_node_and_costs_nothing(stage: Stage) -> None:
-    stage.play(
-        launch=[{"error": ["ConnectionError", "the API server is gone"]}],
-        provider=[{"result": KNOWN}],
-        states=[{"result": {"states": ["INIT"]}}],
-        down=[{"result": {"existed": True}}],
-    )
-    request = stage.request(offer("a100"))
-    ticks = itertools.count(BEGUN_S, 90.0)
-    stage.engine._clock = lambda: next(ticks)
-    with pytest.raises(SkyPilotError):
-        stage.engine.submit(request, stage.engine.reserve(request))
-    stage.engine.close()
-    assert machine_s(request.run_dir) == 0.0
+    assert broken_launch_s(stage, offer("a100"), states=["INIT"]) == 0.0
 
 
 def test_a_full_disk_does_not_make_a_take_down_fail(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +199,9 @@ def test_a_full_disk_does_not_make_a_take_down_fail(stage: Stage, monkeypatch: p
     monkeypatch.setattr(sky_attempt, "_write", full)
     stage.engine.down(handle)
     stage.engine.close()
+    assert len(stage.calls("down")) == 1
+    # What could not be written stays open: it is billed to the evidence of its end.
+    assert machine_s(Path(handle.run_dir)) is None
 
 
 def test_attempts_at_one_place_are_asked_about_once_by_what_one_of_them_told(tmp_path: Path) -> None:
@@ -233,6 +212,23 @@ def test_attempts_at_one_place_are_asked_about_once_by_what_one_of_them_told(tmp
     begin_attempt(tmp_path, offer("h100", cloud="lambda", region="us-west-1"), at_s=BEGUN_S + 90)
     begin_attempt(tmp_path, offer("n1", cloud="gcp", region="us-west1"), at_s=BEGUN_S + 120)
     assert earlier_questions(read_attempt(tmp_path))[-1] is None
+
+
+def broken_launch_s(stage: Stage, one: Offer, *, states: list[str]) -> float | None:
+    """Billed seconds of a launch that breaks 90 s after it was asked for."""
+    stage.play(
+        launch=[{"error": ["CommandError", "set-up was cut off"]}],
+        provider=[{"result": KNOWN}],
+        states=[{"result": {"states": states}}],
+        down=[{"result": {"existed": True}}],
+    )
+    request = stage.request(one)
+    ticks = itertools.count(BEGUN_S, 90.0)
+    stage.engine._clock = lambda: next(ticks)
+    with pytest.raises(SkyPilotError):
+        stage.engine.submit(request, stage.engine.reserve(request))
+    stage.engine.close()
+    return machine_s(request.run_dir)
 
 
 def machine_s(run_dir: Path) -> float | None:
@@ -278,7 +274,6 @@ def test_what_a_task_wrote_while_skypilot_was_away_is_brought_before_its_machine
         evidence=[{"result": {**UP, "instances": {}}}],
     )
     stage.machine_file(EVENTS_FILE, "".join(event_line(seq, EventType.PHASE) + "\n" for seq in (0, 1)))
-    asked: list[str] = []
     with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
         order = RunOrder(request=stage.request(on_lambda()), plan=plan(), cap_usd=None)
         supervise(order, stage.engine, ledger, lambda: NOW_S, lambda update: None, FAST)
