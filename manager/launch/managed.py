@@ -32,19 +32,17 @@ from manager.launch.from_store import ask_to_stop, bring_from_store, stored_even
 from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.managed_answers import (
     NO_CAPACITY,
-    RECOVERING,
-    lost_words,
     machines_had,
     machines_of,
     managed_evidence,
     managed_state,
     no_machine,
     offer_of,
-    recovered_words,
     unasked_clouds,
     up_from_s,
 )
 from manager.launch.managed_end import end_job
+from manager.launch.managed_news import news_of
 from manager.launch.managed_record import (
     DEAREST,
     ManagedRecord,
@@ -345,20 +343,10 @@ class RecoveringSkyEngine(SkyEngine):
         known = _record(handle)
         assert known is not None, "only a managed job is looked at"
         record, answer = self._ask(handle, known)
-        state, job = managed_state(answer), answer["job"]
-        news: list[MachineNews] = []
-        if job is None:
-            return state, news
-        if job["status"] == RECOVERING and not record.loss_told:
-            news.append(MachineNews(words=lost_words(record)))
-            record = replace(record, loss_told=True)
-        # SkyPilot counts a recovery when the task runs again.
-        if job["recoveries"] > record.recoveries_told and state is not MachineState.STARTING:
-            news.append(MachineNews(words=recovered_words(record, job["recoveries"])))
-            record = replace(record, recoveries_told=job["recoveries"], loss_told=False)
+        told, news = news_of(record, answer)
         if news:
-            write_managed(Path(handle.run_dir), record)
-        return state, news
+            write_managed(Path(handle.run_dir), told)
+        return managed_state(answer), news
 
     def _look_again(self, handle: Handle) -> dict[str, Any]:
         record = _record(handle)

@@ -15,7 +15,7 @@ from manager.launch.sky_answers import no_capacity
 from manager.launch.sky_attempt import Attempt
 from manager.launch.sky_evidence import direct_words, launches_words, not_asked_words
 from manager.prices.offer import Offer
-from manager.units import format_duration, format_usd, usd
+from manager.units import usd
 
 _STATES = {
     "PENDING": MachineState.STARTING,
@@ -101,27 +101,6 @@ def offer_of(machine: MachineTime, offers: Sequence[Offer]) -> Offer:
     return offers[0]
 
 
-def lost_words(record: ManagedRecord) -> str:
-    """What is told when a machine is gone."""
-    return f"{_gone(record.machines)}; SkyPilot looks for another, from whose start the run goes on"
-
-
-def recovered_words(record: ManagedRecord, recoveries: int) -> str:
-    """What is told when the run goes on."""
-    now = record.machines[-1] if record.machines else None
-    missed = recoveries - record.recoveries_told
-    before = "" if record.loss_told else f"{_gone(record.machines[:-1])}; "
-    times = f"{missed} times " if missed > 1 else ""
-    return f"{before}recovered {times}({recoveries} in all): goes on with {'a machine' if now is None else named(now)}"
-
-
-def named(machine: MachineTime) -> str:
-    """Machine, place and price in words."""
-    place = machine.zone or machine.region or "an unknown place"
-    price = "price unknown" if machine.price_usd_per_hour is None else f"{format_usd(machine.price_usd_per_hour)}/h"
-    return f"{machine.instance_type or 'a machine'} in {machine.cloud} {place}, spot, {price}"
-
-
 def managed_evidence(
     name: str,
     asked_at_s: float,
@@ -178,11 +157,3 @@ def no_machine(request: LaunchRequest, job: dict[str, Any]) -> NothingFitsError 
     return EngineError(
         f"the managed job ended before its task began: {reason}", hint="Read sky.log in the run's folder."
     )
-
-
-def _gone(machines: Sequence[MachineTime]) -> str:
-    if not machines:
-        return "preempted"
-    last = machines[-1]
-    after = "" if last.to_s is None else f" after {format_duration(last.to_s - last.from_s)}"
-    return f"preempted: {named(last)} is gone{after}"

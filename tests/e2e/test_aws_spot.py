@@ -81,7 +81,8 @@ def test_a_preempted_machine_is_replaced_and_the_run_goes_on(
     assert [one["resumed_from_step"] is None for one in starts] == [True, False]
 
     told = [change["detail"] or "" for change in run["history"] if change["state"] == "running"]
-    assert any("preempted" in words for words in told), told
+    # SkyPilot may not have seen the task at work yet: then it is no preemption to it.
+    assert any(" is gone" in words for words in told), told
     assert any("recovered" in words for words in told), told
     _assert_bill_is_the_sum_over_machines(tmp_path, run, [call.at_s for call in rented])
 

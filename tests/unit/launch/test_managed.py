@@ -227,6 +227,37 @@ def test_what_happened_while_nobody_was_at_home_is_told_when_somebody_comes_back
     assert "recovered (1 in all)" in news
 
 
+def test_a_machine_lost_before_skypilot_saw_the_task_begin_is_told_like_any_other(stage: Stage) -> None:
+    """SkyPilot replaces it without counting a recovery, and the job is told to be starting all the while."""
+    handle = running(
+        stage,
+        answer("STARTING", FIRST),
+        answer("STARTING", LOST, cluster=None),
+        answer("STARTING", LOST, {**SECOND, "is_up": False}, cluster="INIT"),
+        answer("STARTING", LOST, SECOND),
+        answer("RUNNING", LOST, SECOND),
+        answer("RUNNING", LOST, SECOND),
+        answer("SUCCEEDED", LOST, SECOND),
+        managed_tail=[{"result": {}}],
+    )
+    news = [item.words for item in stage.engine.stream(handle, after_seq=-1) if isinstance(item, MachineNews)]
+    assert len(news) == 2
+    assert news[0].startswith("lost before SkyPilot saw the task begin: g6.xlarge in aws us-east-1a, spot, $0.36/h is")
+    assert news[1].startswith("recovered (1 in all): goes on with g6.xlarge in aws us-west-2b, spot, $0.4")
+
+
+def test_places_at_which_skypilot_only_looked_are_no_machines_lost(stage: Stage) -> None:
+    elsewhere = {**FIRST, "from_s": 900.0, "to_s": 950.0, "is_up": False}
+    handle = running(
+        stage,
+        answer("STARTING", elsewhere, FIRST),
+        answer("RUNNING", elsewhere, FIRST),
+        answer("SUCCEEDED", elsewhere, LOST, cluster=None),
+        managed_tail=[{"result": {}}],
+    )
+    assert not [item for item in stage.engine.stream(handle, after_seq=-1) if isinstance(item, MachineNews)]
+
+
 def test_a_graceful_stop_is_a_request_in_the_bucket(stage: Stage) -> None:
     handle = running(stage, answer("RUNNING", FIRST), answer("RUNNING", FIRST), answer("SUCCEEDED", FIRST))
     stage.engine.cancel(handle, grace_s=60)
