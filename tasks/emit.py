@@ -39,9 +39,16 @@ class Sync(Protocol):
 _QUOTES_OTHERS = frozenset({EventType.WARNING, EventType.FAILED})
 """Whose messages are those of libraries, which may quote a token or an address with a password."""
 
+_FINAL = frozenset({EventType.FINISHED, EventType.FAILED})
+
 
 class EventWriter:
-    """The one writer of a run's events; silent on all processes but the first."""
+    """The one writer of a run's events in one start of the program; silent on all processes but the first.
+
+    The first final event of a start is its only one: until the last upload is through the heartbeat keeps cap and
+    patience, and the alarm listens for other processes, and neither changes how the run ended. Earlier starts have
+    their own.
+    """
 
     def __init__(
         self,
@@ -69,12 +76,13 @@ class EventWriter:
         self._clock = clock
         self._lock = threading.RLock()
         self._sync: Sync | None = None
+        self._has_ended = False
         self.events = _read_and_repair(path, repair=is_main)
         """All events of the run: those that were in the file when it was opened, and those of this start."""
         self._next_seq = self.events[-1].seq + 1 if self.events else 0
 
     def emit(self, event_type: EventType, /, **data: Any) -> None:
-        """Write one event to the file, force it to disk, then say it on standard output.
+        """Write one event to the file, force it to disk, then say it on standard output; no second final one.
 
         Raises:
             OSError: the file cannot be written; it still ends with a whole line.
@@ -84,9 +92,12 @@ class EventWriter:
             step=data.get("step") if event_type is EventType.TRAIN else None,
         )
         if self._is_main:
-            # The watch over a main thread that is stuck says the last word from a thread of its own.
+            # The watch over a main thread that is stuck says the last word from a thread of its own: both may end now.
             with self._lock:
-                self._write(event_type, data)
+                is_final = event_type in _FINAL
+                if not (is_final and self._has_ended):
+                    self._write(event_type, data)
+                    self._has_ended |= is_final
 
     def _write(self, event_type: EventType, data: dict[str, Any]) -> None:
         event = self._next(event_type, data)
@@ -115,13 +126,15 @@ class EventWriter:
 
     def emit_last(self, event_type: EventType, /, **data: Any) -> None:
         """As `emit`, for the event that tells why the program ends: a full disk does not keep it from the stream."""
-        try:
-            self.emit(event_type, **data)
-        except OSError:
-            if self._is_main and self._sync is not None:
-                self._sync.take_last(self._next(event_type, data))
-            elif self._is_main:
-                self._say(self._next(event_type, data).to_line())
+        with self._lock:
+            try:
+                self.emit(event_type, **data)
+            except OSError:
+                if self._is_main and self._sync is not None:
+                    self._sync.take_last(self._next(event_type, data))
+                elif self._is_main:
+                    self._say(self._next(event_type, data).to_line())
+                self._has_ended = True
 
     def go_through(self, sync: Sync) -> None:
         """From now on events are published by whoever takes them, when it has them safe."""

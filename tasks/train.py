@@ -44,37 +44,8 @@ from tasks.run_store import RunStore, open_run_store
 from tasks.stop import Interrupted, StopFlag
 from tasks.stores.errors import StoreError
 
-_FINAL = frozenset({EventType.FINISHED, EventType.FAILED})
 SETTLE_LIMIT_S = 10.0
 """For the store to take the last events of a program that ends in the middle."""
-
-
-class OneEnd(EventWriter):
-    """The events of one start of the program, whose first final event is the only one.
-
-    The heartbeat keeps cap and patience, and the alarm listens for other processes, until the last upload is through:
-    each may end the program then, and neither changes how the run ended. Earlier starts have final events of their own.
-    """
-
-    _has_ended = False
-
-    def emit(self, event_type: EventType, /, **data: Any) -> None:
-        """As the writer does; nothing for a second final event."""
-        if event_type not in _FINAL:
-            super().emit(event_type, **data)
-            return
-        # Held over look and write: the main thread and that of the heartbeat may come to their end at once.
-        with self._lock:
-            if not self._has_ended:
-                super().emit(event_type, **data)
-                self._has_ended = True
-
-    def emit_last(self, event_type: EventType, /, **data: Any) -> None:
-        """As the writer does; nothing for a second final event."""
-        with self._lock:
-            if not self._has_ended:
-                super().emit_last(event_type, **data)
-                self._has_ended = True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
         lock = _lock(asked.out) if is_main else None
-        events = OneEnd(asked.out / EVENTS_FILE, is_main=is_main)
+        events = EventWriter(asked.out / EVENTS_FILE, is_main=is_main)
     except (OSError, TaskError, ProtocolError) as error:
         if lock is not None:
             lock.close()

@@ -140,10 +140,7 @@ def read_attempt(run_dir: Path) -> Attempt | None:
     """The latest attempt; None when there was none."""
     try:
         record = json.loads((run_dir / ATTEMPT_FILE).read_text(encoding="utf-8"))
-        # Before it kept whole attempts, the file had the regions of AWS alone.
-        regions = [region for region in record.get("aws_regions") or () if region != record["region"]]
-        on_aws = [{"cloud": "aws", "region": region, "provider": None} for region in regions]
-        return replace(_attempt(record), earlier=tuple(map(_attempt, record.get("earlier") or on_aws)))
+        return replace(_attempt(record), earlier=tuple(map(_attempt, record.get("earlier") or ())))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, ArithmeticError):
@@ -168,6 +165,11 @@ def keep_attempts(run_dir: Path, clouds: Collection[str]) -> None:
 def reserved_here() -> dict[str, str]:
     """For the details of a handle that is reserved on this machine."""
     return {RESERVED_ON: platform.node()}
+
+
+def came_through(handle: Handle) -> bool:
+    """Whether SkyPilot gave the task of this launch a number: from then on its machine is the launch's own."""
+    return "job_id" in handle.details
 
 
 def asked_for_elsewhere(handle: Handle) -> str | None:

@@ -41,6 +41,7 @@ from manager.launch.sky_attempt import (
     asked_for,
     asked_for_elsewhere,
     begin_attempt,
+    came_through,
     close_attempt,
     cloud_of,
     end_attempt,
@@ -244,15 +245,14 @@ class SkyEngine:
         success.
 
         Raises:
-            EngineError: after DOWN_ATTEMPTS attempts SkyPilot had not taken the cluster down, nor had AWS been asked
-                for its end.
+            EngineError: SkyPilot took the cluster down in none of DOWN_ATTEMPTS attempts, nor was AWS asked to.
         """
         # Results that are still on their way home, for whom nobody waits any more, must not hold this up.
         if self._worker(handle).take_over():
             # The time is over, and SkyPilot needs some to start anew: the provider itself is asked before.
             self._end_at_provider(handle)
         attempt = read_attempt(Path(handle.run_dir))
-        is_unbegun = "job_id" not in handle.details and is_open(attempt)
+        is_unbegun = not came_through(handle) and is_open(attempt)
         if not is_unbegun and (attempt is None or attempt.provider is None):
             keep_facts(self._worker(handle), handle)
         trouble: EngineError | None = None
@@ -275,7 +275,7 @@ class SkyEngine:
             return self._call(handle, "evidence", {"cluster": handle.name, **question}, timeout_s=QUERY_TIMEOUT_S)
 
         found = ask_what_is_left(handle, ask, self._aws, asked_at_s=self._clock())
-        if found.left and "job_id" not in handle.details:
+        if found.left and not came_through(handle):
             # Whatever SkyPilot said of its end: it is billed on.
             reopen_attempt(Path(handle.run_dir))
         return found
@@ -286,7 +286,7 @@ class SkyEngine:
 
     def machines(self, handle: Handle) -> MachineTimes | None:
         """Of a launch that gave no task a start: those that it may have come to; see TellsMachines."""
-        if "job_id" in handle.details or asked_for_elsewhere(handle) is not None:
+        if came_through(handle) or asked_for_elsewhere(handle) is not None:
             return None
         asked = asked_for(Path(handle.run_dir))
         return None if asked is None else MachineTimes(machines=asked, known_to_s=math.inf)

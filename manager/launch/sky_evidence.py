@@ -15,7 +15,7 @@ from manager.launch.aws_end import ASKED, left_on_aws, was_on_aws
 from manager.launch.aws_inventory import CLOUD
 from manager.launch.engine import Evidence, Handle
 from manager.launch.inventory import AskedInventory, Found
-from manager.launch.sky_attempt import Attempt, asked_for_elsewhere, read_attempt
+from manager.launch.sky_attempt import Attempt, asked_for_elsewhere, came_through, read_attempt
 from manager.launch.sky_worker import SkyPilotError
 from manager.prices.slurm import SLURM
 
@@ -41,7 +41,7 @@ def ask_what_is_left(handle: Handle, ask: Ask, aws: AskedInventory, *, asked_at_
     except SkyPilotError as error:
         return no_answer(asked_at_s, error, direct)
     elsewhere = asked_for_elsewhere(handle)
-    was_launched = attempt is not None or elsewhere is not None or "job_id" in handle.details
+    was_launched = attempt is not None or elsewhere is not None or came_through(handle)
     told_by_aws = attempt is not None and attempt.cloud == CLOUD
     return evidence_of(
         handle.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -14,7 +13,6 @@ import pytest
 
 from manager.errors import NothingFitsError
 from manager.launch import sky_answers
-from manager.launch.aws_end import regions_of
 from manager.launch.engine import LaunchRequest
 from manager.launch.inventory import Found, Rented, RentedKind
 from manager.launch.sky_attempt import Attempt, begin_attempt, end_attempt, read_attempt
@@ -273,14 +271,6 @@ def test_two_partitions_of_one_cluster_are_asked_about_once(stage: Stage) -> Non
     handle = stage.engine.submit(request, stage.engine.reserve(request)).handle
     assert stage.engine.evidence(handle).left == ("7 (UP)",)
     assert len(stage.calls("evidence")) == 1
-
-
-def test_a_file_of_the_version_before_keeps_its_regions(tmp_path: Path) -> None:
-    record = {"cloud": "aws", "region": EAST, "provider": None, "aws_regions": [WEST, EAST]}
-    (tmp_path / "sky-attempt.json").write_text(json.dumps(record))
-    known = read_attempt(tmp_path)
-    assert known is not None
-    assert regions_of(known) == (WEST, EAST)
 
 
 def test_an_error_after_a_machine_that_was_given_back_leaves_it_on_the_bill(stage: Stage) -> None:
