@@ -30,6 +30,7 @@ _STATES = {
 }
 """SkyPilot's states of a managed job; those not named (FAILED, FAILED_CONTROLLER, CANCELLED) are failures."""
 RECOVERING = "RECOVERING"
+CANCELLING = "CANCELLING"
 NO_CAPACITY = frozenset({"FAILED_NO_RESOURCE", "FAILED_PRECHECKS"})
 """States of a job that never had a machine."""
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from manager.launch.engine import MachineNews, MachineState, MachineTime
-from manager.launch.managed_answers import RECOVERING, managed_state
+from manager.launch.managed_answers import CANCELLING, RECOVERING, managed_state
 from manager.launch.managed_record import ManagedRecord
 from manager.units import format_duration, format_usd
 
@@ -37,7 +37,9 @@ def news_of(record: ManagedRecord, answer: dict[str, Any]) -> tuple[ManagedRecor
         words = f"{_gone(had, was_seen=is_recovering)}; SkyPilot looks for another, from whose start the run goes on"
         news.append(MachineNews(words=words))
         record = replace(record, loss_told=True)
-    replaced = max(job["recoveries"], len(up) - 1)
+    # A job that was ended while its task was starting goes on with no machine.
+    goes_on = state in {MachineState.RUNNING, MachineState.SUCCEEDED} and job["status"] != CANCELLING
+    replaced = max(job["recoveries"], len(up) - 1 if goes_on else 0)
     if replaced > record.recoveries_told and not is_starting:
         words = _recovered(record, had, replaced, was_seen=bool(job["recoveries"]))
         news.append(MachineNews(words=words))

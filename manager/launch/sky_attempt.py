@@ -9,16 +9,17 @@ provider means: there may be a machine, and nobody knows how to ask about it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.engine import Handle, MachineTime
+from manager.launch.engine import Handle, MachineTime, MachineTimes
 from manager.launch.given_back import machine_of, machine_time
 from manager.prices.offer import Offer
 
@@ -89,6 +90,45 @@ def close_attempt(run_dir: Path, *, gone_s: float | None) -> None:
             _write(run_dir, replace(known, machine=replace(known.machine, to_s=to_s)))
 
 
+def close_broken(
+    run_dir: Path,
+    *,
+    had_none: bool,
+    is_new: bool,
+    waits: bool,
+    ended_s: float | None,
+    was_there: Callable[[], bool],
+    now_s: float,
+) -> None:
+    """The latest attempt has been taken down, and its launch did not come through.
+
+    Args:
+        run_dir: of the run.
+        had_none: SkyPilot never had a cluster of it.
+        is_new: nobody need be asked again about one that had no machine.
+        waits: it only waited in a cluster's queue.
+        ended_s: Unix time at which the provider says that its machine ended; None: it does not say.
+        was_there: whether anything but SkyPilot tells of a machine.
+        now_s: Unix time.
+
+    Raises:
+        EngineError: the file cannot be written.
+    """
+    known = read_attempt(run_dir)
+    if ended_s is not None and known is not None and known.machine is not None and ended_s < known.machine.from_s:
+        # The machine of an attempt before it.
+        ended_s = None
+    if ended_s is not None or not had_none:
+        close_attempt(run_dir, gone_s=None if waits else now_s if ended_s is None else ended_s)
+    elif was_there():
+        # It ended by itself, and nobody says when: it is billed to its last sign of life.
+        return
+    elif is_new:
+        end_attempt(run_dir)
+    else:
+        close_attempt(run_dir, gone_s=None)
+
+
 def reopen_attempt(run_dir: Path) -> None:
     """The latest attempt's machine is there, whatever was said of its end."""
     known = read_attempt(run_dir)
@@ -107,10 +147,11 @@ def cloud_of(attempt: Attempt | None) -> str | None:
     return None if attempt is None else attempt.cloud
 
 
-def asked_for(run_dir: Path) -> tuple[MachineTime, ...] | None:
+def asked_for(run_dir: Path) -> MachineTimes | None:
     """Machines that the attempts may have come to, the oldest first; None: of one nobody knows.
 
-    One attempt is over when the next begins.
+    One attempt is over when the next begins. What comes after the end of the latest is not settled: it is opened again
+    where a machine of it turns up.
     """
     known = read_attempt(run_dir)
     found: list[MachineTime] = []
@@ -120,7 +161,8 @@ def asked_for(run_dir: Path) -> tuple[MachineTime, ...] | None:
         if found and found[-1].to_s is None:
             found[-1] = replace(found[-1], to_s=max(found[-1].from_s, one.machine.from_s))
         found.append(one.machine)
-    return tuple(found)
+    ends_s = found[-1].to_s if found else None
+    return MachineTimes(machines=tuple(found), known_to_s=math.inf if ends_s is None else ends_s)
 
 
 def end_attempt(run_dir: Path) -> None:
@@ -148,16 +190,33 @@ def read_attempt(run_dir: Path) -> Attempt | None:
         return Attempt(cloud=None, region=None, provider=None)
 
 
-def keep_attempts(run_dir: Path, clouds: Collection[str]) -> None:
-    """Forget those of other clouds: SkyPilot, which had the choice among all of them, had no machine there.
+def keep_attempts(run_dir: Path, clouds: Collection[str], machines: Sequence[MachineTime], *, at_s: float) -> None:
+    """Forget attempts in other clouds: SkyPilot, which had the choice among all of them, had no machine there.
+
+    Args:
+        run_dir: of the run.
+        clouds: where there may have been one.
+        machines: all that there were; an attempt at the place of none of them costs nothing.
+        at_s: Unix time at which SkyPilot was asked.
 
     Raises:
         EngineError: the file cannot be written.
     """
     known = read_attempt(run_dir)
-    kept = () if known is None else tuple(one for one in known.all if one.cloud in clouds)
+    kept, left = [], list(machines)
+    for one in () if known is None else known.all:
+        if one.cloud not in clouds:
+            continue
+        came_to = next((had for had in left if (had.cloud, had.region) == (one.cloud, one.region)), None)
+        if came_to is not None:
+            left.remove(came_to)
+        kept.append(replace(one, machine=came_to or _no_time(one, at_s)))
+    if left:
+        # A machine at a place that was not written down: what it cost is not known from the attempts.
+        kept = [replace(one, machine=None) for one in kept]
+    kept.sort(key=lambda one: at_s if one.machine is None else one.machine.from_s)
     if kept:
-        _write(run_dir, replace(kept[-1], earlier=kept[:-1]))
+        _write(run_dir, replace(kept[-1], earlier=tuple(kept[:-1])))
     else:
         (run_dir / ATTEMPT_FILE).unlink(missing_ok=True)
 
@@ -179,6 +238,18 @@ def asked_for_elsewhere(handle: Handle) -> str | None:
     if machine in (None, platform.node()) or read_attempt(Path(handle.run_dir)) is not None:
         return None
     return str(machine)
+
+
+def _no_time(attempt: Attempt, at_s: float) -> MachineTime:
+    return MachineTime(
+        from_s=at_s,
+        to_s=at_s,
+        price_usd_per_hour=None,
+        cloud=attempt.cloud or "",
+        region=attempt.region,
+        zone=None,
+        instance_type=None,
+    )
 
 
 def _attempt(record: dict[str, Any]) -> Attempt:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from manager.errors import EngineError
+from manager.launch.aws_end import maybe_on_aws
 from manager.launch.engine import Handle
+from manager.launch.inventory import AskedInventory
+from manager.launch.sky_attempt import Attempt
 from manager.launch.sky_worker import SkyPilotError, SkyWorker
+from tasks.protocol import EVENTS_FILE
 
 DOWN_TIMEOUT_S = 420.0
 FIRST_DOWN_TIMEOUT_S = 150.0
@@ -48,3 +53,9 @@ def take_down(
             end_at_provider()
             sleep(2.0**attempt)
     raise AssertionError("the last attempt returns or raises")
+
+
+def is_told_of(aws: AskedInventory, handle: Handle, attempt: Attempt | None) -> bool:
+    """Whether anything but SkyPilot tells of a machine of the run: its events, or AWS."""
+    has_events = (Path(handle.run_dir) / EVENTS_FILE).is_file()
+    return has_events or maybe_on_aws(aws, handle.details["run_id"], attempt)

@@ -8,7 +8,6 @@ the cluster down first.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.errors import EngineError
-from manager.launch.aws_end import end_on_aws, last_end_on_aws, maybe_on_aws, was_on_aws
+from manager.launch.aws_end import end_on_aws, last_end_on_aws, was_on_aws
 from manager.launch.aws_inventory import AwsInventory
 from manager.launch.engine import (
     LOG_FILE,
@@ -37,12 +36,12 @@ from manager.launch.kept_results import model_stays_in_bucket
 from manager.launch.render import check_folder, cluster_name, remote_dir, render_task, script
 from manager.launch.sky_answers import GONE, REFUSED, no_capacity, offer_taken, refusal, share_s, state_of
 from manager.launch.sky_attempt import (
-    Attempt,
     asked_for,
     asked_for_elsewhere,
     begin_attempt,
     came_through,
     close_attempt,
+    close_broken,
     cloud_of,
     end_attempt,
     is_open,
@@ -51,7 +50,7 @@ from manager.launch.sky_attempt import (
     reopen_attempt,
     reserved_here,
 )
-from manager.launch.sky_down import take_down
+from manager.launch.sky_down import is_told_of, take_down
 from manager.launch.sky_events import EventMerger
 from manager.launch.sky_evidence import ask_what_is_left
 from manager.launch.sky_facts import LAST_EVENTS_TIMEOUT_S, keep_facts, knew_none, states_of
@@ -100,6 +99,7 @@ class SkyEngine:
         self._workers: dict[str, SkyWorker] = {}
         self._ended: dict[str, MachineState] = {}
         self._given_back: dict[str, list[MachineTime]] = {}
+        self._may_have: set[str] = set()
 
     def reserve(self, request: LaunchRequest) -> Handle:
         """Fix the cluster's name; nothing is started.
@@ -286,10 +286,8 @@ class SkyEngine:
 
     def machines(self, handle: Handle) -> MachineTimes | None:
         """Of a launch that gave no task a start: those that it may have come to; see TellsMachines."""
-        if came_through(handle) or asked_for_elsewhere(handle) is not None:
-            return None
-        asked = asked_for(Path(handle.run_dir))
-        return None if asked is None else MachineTimes(machines=asked, known_to_s=math.inf)
+        is_unknown = came_through(handle) or asked_for_elsewhere(handle) is not None
+        return None if is_unknown else asked_for(Path(handle.run_dir))
 
     def given_back(self, handle: Handle) -> tuple[MachineTime, ...]:
         """Machines of attempts that gave no task a start; see TellsGivenBack."""
@@ -362,18 +360,17 @@ class SkyEngine:
             with suppress(EngineError, OSError):
                 self._read_events(handle, timeout_s=LAST_EVENTS_TIMEOUT_S)
         waits = is_waiting(cloud_of(attempt), lambda: states_of(worker, handle, facts))
-        existed = self._take_down(handle)
-        had_none = knew_none(attempt, facts, existed=existed) and not self._was_there(handle, attempt)
-        if had_none and is_new:
-            end_attempt(run_dir)
-        else:
-            close_attempt(run_dir, gone_s=None if had_none or waits else self._clock())
-
-    def _was_there(self, handle: Handle, attempt: Attempt | None) -> bool:
-        """Whether anything but SkyPilot tells of a machine: its events, or AWS."""
-        if (Path(handle.run_dir) / EVENTS_FILE).is_file():
-            return True
-        return maybe_on_aws(self._aws, handle.details["run_id"], attempt) or self.ended_at_s(handle) is not None
+        is_known = handle.name in self._may_have
+        # What SkyPilot has taken down by the next look was there all the same.
+        self._may_have.add(handle.name)
+        had_none = knew_none(attempt, facts, existed=self._take_down(handle)) and not is_known
+        if had_none:
+            self._may_have.discard(handle.name)
+        ended_s, now_s = self.ended_at_s(handle), self._clock()
+        was_there = partial(is_told_of, self._aws, handle, attempt)
+        close_broken(
+            run_dir, had_none=had_none, is_new=is_new, waits=waits, ended_s=ended_s, was_there=was_there, now_s=now_s
+        )
 
     def _take_down(self, handle: Handle) -> bool:
         """Whether SkyPilot may have had a cluster to take down; raises as `down`."""

@@ -149,9 +149,13 @@ def earlier_questions(attempt: Attempt | None) -> list[dict[str, Any] | None]:
 
 
 def _is_known_at(one: Attempt, latest: Attempt | None) -> bool:
-    """Whether another attempt at the same place tells how to ask there: clusters of a run have one name."""
+    """Whether another attempt at the same place tells how to ask there: clusters of a run have one name.
+
+    Where the facts name a zone, SkyPilot asks that zone alone, and the attempt may have come to another.
+    """
     known = () if latest is None else [other for other in latest.all if other.provider is not None]
-    return (one.cloud, one.region) in [(other.cloud, other.region) for other in known]
+    asked = [other for other in known if not (other.provider or {}).get("config", {}).get("availability_zone")]
+    return (one.cloud, one.region) in [(other.cloud, other.region) for other in asked]
 
 
 def no_answer(asked_at_s: float, error: SkyPilotError, direct: Found | None) -> Evidence:

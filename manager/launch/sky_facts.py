@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ def keep_facts(worker: SkyWorker, handle: Handle) -> dict[str, Any] | None:
     """Store how to ask the provider, while SkyPilot knows; SkyPilot's answer, None where there was none."""
     try:
         answer = worker.call("provider", {"cluster": handle.name}, timeout_s=FACTS_TIMEOUT_S)
-        if answer["provider"] is not None:
-            keep_provider(Path(handle.run_dir), answer["provider"])
     except EngineError:
         # Facts for the evidence are worth a question, never a delay of the teardown; without them the evidence is
         # unconfirmed.
         return None
+    if answer["provider"] is not None:
+        # What a full disk does not take was told all the same.
+        with suppress(EngineError):
+            keep_provider(Path(handle.run_dir), answer["provider"])
     return answer
 
 

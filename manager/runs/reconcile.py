@@ -326,7 +326,8 @@ class _Reconciliation:
             close_after_error(session, error, self._interrupts)
             raise
         action = ReconcileAction.ADOPTED if wanted is None else ReconcileAction.ENDED
-        return Reconciled(run_id=record.run_id, action=action, outcome=close_run(session, reason, self._interrupts))
+        outcome = close_run(session, reason, self._interrupts, was_told=reason.is_known_to_task)
+        return Reconciled(run_id=record.run_id, action=action, outcome=outcome)
 
     def _wanted_end(self, record: RunRecord, *, end: bool) -> End | None:
         request = self._ledger.stop_request(record.run_id)

@@ -129,7 +129,7 @@ def _launch_to_end(session: Session, request: LaunchRequest, interrupts: Interru
         raise
     if end.reason is not EndReason.NO_CAPACITY:
         _meter_attempt(session, request, started_at_s)
-    return close_run(session, end, interrupts)
+    return close_run(session, end, interrupts, was_told=end.is_known_to_task)
 
 
 def _end_of_launch(session: Session, request: LaunchRequest, interrupts: Interrupts) -> End:

@@ -200,9 +200,9 @@ def _bring_home(
     def ask_and_fetch() -> None:
         nonlocal machine, brought
         machine = engine.attempt(lambda: session.engine.status(handle), MachineState.UNKNOWN)
-        if not was_told and machine in _AT_WORK:
-            grace_s = 0.0 if end.reason is EndReason.STOP_NOW else session.settings.cancel_grace_s
-            engine.attempt(lambda: session.engine.cancel(handle, grace_s=grace_s), None)
+        # An end at once leaves seconds for all that comes home, and its take-down ends the task.
+        if not was_told and machine in _AT_WORK and end.reason is not EndReason.STOP_NOW:
+            engine.attempt(lambda: session.engine.cancel(handle, grace_s=session.settings.cancel_grace_s), None)
         engine.attempt(lambda: session.engine.fetch(handle), None)
         # A machine that is gone has left in the run's store what it had; one that answered has the same.
         if engine.first is not None:

@@ -52,6 +52,11 @@ class End:
         """For the state change."""
         return str(self.reason) if self.message is None else f"{self.reason}: {self.message}"
 
+    @property
+    def is_known_to_task(self) -> bool:
+        """Whether a task that may be at work was told; one whose stream broke was not."""
+        return self.reason is not EndReason.ENGINE_FAILED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from manager.launch.managed import NO_MANAGED, RecoveringSkyEngine
 from manager.launch.managed_answers import unasked_clouds
 from manager.launch.managed_check import managed_of
 from manager.launch.managed_record import DEAREST, MANAGED_FILE, read_managed
+from manager.launch.sky_worker import SkyPilotError
 from tasks.job import parse_job
 from tasks.protocol import Event
 from tasks.stop_request import STOP_OBJECT
@@ -246,6 +248,20 @@ def test_a_machine_lost_before_skypilot_saw_the_task_begin_is_told_like_any_othe
     assert news[1].startswith("recovered (1 in all): goes on with g6.xlarge in aws us-west-2b, spot, $0.4")
 
 
+@pytest.mark.parametrize("status", ["CANCELLING", "CANCELLED", "FAILED_SETUP"])
+def test_a_job_that_ends_before_its_task_began_goes_on_with_no_machine(stage: Stage, status: str) -> None:
+    handle = running(
+        stage,
+        answer("STARTING", FIRST),
+        answer("STARTING", LOST, SECOND),
+        answer(status, LOST, SECOND),
+        answer("CANCELLED", LOST, SECOND),
+        managed_tail=[{"result": {}}],
+    )
+    news = [item.words for item in stage.engine.stream(handle, after_seq=-1) if isinstance(item, MachineNews)]
+    assert not [words for words in news if "goes on with" in words]
+
+
 def test_places_at_which_skypilot_only_looked_are_no_machines_lost(stage: Stage) -> None:
     elsewhere = {**FIRST, "from_s": 900.0, "to_s": 950.0, "is_up": False}
     handle = running(
@@ -361,6 +377,33 @@ def test_spot_machines_before_one_on_demand_are_counted(
     assert isinstance(stage.engine, RecoveringSkyEngine)
     had = [(one.from_s, one.to_s, one.price_usd_per_hour) for one in stage.engine.given_back(handle)]
     assert had == [(1010.0, 1610.0, Decimal("0.36"))] * is_counted
+
+
+def test_after_spot_that_failed_a_broken_launch_on_demand_has_a_known_bill(stage: Stage) -> None:
+    stage.play(
+        managed_mode=[{"result": CAN}],
+        managed_launch=[{"result": {"job_id": 7}}],
+        managed_job=[
+            answer("STARTING", FIRST, cluster="INIT"),
+            answer("FAILED_NO_RESOURCE", {**LOST, "is_up": False}, cluster=None),
+        ],
+        managed_left=[{"result": {"instances": {}}}],
+        managed_cancel=[{"result": NO_JOB}],
+        launch=[{"error": ["ConnectionError", "the API server is gone"]}],
+        provider=[{"result": {"existed": True, "provider": None}}],
+        down=[{"result": {"existed": True}}],
+    )
+    ticks = itertools.count(2000.0, 90.0)
+    stage.engine._clock = lambda: next(ticks)
+    request = spot(stage)
+    handle = stage.engine.reserve(request)
+    with pytest.raises(SkyPilotError):
+        stage.engine.submit(request, handle)
+    assert isinstance(stage.engine, RecoveringSkyEngine)
+    times = stage.engine.machines(handle)
+    assert times is not None
+    billed = [one for one in times.machines if one.to_s != one.from_s]
+    assert [one.price_usd_per_hour for one in billed] == [Decimal("0.36"), Decimal("0.80")]
 
 
 def test_clouds_where_spot_was_only_looked_for_are_not_asked_at_the_end(stage: Stage) -> None:

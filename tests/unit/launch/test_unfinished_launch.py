@@ -23,6 +23,7 @@ from manager.launch.sky_attempt import (
     keep_provider,
     read_attempt,
 )
+from manager.launch.sky_down import DOWN_ATTEMPTS
 from manager.launch.sky_evidence import earlier_questions
 from manager.launch.sky_worker import SkyPilotError
 from manager.prices.offer import Offer
@@ -79,6 +80,14 @@ def reconciled(stage: Stage, *offers: Offer) -> RunRecord:
             begin_attempt(Path(handle.run_dir), one, at_s=BEGUN_S + 60 * number)
         (found,) = reconcile(ledger, {"sky": stage.engine}, lambda: NOW_S, lambda update: None, settings=FAST)
         assert found.error is None
+        stage.engine.close()
+        return ledger.run("demo-1")
+
+
+def reconciled_again(stage: Stage, later_s: float) -> RunRecord:
+    stage.engine._clock = lambda: later_s
+    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
+        reconcile(ledger, {"sky": stage.engine}, lambda: later_s, lambda update: None, settings=FAST)
         stage.engine.close()
         return ledger.run("demo-1")
 
@@ -144,12 +153,64 @@ def test_a_machine_that_is_left_is_billed_on_whatever_skypilot_said_of_its_end(s
     )
     run = reconciled(stage, on_lambda())
     assert run.state is RunState.UNCONFIRMED
-    later_s = NOW_S + 36_000
-    stage.engine._clock = lambda: later_s
-    with Ledger.open(stage.folder / "ledger.sqlite3") as ledger:
-        reconcile(ledger, {"sky": stage.engine}, lambda: later_s, lambda update: None, settings=FAST)
-        assert ledger.run("demo-1").cost_usd == Decimal("36.36")
+    assert reconciled_again(stage, NOW_S + 36_000).cost_usd == Decimal("36.36")
+
+
+def test_a_machine_that_turns_up_after_its_launch_was_closed_is_billed_from_its_request(stage: Stage) -> None:
+    """The server's side of a launch outlived its client, and nobody could be asked at the first look."""
+    stage.play(
+        provider=[{"result": NO_CLUSTER}],
+        down=[{"result": {"existed": False}}],
+        evidence=[
+            *[{"error": ["ConnectionError", "no answer"]}] * (FAST.evidence_attempts + 1),
+            *[{"result": UP}] * FAST.evidence_attempts,
+        ],
+    )
+    first = reconciled(stage, on_lambda())
+    assert first.state is RunState.UNCONFIRMED
+    assert not first.cost_usd
+    assert reconciled_again(stage, NOW_S + 3600).cost_usd == Decimal("3.96")
+
+
+def test_an_end_that_was_not_confirmed_at_first_stays_the_end(tmp_path: Path) -> None:
+    """What ended itself in the launch is not billed until somebody looked."""
+    stage = Stage(tmp_path, aws=EndedOnAws())
+    stage.play(
+        provider=[{"result": NO_CLUSTER}],
+        down=[{"result": {"existed": False}}],
+        evidence=[
+            *[{"error": ["ConnectionError", "no answer"]}] * (FAST.evidence_attempts + 1),
+            {"result": NOBODY_ASKED},
+        ],
+    )
+    run = reconciled(stage, offer("g6.xlarge", "3.60", cloud="aws", region="us-east-1"))
+    assert (run.state, run.cost_usd) == (RunState.UNCONFIRMED, Decimal("0.18"))
+    assert reconciled_again(stage, NOW_S + 3600).cost_usd == Decimal("0.18")
+
+
+def test_a_cluster_whose_end_nobody_could_order_was_there_at_the_next_look(stage: Stage) -> None:
+    """The order came through after the answer was given up, so that SkyPilot knows of nothing by then."""
+    silent = {"error": ["ConnectionError", "no answer"]}
+    stage.play(
+        provider=[silent, {"result": NO_CLUSTER}],
+        down=[*[silent] * DOWN_ATTEMPTS, {"result": {"existed": False}}],
+    )
+    stage.engine._clock = lambda: NOW_S
+    handle = stage.engine.reserve(stage.request(on_lambda()))
+    begin_attempt(Path(handle.run_dir), on_lambda(), at_s=BEGUN_S)
+    with pytest.raises(EngineError):
+        stage.engine.down(handle)
+    stage.engine.down(handle)
     stage.engine.close()
+    assert machine_s(Path(handle.run_dir)) == NOW_S - BEGUN_S
+
+
+def test_one_zone_does_not_answer_for_its_region(tmp_path: Path) -> None:
+    begin_attempt(tmp_path, offer("g2", cloud="gcp", region="us-central1"), at_s=BEGUN_S)
+    keep_provider(tmp_path, {"name": "gcp", "name_on_cloud": "tf", "config": {"availability_zone": "us-central1-a"}})
+    begin_attempt(tmp_path, offer("g2", cloud="gcp", region="us-central1"), at_s=BEGUN_S + 60)
+    begin_attempt(tmp_path, on_lambda(), at_s=BEGUN_S + 120)
+    assert earlier_questions(read_attempt(tmp_path))[-1] is None
 
 
 def test_a_machine_that_skypilot_knew_once_was_there(stage: Stage) -> None:
@@ -244,16 +305,19 @@ def test_a_closed_attempt_has_its_time(tmp_path: Path, gone_s: float | None, sec
     begin_attempt(tmp_path, on_lambda(), at_s=BEGUN_S)
     close_attempt(tmp_path, gone_s=gone_s)
     close_attempt(tmp_path, gone_s=5000.0)
-    machines = asked_for(tmp_path)
-    assert machines is not None
-    (machine,) = machines
+    times = asked_for(tmp_path)
+    assert times is not None
+    (machine,) = times.machines
+    assert times.known_to_s == machine.to_s, "what comes after it is open: it may be opened again"
     assert machine.to_s is not None
     assert machine.to_s - machine.from_s == seconds
     assert machine.price_usd_per_hour == Decimal("3.60")
 
 
 def test_an_attempt_of_which_no_machine_was_written_down_is_unknown(tmp_path: Path) -> None:
-    assert asked_for(tmp_path) == ()
+    none = asked_for(tmp_path)
+    assert none is not None
+    assert none.machines == ()
     begin_attempt(tmp_path, on_lambda(), at_s=BEGUN_S)
     begin_attempt(tmp_path, offer("g6.xlarge", cloud="aws", region="us-east-1"))
     assert asked_for(tmp_path) is None

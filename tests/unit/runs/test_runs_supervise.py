@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from manager.errors import EngineError, ExitCode, InterruptedRunError, NothingFitsError, StateError
-from manager.launch.engine import Handle, Launched, LaunchRequest
+from manager.launch.engine import Handle, Launched, LaunchRequest, MachineState
 from manager.planner.plan import CostLine
 from manager.runs.ledger import Ledger
 from manager.runs.states import RunState
@@ -269,6 +269,16 @@ def test_a_broken_stream_is_taken_down(ledger: Ledger, tmp_path: Path) -> None:
     assert outcome.error is not None
     assert outcome.error.message == "the log stream broke"
     assert [item.seq for item in ledger.events(RUN)] == [0, 1]
+
+
+def test_a_task_whose_stream_broke_is_told_to_end_before_its_results_are_fetched(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    engine = PlayedEngine(stream=EngineError("the log stream broke"))
+    engine.machine = MachineState.RUNNING
+    played(ledger, engine, tmp_path)
+    after = engine.calls[engine.calls.index("stream") :]
+    assert after.index("cancel") < after.index("fetch") < after.index("down")
 
 
 def test_missing_events_end_the_run_with_a_state_error(ledger: Ledger, tmp_path: Path) -> None:
