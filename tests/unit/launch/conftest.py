@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from manager.launch.sky_engine import SkyEngine
 from tests.support.sky_stage import Stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path)
+def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """With the engine that the test's module names as ENGINE, or the plain one."""
+    stage = Stage(tmp_path, kind=getattr(request.module, "ENGINE", SkyEngine))
     yield stage
     stage.engine.close()

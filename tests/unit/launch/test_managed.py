@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,18 +12,16 @@ from typing import Any
 import pytest
 
 from manager.errors import EngineError, NothingFitsError
-from manager.launch.engine import MachineNews, MachineState, SpotRecovery
+from manager.launch.engine import MachineState, SpotRecovery
 from manager.launch.managed import NO_MANAGED, RecoveringSkyEngine
 from manager.launch.managed_answers import unasked_clouds
 from manager.launch.managed_check import managed_of
 from manager.launch.managed_record import DEAREST, MANAGED_FILE, read_managed
 from manager.launch.sky_worker import SkyPilotError
 from tasks.job import parse_job
-from tasks.protocol import Event
 from tasks.stop_request import STOP_OBJECT
-from tasks.stores.event_parts import put_part
 from tasks.stores.opening import open_store
-from tests.support.sky_stage import LAUNCHED, Stage, event_line, log_line, offer
+from tests.support.sky_stage import LAUNCHED, Stage, offer
 from tests.unit.launch.managed_stage import (
     CAN,
     CANCELLED,
@@ -41,12 +38,7 @@ from tests.unit.launch.managed_stage import (
     spot,
 )
 
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path, kind=RecoveringSkyEngine)
-    yield made
-    made.engine.close()
+ENGINE = RecoveringSkyEngine
 
 
 def test_a_spot_run_with_a_bucket_is_a_managed_job(stage: Stage) -> None:
@@ -192,88 +184,6 @@ def test_states(stage: Stage, status: str, state: MachineState) -> None:
     assert stage.engine.status(handle) is state
 
 
-def test_a_replaced_machine_is_told_once_and_events_come_from_the_bucket(stage: Stage) -> None:
-    handle = running(
-        stage,
-        answer("RUNNING", FIRST),
-        answer("RECOVERING", LOST, cluster=None),
-        answer("RECOVERING", LOST, cluster=None),
-        answer("RUNNING", LOST, SECOND, recoveries=1),
-        answer("SUCCEEDED", LOST, SECOND, recoveries=1),
-        managed_tail=[{"lines": [log_line(0), "(tf-demo-1, pid=7) hello"], "result": {}}, {"result": {}}],
-    )
-    store = open_store(f"file://{stage.folder}/bucket/demo-1")
-    put_part(store, [_event(0), _event(1), _event(2)])
-    items = list(stage.engine.stream(handle, after_seq=-1))
-    assert [item.seq for item in items if isinstance(item, Event)] == [0, 1, 2]
-    assert "hello" in items
-    news = [item.words for item in items if isinstance(item, MachineNews)]
-    assert len(news) == 2
-    assert news[0].startswith("preempted: g6.xlarge in aws us-east-1a, spot, $0.36/h is gone after 10")
-    assert news[1].startswith("recovered (1 in all): goes on with g6.xlarge in aws us-west-2b, spot, $0.4")
-    record = read_managed(Path(handle.run_dir))
-    assert record is not None
-    assert record.recoveries_told == 1
-
-
-def test_what_happened_while_nobody_was_at_home_is_told_when_somebody_comes_back(stage: Stage) -> None:
-    handle = running(
-        stage,
-        answer("RUNNING", FIRST),
-        answer("SUCCEEDED", LOST, {**SECOND, "to_s": 2000.0}, recoveries=1, cluster=None),
-        managed_tail=[{"result": {}}],
-    )
-    items = list(stage.engine.stream(handle, after_seq=-1))
-    (news,) = [item.words for item in items if isinstance(item, MachineNews)]
-    assert news.startswith("preempted: g6.xlarge in aws us-east-1a")
-    assert "recovered (1 in all)" in news
-
-
-def test_a_machine_lost_before_skypilot_saw_the_task_begin_is_told_like_any_other(stage: Stage) -> None:
-    """SkyPilot replaces it without counting a recovery, and the job is told to be starting all the while."""
-    handle = running(
-        stage,
-        answer("STARTING", FIRST),
-        answer("STARTING", LOST, cluster=None),
-        answer("STARTING", LOST, {**SECOND, "is_up": False}, cluster="INIT"),
-        answer("STARTING", LOST, SECOND),
-        answer("RUNNING", LOST, SECOND),
-        answer("RUNNING", LOST, SECOND),
-        answer("SUCCEEDED", LOST, SECOND),
-        managed_tail=[{"result": {}}],
-    )
-    news = [item.words for item in stage.engine.stream(handle, after_seq=-1) if isinstance(item, MachineNews)]
-    assert len(news) == 2
-    assert news[0].startswith("lost before SkyPilot saw the task begin: g6.xlarge in aws us-east-1a, spot, $0.36/h is")
-    assert news[1].startswith("recovered (1 in all): goes on with g6.xlarge in aws us-west-2b, spot, $0.4")
-
-
-@pytest.mark.parametrize("status", ["CANCELLING", "CANCELLED", "FAILED_SETUP"])
-def test_a_job_that_ends_before_its_task_began_goes_on_with_no_machine(stage: Stage, status: str) -> None:
-    handle = running(
-        stage,
-        answer("STARTING", FIRST),
-        answer("STARTING", LOST, SECOND),
-        answer(status, LOST, SECOND),
-        answer("CANCELLED", LOST, SECOND),
-        managed_tail=[{"result": {}}],
-    )
-    news = [item.words for item in stage.engine.stream(handle, after_seq=-1) if isinstance(item, MachineNews)]
-    assert not [words for words in news if "goes on with" in words]
-
-
-def test_places_at_which_skypilot_only_looked_are_no_machines_lost(stage: Stage) -> None:
-    elsewhere = {**FIRST, "from_s": 900.0, "to_s": 950.0, "is_up": False}
-    handle = running(
-        stage,
-        answer("STARTING", elsewhere, FIRST),
-        answer("RUNNING", elsewhere, FIRST),
-        answer("SUCCEEDED", elsewhere, LOST, cluster=None),
-        managed_tail=[{"result": {}}],
-    )
-    assert not [item for item in stage.engine.stream(handle, after_seq=-1) if isinstance(item, MachineNews)]
-
-
 def test_a_graceful_stop_is_a_request_in_the_bucket(stage: Stage) -> None:
     handle = running(stage, answer("RUNNING", FIRST), answer("RUNNING", FIRST), answer("SUCCEEDED", FIRST))
     stage.engine.cancel(handle, grace_s=60)
@@ -285,12 +195,6 @@ def test_a_trainer_that_does_not_stop_is_cancelled(stage: Stage) -> None:
     handle = running(stage, answer("RUNNING", FIRST), managed_cancel=[{"result": CANCELLED}])
     stage.engine.cancel(handle, grace_s=0.2)
     assert stage.calls("managed_cancel")
-
-
-def _event(seq: int) -> Event:
-    from tasks.protocol import parse_event
-
-    return parse_event(event_line(seq))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -29,12 +28,7 @@ from tests.unit.launch.managed_stage import (
     spot,
 )
 
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path, kind=RecoveringSkyEngine)
-    yield made
-    made.engine.close()
+ENGINE = RecoveringSkyEngine
 
 
 def test_down_waits_until_the_controller_has_taken_the_machine_away(stage: Stage) -> None:

@@ -303,7 +303,7 @@ def test_the_setup_script_ends_a_set_up_that_hangs_and_hands_on_the_status_of_ot
         "TUNEFARE_RUN_ID": "demo-1",
         "TUNEFARE_DEADMAN": "off",
         "TUNEFARE_PYTHON": str(python),
-        "TUNEFARE_SETUP_TIMEOUT_S": "1",
+        "TUNEFARE_SETUP_TIMEOUT_S": "1" if words else "15",
     }
     command = ["bash", "-c", script("setup.sh")]
     done = subprocess.run(
