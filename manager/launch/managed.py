@@ -264,9 +264,8 @@ class RecoveringSkyEngine(SkyEngine):
         if record is None or record.is_over:
             # AWS costs one question and knows the run by its tag, wherever it was tried.
             kept = {one.cloud for one in machines} | (set() if record is None else {CLOUD})
-            keep_attempts(
-                Path(handle.run_dir), kept, machines, at_s=self._clock() if record is None else record.begun_at_s
-            )
+            at_s = self._clock() if record is None else record.begun_at_s
+            keep_attempts(Path(handle.run_dir), kept, machines, at_s=at_s)
 
     def _submit_managed(self, request: LaunchRequest, handle: Handle, *, limit_s: float) -> Launched:
         run_dir, begun_at_s = Path(handle.run_dir), self._clock()

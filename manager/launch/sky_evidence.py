@@ -153,9 +153,15 @@ def _is_known_at(one: Attempt, latest: Attempt | None) -> bool:
 
     Where the facts name a zone, SkyPilot asks that zone alone, and the attempt may have come to another.
     """
-    known = () if latest is None else [other for other in latest.all if other.provider is not None]
-    asked = [other for other in known if not (other.provider or {}).get("config", {}).get("availability_zone")]
-    return (one.cloud, one.region) in [(other.cloud, other.region) for other in asked]
+    for other in () if latest is None else latest.all:
+        is_there = (other.cloud, other.region) == (one.cloud, one.region)
+        if (
+            is_there
+            and other.provider is not None
+            and not (other.provider.get("config") or {}).get("availability_zone")
+        ):
+            return True
+    return False
 
 
 def no_answer(asked_at_s: float, error: SkyPilotError, direct: Found | None) -> Evidence:
